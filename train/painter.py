@@ -1,0 +1,85 @@
+"""Stage 4: the image factor, a ControlNet trained from the frozen base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from .autoencoder import decode, encode
+from .classes import CLASSES
+from .diffusion import CaptionTokens, NoisingProcess, pick_captions
+from .loop import LoopOptions, train_stage
+from .presets import Preset
+from .render import colorize
+
+NULL_SHARE = 0.2
+
+
+def nearest_labels(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The nearest class (L∞) of every pixel of (n, S, S, 3) pictures."""
+    palette = np.array([entry.color for entry in CLASSES], np.int16)
+    labels = np.empty(pictures.shape[:3], np.uint8)
+    for i, picture in enumerate(pictures.astype(np.int16)):
+        labels[i] = np.abs(picture[:, :, None] - palette).max(-1).argmin(-1)
+    return labels
+
+
+def hint_maps(
+    vae: AutoencoderKL, labels: NDArray[np.uint8], device: torch.device
+) -> NDArray[np.uint8]:
+    """Maps as inference will hand them over: through the autoencoder, then snapped to the palette."""
+    restored = decode(vae, encode(vae, colorize(labels), device).to(device))
+    return colorize(nearest_labels(restored))
+
+
+def hint_tensor(maps: NDArray[np.uint8], size: int, device: torch.device) -> Tensor:
+    """(n, s, s, 3) maps as the ControlNet's input: (n, 3, size, size) in [0, 1], nearest resize."""
+    factor = size // maps.shape[1]
+    enlarged = maps.repeat(factor, axis=1).repeat(factor, axis=2)
+    return torch.from_numpy(enlarged).to(device).permute(0, 3, 1, 2).float() / 255.0
+
+
+def train_controlnet(
+    controlnet: ControlNetModel,
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    tokens: CaptionTokens,
+    process: NoisingProcess,
+    latents: Tensor,
+    maps: NDArray[np.uint8],
+    captions: list[list[str]],
+    preset: Preset,
+    folder: Path,
+    options: LoopOptions,
+) -> None:
+    """ε-prediction on (n, 4, H, W) image latents given (n, s, s, 3) maps; base and text are frozen."""
+    for model in (unet, text_encoder):
+        model.requires_grad_(False)
+        model.eval()
+
+    def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        index = rng.integers(len(latents), size=preset.controlnet.batch)
+        noisy, noise, timesteps = process.draw(latents[index].to(options.device).float(), rng)
+        ids = tokens.with_null(pick_captions(captions, index, rng), rng, NULL_SHARE)
+        hint = hint_tensor(maps[index], preset.image_size, options.device)
+        with torch.autocast(options.device.type, torch.bfloat16):
+            with torch.no_grad():
+                context = text_encoder(ids).last_hidden_state
+            down, middle = controlnet(noisy, timesteps, context, hint, return_dict=False)
+            predicted = unet(
+                noisy,
+                timesteps,
+                context,
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
+            ).sample
+        return process.loss(predicted, noise, timesteps), {}
+
+    modules = nn.ModuleDict({"controlnet": controlnet})
+    train_stage("controlnet", modules, loss, preset.controlnet, folder, options)

@@ -1,0 +1,98 @@
+"""Sizes and budgets of the recipe: one preset per machine it is meant for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class StageBudget:
+    """Optimiser settings of one training stage. ``steps`` of ``batch`` samples; AdamW, cosine decay."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int = 200
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that differs between a laptop run and a GPU run.
+
+    image_size, map_size: pixels; the map has a quarter of the image's area.
+    attention_heads: per scale; heads of 64 channels train fastest.
+    vae_channels: one entry per resolution, so the latent is 2^(n-1) times smaller than the picture.
+    distill_weight: λ of eq. 8; distill_every: steps between distilled batches.
+    """
+
+    name: str
+    image_size: int = 128
+    map_size: int = 64
+    scenes: int = 24_000
+    large_scenes: int = 6_000
+    vae_channels: tuple[int, ...] = (32, 64, 64)
+    unet_channels: tuple[int, ...] = (64, 128, 256)
+    unet_layers: int = 1
+    attention_heads: tuple[int, ...] = (1, 2, 4)
+    norm_groups: int = 16
+    text_width: int = 128
+    text_layers: int = 3
+    max_tokens: int = 48
+    distill_weight: float = 0.1
+    distill_every: int = 4
+    autoencoder: StageBudget = field(default=StageBudget(1640, 24, 2e-3, 50))
+    base: StageBudget = field(default=StageBudget(1000, 64, 1e-3))
+    adapter: StageBudget = field(default=StageBudget(650, 64, 1.2e-3, 60))
+    controlnet: StageBudget = field(default=StageBudget(420, 16, 7e-4, 40))
+    segmenter: StageBudget = field(default=StageBudget(300, 16, 2e-3, 30))
+
+    @property
+    def latent_scale(self) -> int:
+        """Pixels per latent cell along one axis."""
+        return int(2 ** (len(self.vae_channels) - 1))
+
+    @property
+    def latent_size(self) -> int:
+        """Latent cells along one axis of a map."""
+        return self.map_size // self.latent_scale
+
+
+CPU = Preset(name="cpu")
+
+GPU = Preset(
+    name="gpu",
+    image_size=256,
+    map_size=128,
+    scenes=120_000,
+    large_scenes=40_000,
+    vae_channels=(48, 96, 128, 128),
+    unet_channels=(96, 192, 288),
+    unet_layers=2,
+    attention_heads=(3, 6, 9),
+    text_width=192,
+    autoencoder=StageBudget(6000, 64, 1e-3),
+    base=StageBudget(9000, 256, 8e-4),
+    adapter=StageBudget(6000, 256, 8e-4),
+    controlnet=StageBudget(4000, 64, 4e-4),
+    segmenter=StageBudget(1500, 64, 2e-3),
+)
+
+#: A few steps of everything, for tests: seconds, and pictures of mud.
+SMOKE = replace(
+    CPU,
+    name="smoke",
+    scenes=64,
+    large_scenes=32,
+    vae_channels=(16, 16, 16),
+    unet_channels=(32, 32, 64),
+    attention_heads=(1, 1, 2),
+    text_width=32,
+    text_layers=1,
+    autoencoder=StageBudget(2, 4, 1e-3, 1),
+    base=StageBudget(2, 4, 1e-3, 1),
+    adapter=StageBudget(2, 4, 1e-3, 1),
+    controlnet=StageBudget(2, 4, 1e-3, 1),
+    segmenter=StageBudget(2, 4, 1e-3, 1),
+)
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (CPU, GPU, SMOKE)}
