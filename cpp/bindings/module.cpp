@@ -1,0 +1,194 @@
+#include <pybind11/chrono.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "errors.hpp"
+#include "fgdm/engine.hpp"
+#include "fgdm/objects.hpp"
+#include "fgdm/palette.hpp"
+#include "fgdm/tokenizer.hpp"
+#include "request.hpp"
+
+namespace py = pybind11;
+
+namespace fgdm::python {
+namespace {
+
+py::array_t<std::uint8_t> array_of(const Pixels& pixels) {
+  const auto area = static_cast<std::size_t>(pixels.height) * static_cast<std::size_t>(pixels.width);
+  std::vector<py::ssize_t> shape{pixels.height, pixels.width};
+  if (pixels.data.size() == 3 * area)
+    shape.push_back(3);
+  return py::array_t<std::uint8_t>(shape, pixels.data.data());
+}
+
+// A step as Python sees it: only valid while the callback runs, so it copies what it gives away.
+struct PythonStep {
+  const StepInfo* info;
+
+  const StepInfo& get() const {
+    if (info == nullptr)
+      throw py::value_error("a StepInfo may only be read inside the step callback");
+    return *info;
+  }
+};
+
+StepCallback callback_from(const py::object& function) {
+  if (function.is_none())
+    return {};
+  // The last reference may go on the engine's thread, which must hold the interpreter lock then.
+  std::shared_ptr<py::object> held(new py::object(function), [](py::object* object) {
+    const py::gil_scoped_acquire lock;
+    delete object;
+  });
+  return [held](const StepInfo& info) {
+    const py::gil_scoped_acquire lock;
+    auto step = std::make_shared<PythonStep>(PythonStep{&info});
+    const py::object answer = (*held)(step);
+    step->info = nullptr;
+    return !answer.is_none() && answer.cast<bool>();
+  };
+}
+
+void bind_step(py::module_& module) {
+  py::class_<PythonStep, std::shared_ptr<PythonStep>>(module, "StepInfo")
+      .def_property_readonly("factor", [](const PythonStep& step) { return step.get().factor; })
+      .def_property_readonly("step", [](const PythonStep& step) { return step.get().step; })
+      .def_property_readonly("num_steps", [](const PythonStep& step) { return step.get().num_steps; })
+      .def_property_readonly("timestep", [](const PythonStep& step) { return step.get().timestep; })
+      .def_property_readonly("candidates", [](const PythonStep& step) { return step.get().rows; })
+      .def("predicted_x0", [](const PythonStep& step) {
+        const auto& info = step.get();
+        return py::array_t<float>({info.rows, info.channels, info.height, info.width},
+                                  info.predicted_x0.data());
+      });
+}
+
+// A candidate and the result that owns it.
+struct PythonCandidate {
+  std::shared_ptr<const Result> result;
+  const Candidate* candidate;
+};
+
+const Candidate& chosen(const Result& result) {
+  return result.candidates.at(static_cast<std::size_t>(result.chosen));
+}
+
+void bind_result(py::module_& module) {
+  using C = PythonCandidate;
+  py::class_<C>(module, "Candidate")
+      .def_property_readonly("index", [](const C& self) { return self.candidate->index; })
+      .def_property_readonly("seed", [](const C& self) { return self.result->seed; })
+      .def_property_readonly("recall", [](const C& self) { return self.candidate->recall; })
+      .def_property_readonly("found", [](const C& self) { return self.candidate->found; })
+      .def_property_readonly("missing", [](const C& self) { return self.candidate->missing; })
+      .def_property_readonly("smallest_area",
+                             [](const C& self) { return self.candidate->smallest_area; })
+      .def_property_readonly("map", [](const C& self) { return array_of(self.candidate->map); })
+      .def_property_readonly("labels",
+                             [](const C& self) { return array_of(self.candidate->labels); });
+
+  py::class_<Result, std::shared_ptr<Result>>(module, "Result")
+      .def_property_readonly("image", [](const Result& self) { return array_of(self.image); })
+      .def_property_readonly("map", [](const Result& self) { return array_of(chosen(self).map); })
+      .def_property_readonly("labels",
+                             [](const Result& self) { return array_of(chosen(self).labels); })
+      .def_property_readonly("recall", [](const Result& self) { return chosen(self).recall; })
+      .def_property_readonly("found", [](const Result& self) { return chosen(self).found; })
+      .def_property_readonly("missing", [](const Result& self) { return chosen(self).missing; })
+      .def_readonly("requested", &Result::requested)
+      .def_readonly("unrecognized", &Result::unrecognized)
+      .def_readonly("chosen", &Result::chosen)
+      .def_property_readonly("candidates",
+                             [](const std::shared_ptr<Result>& self) {
+                               std::vector<C> all;
+                               for (const auto& candidate : self->candidates)
+                                 all.push_back({self, &candidate});
+                               return all;
+                             })
+      .def_readonly("seed", &Result::seed)
+      .def_readonly("timings", &Result::timings)
+      .def_property_readonly("parameters",
+                             [](const Result& self) { return parameters_of(self.request); });
+}
+
+void bind_job(py::module_& module) {
+  const auto release = py::call_guard<py::gil_scoped_release>();
+  py::class_<Job>(module, "Job")
+      .def("cancel", &Job::cancel)
+      .def("done", &Job::done)
+      .def("wait", &Job::wait, py::arg("timeout") = py::none(), release)
+      .def(
+          "result", [](const Job& job) { return std::make_shared<Result>(job.result()); }, release);
+}
+
+void bind_engine(py::module_& module) {
+  // The destructor waits for the engine's thread, whose callbacks need the interpreter lock.
+  py::class_<Engine>(module, "Engine", py::release_gil_before_calling_cpp_dtor())
+      .def(py::init([](const std::string& bundle, std::string backend, std::string precision,
+                       int threads, const std::string& library, int max_batch_rows) {
+             const EngineOptions options{std::move(backend), std::move(precision), threads, library,
+                                         max_batch_rows};
+             const py::gil_scoped_release unlocked;
+             return std::make_unique<Engine>(bundle, options);
+           }),
+           py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
+           py::arg("precision") = "auto", py::arg("threads") = 0, py::arg("library") = "",
+           py::arg("max_batch_rows") = 32)
+      .def_property_readonly("manifest", &Engine::manifest_json)
+      .def_property_readonly("backend", &Engine::backend)
+      .def_property_readonly("precision", &Engine::precision)
+      .def_property_readonly("runtime", &Engine::runtime)
+      .def_property_readonly("notes",
+                             [](const Engine& engine) {
+                               const auto notes = engine.notes();
+                               return std::vector<std::string>(notes.begin(), notes.end());
+                             })
+      .def_property_readonly("load_seconds", &Engine::load_seconds)
+      .def("submit", [](Engine& engine, const std::string& prompt, const py::kwargs& kwargs) {
+        py::dict options = kwargs.attr("copy")();
+        const py::object function = options.attr("pop")("step_callback", py::none());
+        auto request = request_from(prompt, py::kwargs(options));
+        auto callback = callback_from(function);
+        const py::gil_scoped_release unlocked;
+        return engine.submit(std::move(request), std::move(callback));
+      });
+}
+
+void bind_text(py::module_& module) {
+  py::class_<Tokenizer>(module, "Tokenizer")
+      .def(py::init([](const std::string& folder, int max_length) {
+             return Tokenizer::load(folder, max_length);
+           }),
+           py::arg("folder"), py::arg("max_length"))
+      .def("encode", [](const Tokenizer& self, const std::string& text) { return self.encode(text); })
+      .def("tokenize",
+           [](const Tokenizer& self, const std::string& text) { return self.tokenize(text); });
+  module.def(
+      "find_objects",
+      [](const std::string& palette_json, const std::string& prompt) {
+        const auto palette = Palette::parse(palette_json);
+        auto objects = find_objects(palette, prompt);
+        std::vector<std::string> names;
+        for (const int index : objects.requested)
+          names.push_back(palette.classes()[static_cast<std::size_t>(index)].name);
+        return std::pair(std::move(names), std::move(objects.unrecognized));
+      },
+      py::arg("palette_json"), py::arg("prompt"));
+}
+
+}  // namespace
+}  // namespace fgdm::python
+
+PYBIND11_MODULE(_core, module) {
+  using namespace fgdm::python;
+  module.doc() = "The C++ core of fgdm.";
+  bind_errors(module);
+  bind_step(module);
+  bind_result(module);
+  bind_job(module);
+  bind_engine(module);
+  bind_text(module);
+  module.def("version", [] { return FGDM_VERSION; });
+}

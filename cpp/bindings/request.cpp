@@ -1,0 +1,119 @@
+#include "request.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include "fgdm/error.hpp"
+
+namespace py = pybind11;
+
+namespace fgdm::python {
+namespace {
+
+using FloatArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
+
+// Takes an option out of the dictionary, converted, if it is there and not None.
+template <typename T>
+std::optional<T> take(py::dict& options, const char* name) {
+  if (!options.contains(name))
+    return std::nullopt;
+  const py::object value = options.attr("pop")(name);
+  if (value.is_none())
+    return std::nullopt;
+  try {
+    return value.cast<T>();
+  } catch (const py::cast_error&) {
+    throw RequestError(std::string(name) + " is " + py::repr(value).cast<std::string>() +
+                       ", which is of the wrong type or out of range");
+  }
+}
+
+template <typename T>
+void take_into(py::dict& options, const char* name, T& target) {
+  if (auto value = take<T>(options, name))
+    target = std::move(*value);
+}
+
+std::vector<float> take_latents(py::dict& options, const char* name) {
+  const auto array = take<FloatArray>(options, name);
+  if (!array)
+    return {};
+  if (array->ndim() != 4)
+    throw RequestError(std::string(name) + " has " + std::to_string(array->ndim()) +
+                       " dimensions, expected 4: (rows, channels, height, width)");
+  return {array->data(), array->data() + array->size()};
+}
+
+SamplerKind sampler_from(const std::string& name) {
+  if (name == "ddim")
+    return SamplerKind::ddim;
+  if (name == "dpmsolver++")
+    return SamplerKind::dpmsolver_multistep;
+  throw RequestError("sampler is \"" + name + "\", expected \"ddim\" or \"dpmsolver++\"");
+}
+
+GuidanceKind guidance_from(const std::string& name) {
+  if (name == "cfg")
+    return GuidanceKind::cfg;
+  if (name == "segfree")
+    return GuidanceKind::segfree;
+  throw RequestError("guidance is \"" + name + "\", expected \"segfree\" or \"cfg\"");
+}
+
+}  // namespace
+
+Request request_from(const std::string& prompt, const py::kwargs& given) {
+  py::dict options = given.attr("copy")();
+  Request request;
+  request.prompt = prompt;
+  take_into(options, "negative_prompt", request.negative_prompt);
+  request.objects = take<std::vector<std::string>>(options, "objects");
+  take_into(options, "candidates", request.candidates);
+  request.seed = take<std::uint64_t>(options, "seed");
+  request.condition_steps = take<int>(options, "condition_steps");
+  request.num_inference_steps = take<int>(options, "num_inference_steps");
+  if (const auto guidance = take<std::string>(options, "guidance"))
+    request.guidance = guidance_from(*guidance);
+  request.guidance_scale = take<double>(options, "guidance_scale");
+  request.condition_guidance_scale = take<double>(options, "condition_guidance_scale");
+  request.segfree_scale = take<double>(options, "segfree_scale");
+  request.segfree_guidance_scale = take<double>(options, "segfree_guidance_scale");
+  request.segfree_start = take<double>(options, "segfree_start");
+  take_into(options, "controlnet_conditioning_scale", request.controlnet_conditioning_scale);
+  if (const auto sampler = take<std::string>(options, "sampler"))
+    request.sampler = sampler_from(*sampler);
+  take_into(options, "min_area", request.min_area);
+  request.height = take<int>(options, "height");
+  request.width = take<int>(options, "width");
+  request.latents = take_latents(options, "latents");
+  request.condition_latents = take_latents(options, "condition_latents");
+  if (!options.empty())
+    throw py::type_error("submit() got an unexpected keyword argument " +
+                         py::repr(options.begin()->first).cast<std::string>());
+  return request;
+}
+
+py::dict parameters_of(const Request& request) {
+  using namespace py::literals;
+  const auto given = [](const std::vector<float>& latents) -> py::object {
+    return latents.empty() ? py::object(py::none()) : py::object(py::str("given"));
+  };
+  return py::dict(
+      "prompt"_a = request.prompt, "negative_prompt"_a = request.negative_prompt,
+      "objects"_a = request.objects, "candidates"_a = request.candidates, "seed"_a = request.seed,
+      "condition_steps"_a = request.condition_steps,
+      "num_inference_steps"_a = request.num_inference_steps,
+      "guidance"_a = *request.guidance == GuidanceKind::cfg ? "cfg" : "segfree",
+      "guidance_scale"_a = request.guidance_scale,
+      "condition_guidance_scale"_a = request.condition_guidance_scale,
+      "segfree_scale"_a = request.segfree_scale,
+      "segfree_guidance_scale"_a = request.segfree_guidance_scale,
+      "segfree_start"_a = request.segfree_start,
+      "controlnet_conditioning_scale"_a = request.controlnet_conditioning_scale,
+      "sampler"_a = request.sampler == SamplerKind::ddim ? "ddim" : "dpmsolver++",
+      "min_area"_a = request.min_area, "height"_a = request.height, "width"_a = request.width,
+      "latents"_a = given(request.latents),
+      "condition_latents"_a = given(request.condition_latents));
+}
+
+}  // namespace fgdm::python

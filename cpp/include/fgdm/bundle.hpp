@@ -1,0 +1,41 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "fgdm/manifest.hpp"
+#include "fgdm/palette.hpp"
+#include "fgdm/tokenizer.hpp"
+
+namespace fgdm {
+
+// A bundle on disk whose every byte has been checked against its manifest.
+class Bundle {
+public:
+  // Reads the manifest, checks it and every listed file (size, then SHA-256), and parses tokenizer
+  // and palettes; no graph is loaded. Throws BundleError that names the file and what is wrong.
+  static Bundle open(const std::filesystem::path& folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const Manifest& manifest() const { return manifest_; }
+  const std::string& manifest_json() const { return manifest_json_; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+
+  // The palette in a file that a factor names.
+  const Palette& palette(const std::string& file) const { return palettes_.at(file); }
+
+  std::filesystem::path graph_file(const std::string& graph) const;
+
+private:
+  Bundle(std::filesystem::path folder, Manifest manifest, std::string manifest_json,
+         Tokenizer tokenizer);
+
+  std::filesystem::path folder_;
+  Manifest manifest_;
+  std::string manifest_json_;
+  Tokenizer tokenizer_;
+  std::map<std::string, Palette> palettes_;
+};
+
+}  // namespace fgdm

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <stdexcept>
+
+namespace fgdm {
+
+// The root of every exception that the engine throws on purpose. A message says what was given,
+// what was expected and what to do.
+class Error : public std::runtime_error {
+public:
+  using std::runtime_error::runtime_error;
+};
+
+// A bundle cannot be used: a file is missing, damaged, or says something the engine doesn't know.
+class BundleError : public Error {
+public:
+  using Error::Error;
+};
+
+// An argument of a call is wrong; the same call with a corrected argument can succeed.
+class RequestError : public Error {
+public:
+  using Error::Error;
+};
+
+// A runtime or device failed, or lacks what was asked of it.
+class BackendError : public Error {
+public:
+  using Error::Error;
+};
+
+// Host or device memory ran out; a smaller batch or picture can succeed.
+class OutOfMemoryError : public Error {
+public:
+  using Error::Error;
+};
+
+// The caller cancelled the request before it was done.
+class CancelledError : public Error {
+public:
+  using Error::Error;
+};
+
+// The request's deadline passed before it was done.
+class DeadlineError : public Error {
+public:
+  using Error::Error;
+};
+
+}  // namespace fgdm

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+namespace fgdm {
+
+// The noise schedule a model was trained with, in diffusers' names; the defaults are Stable
+// Diffusion's.
+struct NoiseSchedule {
+  int num_train_timesteps = 1000;
+  double beta_start = 0.00085;
+  double beta_end = 0.012;
+  std::string beta_schedule = "scaled_linear";  // or "linear"
+  std::string timestep_spacing = "leading";     // or "trailing" or "linspace"
+  int steps_offset = 1;                         // added to the timesteps of "leading" spacing
+};
+
+enum class SamplerKind {
+  // DDIM with eta = 0 (Song et al., "Denoising Diffusion Implicit Models", equation 12), ending at
+  // alphas_cumprod[0]: diffusers' DDIMScheduler(clip_sample=False, set_alpha_to_one=False).
+  ddim,
+  // DPM-Solver++(2M) (Lu et al., "DPM-Solver++", algorithm 2), ending at sigma = 0: diffusers'
+  // DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", solver_order=2).
+  dpmsolver_multistep,
+};
+
+// The products of (1 - beta_s) for s = 0..t: one value in (0, 1) per training timestep t.
+// Throws BundleError if the schedule is not a valid one.
+std::vector<double> alphas_cumprod(const NoiseSchedule& schedule);
+
+// The training timesteps that a sampler visits, descending, one per step. They are diffusers', with
+// one correction: "trailing" spacing has num_inference_steps entries where diffusers has one more,
+// -1, for some numbers of steps.
+// Throws RequestError if the schedule has no such sequence of distinct timesteps.
+std::vector<int> timesteps(const NoiseSchedule& schedule, int num_inference_steps,
+                           SamplerKind kind = SamplerKind::ddim);
+
+// One sampler step as a linear map, the same for every element of a row:
+//   x0     = x0_from_sample * x + x0_from_epsilon * epsilon
+//   x_next = sample * x + epsilon * epsilon + x0 * x0 + history * (x0 of the step before)
+struct StepCoefficients {
+  float x0_from_sample;
+  float x0_from_epsilon;
+  float sample;
+  float epsilon;
+  float x0;
+  float history;
+};
+
+// The steps of one sampler over one schedule. It holds no state of a row, so that rows at different
+// steps can share it; it never changes after construction and can be used from many threads.
+class Sampler {
+public:
+  // Throws BundleError for the schedule and RequestError for the number of steps.
+  Sampler(SamplerKind kind, const NoiseSchedule& schedule, int num_inference_steps);
+
+  SamplerKind kind() const { return kind_; }
+  std::span<const int> timesteps() const { return timesteps_; }
+
+  // Throws RequestError unless 0 <= index < timesteps().size().
+  const StepCoefficients& coefficients(int index) const;
+
+  // True if step() needs `history`.
+  bool uses_history() const { return kind_ == SamplerKind::dpmsolver_multistep; }
+
+  // Takes one row from timesteps()[index] to the next one. All spans have the size of `sample` and
+  // don't overlap; `history` may be empty if !uses_history().
+  //   eps           predicted noise at timesteps()[index]
+  //   sample        in: the latents at that timestep; out: at the next
+  //   predicted_x0  out: the predicted clean latents
+  //   history       in: predicted_x0 of step index - 1 (not read at index 0); out: of this step
+  // Throws RequestError if a size or the index is wrong.
+  void step(int index, std::span<const float> eps, std::span<float> sample,
+            std::span<float> predicted_x0, std::span<float> history) const;
+
+private:
+  SamplerKind kind_;
+  std::vector<int> timesteps_;
+  std::vector<StepCoefficients> coefficients_;
+};
+
+}  // namespace fgdm

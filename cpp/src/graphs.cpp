@@ -1,0 +1,103 @@
+#include "graphs.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+
+#include "fgdm/error.hpp"
+
+namespace fgdm {
+namespace {
+
+// Whether the processor multiplies bfloat16 matrices in hardware.
+bool processor_has_bfloat16() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);)
+    if (line.starts_with("flags"))
+      return line.find("amx_bf16") != std::string::npos ||
+             line.find("avx512_bf16") != std::string::npos;
+  return false;
+}
+
+std::vector<Provider> wanted(const std::string& backend, const std::vector<Provider>& built) {
+  if (backend == "auto")
+    return built;
+  for (const auto provider : {Provider::cpu, Provider::openvino, Provider::cuda})
+    if (provider_name(provider) == backend) {
+      if (std::ranges::find(built, provider) == built.end())
+        throw BackendError("the installed ONNX Runtime has no provider for backend \"" + backend +
+                           "\"; install onnxruntime-" + (backend == "cuda" ? "gpu" : backend) +
+                           " in place of onnxruntime");
+      return {provider};
+    }
+  throw RequestError("backend is \"" + backend +
+                     "\", expected \"auto\", \"cpu\", \"openvino\" or \"cuda\"");
+}
+
+bool wants_bfloat16(const std::string& precision, Provider provider) {
+  const bool possible = provider == Provider::openvino && processor_has_bfloat16();
+  if (precision == "fp32")
+    return false;
+  if (precision == "auto")
+    return possible;
+  if (precision != "bf16")
+    throw RequestError("precision is \"" + precision +
+                       "\", expected \"auto\", \"fp32\" or \"bf16\"");
+  if (!possible)
+    throw BackendError("precision \"bf16\" needs the openvino backend on a processor with "
+                       "avx512_bf16 or amx_bf16; use precision \"fp32\" here");
+  return true;
+}
+
+}  // namespace
+
+double Timings::total() const {
+  double sum = 0;
+  for (const auto& [stage, seconds] : seconds_)
+    sum += seconds;
+  return sum;
+}
+
+Graphs::Graphs(const Bundle& bundle, const EngineOptions& options)
+    : runtime_(OrtRuntime::open(options.library, options.threads)) {
+  const auto providers = wanted(options.backend, runtime_->providers());
+  for (const auto provider : providers) {
+    const bool bfloat16 = wants_bfloat16(options.precision, provider);
+    try {
+      load_all(bundle, provider, bfloat16);
+    } catch (const BackendError& error) {
+      if (provider == providers.back())
+        throw;
+      notes_.push_back(std::string(provider_name(provider)) + " was passed over: " + error.what());
+      sessions_.clear();
+      continue;
+    }
+    backend_ = provider_name(provider);
+    precision_ = bfloat16 ? "bf16" : "fp32";
+    return;
+  }
+  throw BackendError("this ONNX Runtime library has none of the providers cpu, openvino and cuda");
+}
+
+void Graphs::load_all(const Bundle& bundle, Provider provider, bool bfloat16) {
+  const auto& manifest = bundle.manifest();
+  std::vector<std::string> names{manifest.text_encoder, manifest.backbone, manifest.vae_decoder};
+  for (const auto& factor : manifest.factors)
+    for (const auto& graph : {factor.graph, factor.hint_graph})
+      if (!graph.empty())
+        names.push_back(graph);
+  for (const auto& name : names)
+    if (!sessions_.contains(name))
+      sessions_[name] = runtime_->load(bundle.graph_file(name), provider, bfloat16);
+}
+
+void Graphs::run(const std::string& graph, const std::string& stage,
+                 std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs,
+                 Timings& timings) {
+  const auto begin = std::chrono::steady_clock::now();
+  sessions_.at(graph)->run(inputs, outputs);
+  timings.add(stage,
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+}
+
+}  // namespace fgdm

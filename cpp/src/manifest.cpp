@@ -1,0 +1,270 @@
+#include "fgdm/manifest.hpp"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "fgdm/error.hpp"
+
+namespace fgdm {
+namespace {
+
+using Json = nlohmann::json;
+
+[[noreturn]] void fail(const std::string& what) {
+  throw BundleError("manifest.json: " + what +
+                    "; export the bundle again, or fetch a fresh copy of it");
+}
+
+// A JSON value and the path that leads to it, for messages.
+class Field {
+public:
+  Field(const Json& value, std::string path) : value_(value), path_(std::move(path)) {}
+
+  Field operator[](const std::string& key) const {
+    if (!value_.is_object())
+      fail(where() + " should be an object");
+    const auto found = value_.find(key);
+    if (found == value_.end())
+      fail(where() + " lacks \"" + key + "\"");
+    return {*found, path_.empty() ? key : path_ + "." + key};
+  }
+
+  bool has(const std::string& key) const {
+    return value_.is_object() && value_.contains(key) && !value_.at(key).is_null();
+  }
+
+  std::string text() const {
+    if (!value_.is_string())
+      fail(where() + " should be text, not " + shown());
+    return value_.get<std::string>();
+  }
+
+  std::string text_or(const std::string& key, const std::string& otherwise) const {
+    return has(key) ? (*this)[key].text() : otherwise;
+  }
+
+  std::int64_t integer(std::int64_t least, std::int64_t most) const {
+    if (!value_.is_number_integer())
+      fail(where() + " should be a whole number, not " + shown());
+    const bool too_large = value_.is_number_unsigned() &&
+                           value_.get<std::uint64_t>() > static_cast<std::uint64_t>(most);
+    const auto number = too_large ? most : value_.get<std::int64_t>();
+    if (too_large || number < least || number > most)
+      fail(where() + " is " + shown() + ", expected " + std::to_string(least) + " to " +
+           std::to_string(most));
+    return number;
+  }
+
+  int small(int least, int most) const { return static_cast<int>(integer(least, most)); }
+
+  double number(double least, double most) const {
+    if (!value_.is_number())
+      fail(where() + " should be a number, not " + shown());
+    const auto number = value_.get<double>();
+    if (!(number >= least && number <= most))
+      fail(where() + " is " + shown() + ", expected " + std::to_string(least) + " to " +
+           std::to_string(most));
+    return number;
+  }
+
+  std::vector<Field> items() const {
+    if (!value_.is_array())
+      fail(where() + " should be a list");
+    std::vector<Field> all;
+    for (std::size_t i = 0; i < value_.size(); ++i)
+      all.emplace_back(value_[i], path_ + "[" + std::to_string(i) + "]");
+    return all;
+  }
+
+  std::vector<std::pair<std::string, Field>> entries() const {
+    if (!value_.is_object())
+      fail(where() + " should be an object");
+    std::vector<std::pair<std::string, Field>> all;
+    for (const auto& [key, value] : value_.items())
+      all.emplace_back(key, Field(value, path_ + "." + key));
+    return all;
+  }
+
+  bool is_integer() const { return value_.is_number_integer(); }
+  std::string where() const { return path_.empty() ? "the file" : path_; }
+  std::string shown() const {
+    auto text = value_.dump(-1, ' ', true, Json::error_handler_t::replace);
+    return text.size() > 60 ? text.substr(0, 57) + "..." : text;
+  }
+
+private:
+  const Json& value_;
+  std::string path_;
+};
+
+ResidualSpec residual(const Field& field) {
+  return {field["channels"].integer(1, 65536), field["stride"].integer(1, 1024)};
+}
+
+std::vector<TensorSpec> tensors(const Field& field) {
+  std::vector<TensorSpec> all;
+  for (const auto& item : field.items()) {
+    TensorSpec spec;
+    spec.name = item["name"].text();
+    spec.dtype = dtype_from_name(item["dtype"].text());
+    for (const auto& extent : item["shape"].items())
+      spec.shape.push_back(extent.is_integer() ? extent.integer(1, 1 << 24) : -1);
+    all.push_back(std::move(spec));
+  }
+  return all;
+}
+
+// A path that stays inside the bundle: the hash list must not make fgdm read elsewhere.
+std::string inner_path(const std::string& path) {
+  const bool leaves = path.empty() || path.front() == '/' || path.find("..") != std::string::npos ||
+                      path.find('\0') != std::string::npos;
+  if (leaves)
+    fail("the file name \"" + path + "\" does not stay inside the bundle");
+  return path;
+}
+
+GuidanceConfig guidance(const Field& factor) {
+  GuidanceConfig config;
+  const auto kind = factor["guidance"].text();
+  if (kind != "cfg" && kind != "segfree")
+    fail(factor.where() + ".guidance is \"" + kind + "\", expected \"cfg\" or \"segfree\"");
+  config.kind = kind == "cfg" ? GuidanceKind::cfg : GuidanceKind::segfree;
+  config.guidance_scale = static_cast<float>(factor["guidance_scale"].number(0, 1000));
+  const auto optional = [&](const char* key, double otherwise, double most) {
+    return factor.has(key) ? factor[key].number(0, most) : otherwise;
+  };
+  config.segfree_guidance_scale =
+      static_cast<float>(optional("segfree_guidance_scale", config.segfree_guidance_scale, 1000));
+  config.segfree_scale = static_cast<float>(optional("segfree_scale", config.segfree_scale, 1000));
+  config.segfree_start = optional("segfree_start", config.segfree_start, 1);
+  return config;
+}
+
+FactorSpec factor(const Field& field) {
+  FactorSpec spec;
+  spec.name = field["name"].text();
+  const auto kind = field["kind"].text();
+  if (kind != "condition" && kind != "image")
+    fail(field.where() + ".kind is \"" + kind + "\", expected \"condition\" or \"image\"");
+  spec.is_image = kind == "image";
+  const auto conditioning = field["conditioning"].text();
+  if (conditioning != "adapter" && conditioning != "controlnet")
+    fail(field.where() + ".conditioning is \"" + conditioning +
+         "\", expected \"adapter\" or \"controlnet\"");
+  spec.conditioning = conditioning == "adapter" ? Conditioning::adapter : Conditioning::controlnet;
+  spec.graph = field["graph"].text();
+  if (spec.conditioning == Conditioning::controlnet) {
+    spec.hint_graph = field["hint_graph"].text();
+    spec.condition = field["condition"].text();
+    spec.hint_palette = field.text_or("hint_palette", "");
+  }
+  if (!spec.is_image)
+    spec.palette = field["palette"].text();
+  spec.height = field["height"].small(8, 16384);
+  spec.width = field["width"].small(8, 16384);
+  spec.num_inference_steps = field["num_inference_steps"].small(1, 1000);
+  spec.guidance = guidance(field);
+  spec.prompt_suffix = field.text_or("prompt_suffix", "");
+  return spec;
+}
+
+void check_chain(const Manifest& manifest) {
+  if (manifest.factors.empty() || !manifest.factors.back().is_image)
+    fail("factors should end with one of kind \"image\"");
+  std::set<std::string> earlier;
+  for (const auto& factor : manifest.factors) {
+    if (factor.is_image != (&factor == &manifest.factors.back()))
+      fail("only the last factor may be of kind \"image\", but " + factor.name + " is");
+    if (!factor.condition.empty() && !earlier.contains(factor.condition))
+      fail("factor " + factor.name + " needs the map of \"" + factor.condition +
+           "\", which is no earlier factor");
+    if (!earlier.insert(factor.name).second)
+      fail("two factors are called " + factor.name);
+    const int cell = manifest.latent_downscale * manifest.backbone_downscale;
+    if (factor.height % cell != 0 || factor.width % cell != 0)
+      fail("the size of factor " + factor.name + " is not divisible by " + std::to_string(cell));
+    for (const auto& graph : {factor.graph, factor.hint_graph})
+      if (!graph.empty())
+        manifest.graph(graph);
+    for (const auto& file : {factor.palette, factor.hint_palette})
+      if (!file.empty() && !manifest.files.contains(file))
+        fail("factor " + factor.name + " names " + file + ", which is not in \"files\"");
+  }
+  for (const auto& graph :
+       {manifest.text_encoder, manifest.vae_decoder, manifest.vae_encoder, manifest.backbone})
+    manifest.graph(graph);
+}
+
+}  // namespace
+
+Manifest Manifest::parse(std::string_view json) {
+  const Json document = Json::parse(json.begin(), json.end(), nullptr, false);
+  if (document.is_discarded())
+    fail("it is not JSON (truncated or damaged)");
+  const Field root(document, "");
+  const auto schema = root["schema"].integer(0, 1'000'000);
+  if (schema > manifest_schema)
+    throw BundleError("manifest.json has schema " + std::to_string(schema) +
+                      ", this version of fgdm reads up to " + std::to_string(manifest_schema) +
+                      "; upgrade fgdm, or export the bundle with this version");
+  if (schema != manifest_schema)
+    fail("schema " + std::to_string(schema) + " does not exist");
+
+  Manifest manifest;
+  manifest.name = root["name"].text();
+  const auto text = root["text_encoder"];
+  manifest.text_encoder = text["graph"].text();
+  manifest.tokenizer = inner_path(text["tokenizer"].text());
+  manifest.max_length = text["max_length"].small(3, 4096);
+  manifest.hidden_size = text["hidden_size"].small(1, 65536);
+  const auto autoencoder = root["autoencoder"];
+  manifest.vae_decoder = autoencoder["decoder"].text();
+  manifest.vae_encoder = autoencoder["encoder"].text();
+  manifest.latent_channels = autoencoder["latent_channels"].small(1, 256);
+  manifest.latent_downscale = autoencoder["downscale"].small(1, 64);
+  const auto backbone = root["backbone"];
+  manifest.backbone = backbone["graph"].text();
+  manifest.backbone_downscale = backbone["downscale"].small(1, 64);
+  for (const auto& item : backbone["intrablock_residuals"].items())
+    manifest.intrablock_residuals.push_back(residual(item));
+  for (const auto& item : backbone["down_residuals"].items())
+    manifest.down_residuals.push_back(residual(item));
+  manifest.mid_residual = residual(backbone["mid_residual"]);
+
+  const auto scheduler = root["scheduler"];
+  manifest.schedule.num_train_timesteps = scheduler["num_train_timesteps"].small(1, 100'000);
+  manifest.schedule.beta_start = scheduler["beta_start"].number(0, 1);
+  manifest.schedule.beta_end = scheduler["beta_end"].number(0, 1);
+  manifest.schedule.beta_schedule = scheduler["beta_schedule"].text();
+  manifest.schedule.timestep_spacing = scheduler["timestep_spacing"].text();
+  manifest.schedule.steps_offset = scheduler["steps_offset"].small(0, 1000);
+  if (const auto kind = scheduler["prediction_type"].text(); kind != "epsilon")
+    fail("prediction_type is \"" + kind + "\"; this version runs \"epsilon\" models");
+  alphas_cumprod(manifest.schedule);  // throws BundleError for an impossible schedule
+
+  for (const auto& [file, entry] : root["files"].entries())
+    manifest.files[inner_path(file)] = {
+        static_cast<std::uint64_t>(entry["size"].integer(0, std::int64_t{1} << 50)),
+        entry["sha256"].text()};
+  for (const auto& [graph_name, entry] : root["graphs"].entries()) {
+    GraphSpec spec{inner_path(entry["file"].text()), tensors(entry["inputs"]),
+                   tensors(entry["outputs"])};
+    if (!manifest.files.contains(spec.file))
+      fail("graph " + graph_name + " names " + spec.file + ", which is not in \"files\"");
+    manifest.graphs.emplace(graph_name, std::move(spec));
+  }
+  for (const auto& item : root["factors"].items())
+    manifest.factors.push_back(factor(item));
+  check_chain(manifest);
+  return manifest;
+}
+
+const GraphSpec& Manifest::graph(const std::string& graph_name) const {
+  const auto found = graphs.find(graph_name);
+  if (found == graphs.end())
+    fail("it names the graph \"" + graph_name + "\" but describes none");
+  return found->second;
+}
+
+}  // namespace fgdm

@@ -1,0 +1,298 @@
+#include "fgdm/ort_session.hpp"
+
+#include <dlfcn.h>
+
+#include <array>
+#include <cstdlib>
+#include <map>
+#include <utility>
+
+#include "fgdm/error.hpp"
+#include "ort_api.hpp"
+
+namespace fgdm {
+namespace {
+
+constexpr std::array<std::pair<Provider, std::string_view>, 3> provider_names{
+    {{Provider::cuda, "cuda"}, {Provider::openvino, "openvino"}, {Provider::cpu, "cpu"}}};
+
+constexpr std::array<std::pair<Provider, std::string_view>, 3> execution_providers{
+    {{Provider::cuda, "CUDAExecutionProvider"},
+     {Provider::openvino, "OpenVINOExecutionProvider"},
+     {Provider::cpu, "CPUExecutionProvider"}}};
+
+constexpr std::array<std::pair<DType, int>, 7> element_types{
+    {{DType::float32, ort::element_float},
+     {DType::float16, ort::element_float16},
+     {DType::bfloat16, ort::element_bfloat16},
+     {DType::int64, ort::element_int64},
+     {DType::int32, ort::element_int32},
+     {DType::uint8, ort::element_uint8},
+     {DType::boolean, ort::element_bool}}};
+
+int element_type(DType dtype) {
+  return element_types[static_cast<std::size_t>(dtype)].second;
+}
+
+DType dtype_of(int element, const std::string& name) {
+  for (const auto& [dtype, code] : element_types)
+    if (code == element)
+      return dtype;
+  throw BackendError("graph tensor " + name + " has ONNX element type " + std::to_string(element) +
+                     ", which fgdm does not use; export the bundle again");
+}
+
+using Table = ort::Table;
+
+void check(const Table& api, ort::Status* status, const std::string& what) {
+  if (status == nullptr)
+    return;
+  const std::string message = api.call<ort::GetErrorMessage>(status);
+  api.call<ort::ReleaseStatus>(status);
+  for (const char* sign : {"Failed to allocate", "out of memory", "bad_alloc", "OUT_OF_MEMORY"})
+    if (message.find(sign) != std::string::npos)
+      throw OutOfMemoryError(what + ": " + message +
+                             "; ask for fewer candidates or a smaller picture");
+  throw BackendError(what + ": " + message);
+}
+
+/// Owns one of the runtime's objects.
+template <typename T, typename Release> class Handle {
+public:
+  explicit Handle(const Table& api) : api_(api) {}
+  ~Handle() { reset(); }
+  Handle(Handle&& other) noexcept
+      : api_(other.api_), value_(std::exchange(other.value_, nullptr)) {}
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  Handle& operator=(Handle&&) = delete;
+
+  void reset() {
+    if (value_ != nullptr)
+      api_.template call<Release>(std::exchange(value_, nullptr));
+  }
+  T* get() const { return value_; }
+  T** out() { return &value_; }
+
+private:
+  Table api_;
+  T* value_ = nullptr;
+};
+
+class OrtSession final : public Session {
+public:
+  OrtSession(std::shared_ptr<OrtRuntime> runtime, const Table& api, const ort::Env* env,
+             const std::filesystem::path& graph, const ort::SessionOptions* options)
+      : runtime_(std::move(runtime)), api_(api), name_(graph.filename().string()), session_(api),
+        memory_(api) {
+    check(api_, api_.call<ort::CreateSession>(env, graph.c_str(), options, session_.out()),
+          "loading " + graph.string());
+    check(api_,
+          api_.call<ort::CreateCpuMemoryInfo>(ort::arena_allocator, ort::memory_type_default,
+                                              memory_.out()),
+          "describing CPU memory");
+    inputs_ =
+        specs<ort::SessionGetInputCount, ort::SessionGetInputName, ort::SessionGetInputTypeInfo>();
+    outputs_ = specs<ort::SessionGetOutputCount, ort::SessionGetOutputName,
+                     ort::SessionGetOutputTypeInfo>();
+  }
+
+  std::span<const TensorSpec> inputs() const override { return inputs_; }
+  std::span<const TensorSpec> outputs() const override { return outputs_; }
+
+  void run(std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs) override {
+    std::vector<ValueHandle> values;
+    values.reserve(inputs.size() + outputs.size());
+    std::vector<const char*> input_names, output_names;
+    std::vector<const ort::Value*> input_values;
+    std::vector<ort::Value*> output_values;
+    for (const auto& named : inputs) {
+      if (!declares(inputs_, named.name))
+        continue;  // unused inputs may have been pruned
+      input_values.push_back(wrap(named, values));
+      input_names.push_back(named.name.data());
+    }
+    for (const auto& named : outputs) {
+      output_values.push_back(wrap(named, values));
+      output_names.push_back(named.name.data());
+    }
+    check(api_,
+          api_.call<ort::Run>(session_.get(), static_cast<const ort::RunOptions*>(nullptr),
+                              input_names.data(), input_values.data(), input_values.size(),
+                              output_names.data(), output_names.size(), output_values.data()),
+          "running " + name_);
+  }
+
+private:
+  using ValueHandle = Handle<ort::Value, ort::ReleaseValue>;
+
+  static bool declares(std::span<const TensorSpec> specs, std::string_view name) {
+    for (const auto& spec : specs)
+      if (spec.name == name)
+        return true;
+    return false;
+  }
+
+  ort::Value* wrap(const NamedTensor& named, std::vector<ValueHandle>& values) {
+    const auto& tensor = named.tensor;
+    auto& handle = values.emplace_back(api_);
+    check(api_,
+          api_.call<ort::CreateTensorWithData>(memory_.get(), tensor.data, tensor.bytes(),
+                                               tensor.shape.data(), tensor.shape.size(),
+                                               element_type(tensor.dtype), handle.out()),
+          "binding " + std::string(named.name) + " of " + name_);
+    return handle.get();
+  }
+
+  template <typename Count, typename Name, typename Type> std::vector<TensorSpec> specs() {
+    std::size_t count = 0;
+    check(api_, api_.call<Count>(session_.get(), &count), name_);
+    ort::Allocator* allocator = nullptr;
+    check(api_, api_.call<ort::GetDefaultAllocator>(&allocator), name_);
+    std::vector<TensorSpec> found(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      char* text = nullptr;
+      check(api_, api_.call<Name>(session_.get(), i, allocator, &text), name_);
+      found[i].name = text;
+      check(api_, api_.call<ort::AllocatorFree>(allocator, static_cast<void*>(text)), name_);
+      Handle<ort::TypeInfo, ort::ReleaseTypeInfo> type(api_);
+      check(api_, api_.call<Type>(session_.get(), i, type.out()), name_);
+      const ort::TensorInfo* info = nullptr;  // owned by `type`
+      check(api_, api_.call<ort::CastTypeInfoToTensorInfo>(type.get(), &info), name_);
+      int element = 0;
+      check(api_, api_.call<ort::GetTensorElementType>(info, &element), name_);
+      found[i].dtype = dtype_of(element, found[i].name);
+      std::size_t rank = 0;
+      check(api_, api_.call<ort::GetDimensionsCount>(info, &rank), name_);
+      found[i].shape.resize(rank);
+      check(api_, api_.call<ort::GetDimensions>(info, found[i].shape.data(), rank), name_);
+    }
+    return found;
+  }
+
+  std::shared_ptr<OrtRuntime> runtime_;  // keeps the library's environment alive
+  Table api_;
+  std::string name_;
+  Handle<ort::Session, ort::ReleaseSession> session_;
+  Handle<ort::MemoryInfo, ort::ReleaseMemoryInfo> memory_;
+  std::vector<TensorSpec> inputs_, outputs_;
+};
+
+class Runtime final : public OrtRuntime {
+public:
+  Runtime(const Table& api, std::string version, int threads)
+      : api_(api), version_(std::move(version)), env_(api) {
+    Handle<ort::ThreadingOptions, ort::ReleaseThreadingOptions> threading(api_);
+    check(api_, api_.call<ort::CreateThreadingOptions>(threading.out()), "thread pool");
+    check(api_, api_.call<ort::SetGlobalIntraOpNumThreads>(threading.get(), threads), "threads");
+    check(api_, api_.call<ort::SetGlobalInterOpNumThreads>(threading.get(), 1), "threads");
+    check(api_, api_.call<ort::SetGlobalSpinControl>(threading.get(), 1), "threads");
+    check(api_,
+          api_.call<ort::CreateEnvWithGlobalThreadPools>(
+              ort::logging_level_error, "fgdm",
+              static_cast<const ort::ThreadingOptions*>(threading.get()), env_.out()),
+          "starting ONNX Runtime");
+  }
+
+  std::string version() const override { return version_; }
+
+  std::vector<Provider> providers() const override {
+    char** names = nullptr;
+    int count = 0;
+    check(api_, api_.call<ort::GetAvailableProviders>(&names, &count), "listing providers");
+    std::vector<Provider> found;
+    for (const auto& [provider, name] : execution_providers)
+      for (int i = 0; i < count; ++i)
+        if (name == names[i])
+          found.push_back(provider);
+    check(api_, api_.call<ort::ReleaseAvailableProviders>(names, count), "listing providers");
+    return found;
+  }
+
+  std::unique_ptr<Session> load(const std::filesystem::path& graph, Provider provider,
+                                bool bfloat16) override {
+    Handle<ort::SessionOptions, ort::ReleaseSessionOptions> options(api_);
+    check(api_, api_.call<ort::CreateSessionOptions>(options.out()), "session options");
+    check(api_, api_.call<ort::DisablePerSessionThreads>(options.get()), "session options");
+    check(api_,
+          api_.call<ort::SetGraphOptimizationLevel>(options.get(), ort::graph_optimization_all),
+          "session options");
+    if (provider == Provider::openvino)
+      append_openvino(options.get(), bfloat16);
+    if (provider == Provider::cuda)
+      append_cuda(options.get());
+    return std::make_unique<OrtSession>(shared_from_this(), api_, env_.get(), graph, options.get());
+  }
+
+private:
+  void append_openvino(ort::SessionOptions* options, bool bfloat16) const {
+    const std::array<const char*, 3> keys{"device_type", "precision", "load_config"};
+    const std::array<const char*, 3> values{
+        "CPU", "ACCURACY",
+        bfloat16 ? R"({"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}})"
+                 : R"({"CPU": {"INFERENCE_PRECISION_HINT": "f32"}})"};
+    check(api_,
+          api_.call<ort::AppendOpenVinoProvider>(options, keys.data(), values.data(), keys.size()),
+          "adding the OpenVINO provider");
+  }
+
+  void append_cuda(ort::SessionOptions* options) const {
+    void* cuda = nullptr;
+    check(api_, api_.call<ort::CreateCudaProviderOptions>(&cuda), "adding the CUDA provider");
+    ort::Status* status =
+        api_.call<ort::AppendCudaProvider>(options, static_cast<const void*>(cuda));
+    api_.call<ort::ReleaseCudaProviderOptions>(cuda);
+    check(api_, status, "adding the CUDA provider");
+  }
+
+  Table api_;
+  std::string version_;
+  Handle<ort::Env, ort::ReleaseEnv> env_;
+};
+
+/// Opens a library and leaves it open: runtimes keep threads and static state of their own.
+void* open_library(const std::filesystem::path& library) {
+  std::vector<std::string> names;
+  if (!library.empty()) {
+    names = {library.string()};
+  } else if (const char* named = std::getenv("FGDM_ONNXRUNTIME"); named != nullptr && *named) {
+    names = {named};
+  } else {
+    names = {"libonnxruntime.so.1", "libonnxruntime.so"};
+  }
+  std::string problems;
+  for (const auto& name : names) {
+    if (void* handle = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL))
+      return handle;
+    problems += std::string("\n  ") + ::dlerror();
+  }
+  throw BackendError(
+      "ONNX Runtime could not be opened; install it (pip install onnxruntime) or give the path of "
+      "libonnxruntime.so as `library` or in FGDM_ONNXRUNTIME. Tried:" +
+      problems);
+}
+
+}  // namespace
+
+std::string_view provider_name(Provider provider) {
+  for (const auto& [candidate, name] : provider_names)
+    if (candidate == provider)
+      return name;
+  return "unknown";
+}
+
+std::shared_ptr<OrtRuntime> OrtRuntime::open(const std::filesystem::path& library, int threads) {
+  void* handle = open_library(library);
+  const auto get_base = reinterpret_cast<ort::GetApiBase>(::dlsym(handle, "OrtGetApiBase"));
+  if (get_base == nullptr)
+    throw BackendError(library.string() +
+                       " is not an ONNX Runtime library: it has no OrtGetApiBase");
+  const ort::ApiBase* base = get_base();
+  const std::string version = base->get_version_string();
+  const void* const* functions = base->get_api(ort::api_version);
+  if (functions == nullptr)
+    throw BackendError("ONNX Runtime " + version + " is too old: fgdm needs 1.21 or newer");
+  return std::make_shared<Runtime>(Table(functions), version, threads);
+}
+
+}  // namespace fgdm

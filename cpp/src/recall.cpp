@@ -1,0 +1,55 @@
+#include "fgdm/recall.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "fgdm/error.hpp"
+
+namespace fgdm {
+
+MapRecall measure(std::span<const std::uint8_t> labels, std::span<const int> requested,
+                  double min_area) {
+  if (labels.empty())
+    throw RequestError("recall: the label map is empty, expected at least one pixel");
+  if (!(min_area >= 0.0 && min_area <= 1.0))
+    throw RequestError("min_area is " + std::to_string(min_area) +
+                       ", expected a fraction of the map from 0 to 1");
+  std::array<std::size_t, 256> counts{};
+  for (const std::uint8_t label : labels)
+    ++counts[label];
+
+  MapRecall result{1.0, {}, {}, 0.0};
+  std::array<bool, 255> seen{};
+  for (const int label : requested) {
+    if (label < 0 || label > 254)
+      throw RequestError("recall: requested class " + std::to_string(label) +
+                         ", expected an index of the palette from 0 to 254");
+    const auto index = static_cast<std::size_t>(label);
+    if (seen[index])
+      continue;
+    seen[index] = true;
+    const double area = static_cast<double>(counts[index]) / static_cast<double>(labels.size());
+    if (counts[index] == 0 || area < min_area) {
+      result.missing.push_back(label);
+      continue;
+    }
+    result.smallest_area = result.found.empty() ? area : std::min(result.smallest_area, area);
+    result.found.push_back(label);
+  }
+  const std::size_t total = result.found.size() + result.missing.size();
+  if (total > 0)
+    result.recall = static_cast<double>(result.found.size()) / static_cast<double>(total);
+  return result;
+}
+
+std::size_t select(std::span<const MapRecall> maps) {
+  if (maps.empty())
+    throw RequestError("recall: no maps to choose from, expected at least one");
+  const auto worse = [](const MapRecall& a, const MapRecall& b) {
+    return a.recall != b.recall ? a.recall < b.recall : a.smallest_area < b.smallest_area;
+  };
+  return static_cast<std::size_t>(std::max_element(maps.begin(), maps.end(), worse) - maps.begin());
+}
+
+}  // namespace fgdm

@@ -1,0 +1,155 @@
+#include "request.hpp"
+
+#include <cmath>
+#include <random>
+#include <sstream>
+
+#include "fgdm/error.hpp"
+
+namespace fgdm {
+namespace {
+
+// A number as a person would write it.
+template <typename T> std::string shown(T value) {
+  std::ostringstream text;
+  text << value;
+  return text.str();
+}
+
+template <typename T> void require_between(const char* name, T value, T least, T most) {
+  if (!(value >= least && value <= most))  // also false for NaN
+    throw RequestError(std::string(name) + " is " + shown(value) + ", expected " + shown(least) +
+                       " to " + shown(most));
+}
+
+template <typename T>
+void check_optional(const char* name, const std::optional<T>& value, T least, T most) {
+  if (value)
+    require_between(name, *value, least, most);
+}
+
+const FactorSpec& image_factor(const Manifest& manifest) {
+  return manifest.factors.back();
+}
+
+void check_size(const char* name, int value, int cell) {
+  require_between(name, value, cell, 4096);
+  if (value % cell != 0)
+    throw RequestError(std::string(name) + " is " + shown(value) + ", expected a multiple of " +
+                       shown(cell) + "; the nearest are " + shown(value / cell * cell) + " and " +
+                       shown((value / cell + 1) * cell));
+}
+
+// Maps shrink with the image, so the image's size must be divisible where the map's has to be.
+int size_cell(const Manifest& manifest) {
+  const int cell = manifest.latent_downscale * manifest.backbone_downscale;
+  int ratio = 1;
+  for (const auto& factor : manifest.factors)
+    ratio = std::max(ratio, image_factor(manifest).height / factor.height);
+  return cell * ratio;
+}
+
+void check_latents(const char* name, const std::vector<float>& latents, std::size_t expected,
+                   const std::string& shape) {
+  if (latents.empty())
+    return;
+  if (latents.size() != expected)
+    throw RequestError(std::string(name) + " has " + shown(latents.size()) + " values, expected " +
+                       shown(expected) + ", shape " + shape);
+  for (const float value : latents)
+    if (!std::isfinite(value))
+      throw RequestError(std::string(name) + " holds a value that is not finite");
+}
+
+std::size_t latent_elements(const Manifest& manifest, const FactorSize& size) {
+  return static_cast<std::size_t>(manifest.latent_channels) *
+         static_cast<std::size_t>(size.latent_height) * static_cast<std::size_t>(size.latent_width);
+}
+
+std::string latent_shape(int rows, const Manifest& manifest, const FactorSize& size) {
+  return "(" + shown(rows) + ", " + shown(manifest.latent_channels) + ", " +
+         shown(size.latent_height) + ", " + shown(size.latent_width) + ")";
+}
+
+}  // namespace
+
+Request resolve(Request request, const Manifest& manifest) {
+  const auto& image = image_factor(manifest);
+  if (request.prompt.find_first_not_of(" \t\r\n") == std::string::npos)
+    throw RequestError("prompt is empty; say what the picture should show, such as \"a dog beside "
+                       "a house\"");
+  require_between("candidates", request.candidates, 1, 1000);
+  check_optional("condition_steps", request.condition_steps, 1, 1000);
+  check_optional("num_inference_steps", request.num_inference_steps, 1, 1000);
+  check_optional("guidance_scale", request.guidance_scale, 0.0, 100.0);
+  check_optional("condition_guidance_scale", request.condition_guidance_scale, 0.0, 100.0);
+  check_optional("segfree_scale", request.segfree_scale, 0.0, 1000.0);
+  check_optional("segfree_guidance_scale", request.segfree_guidance_scale, 0.0, 100.0);
+  check_optional("segfree_start", request.segfree_start, 0.0, 1.0);
+  require_between("controlnet_conditioning_scale", request.controlnet_conditioning_scale, 0.0,
+                  10.0);
+  require_between("min_area", request.min_area, 0.0, 1.0);
+  request.height = request.height.value_or(image.height);
+  request.width = request.width.value_or(image.width);
+  check_size("height", *request.height, size_cell(manifest));
+  check_size("width", *request.width, size_cell(manifest));
+
+  const auto& defaults = image.guidance;
+  request.num_inference_steps = request.num_inference_steps.value_or(image.num_inference_steps);
+  request.guidance = request.guidance.value_or(defaults.kind);
+  request.guidance_scale =
+      request.guidance_scale.value_or(static_cast<double>(defaults.guidance_scale));
+  request.segfree_scale =
+      request.segfree_scale.value_or(static_cast<double>(defaults.segfree_scale));
+  request.segfree_guidance_scale =
+      request.segfree_guidance_scale.value_or(static_cast<double>(defaults.segfree_guidance_scale));
+  request.segfree_start = request.segfree_start.value_or(defaults.segfree_start);
+  const auto& first = manifest.factors.front();
+  request.condition_steps = request.condition_steps.value_or(first.num_inference_steps);
+  request.condition_guidance_scale =
+      request.condition_guidance_scale.value_or(static_cast<double>(first.guidance.guidance_scale));
+
+  for (const auto& factor : manifest.factors) {
+    const auto size = factor_size(request, manifest, factor);
+    const int rows = factor.is_image ? 1 : request.candidates;
+    const auto& latents = factor.is_image ? request.latents : request.condition_latents;
+    check_latents(factor.is_image ? "latents" : "condition_latents", latents,
+                  static_cast<std::size_t>(rows) * latent_elements(manifest, size),
+                  latent_shape(rows, manifest, size));
+    // The sampler knows how many distinct timesteps there are.
+    timesteps(manifest.schedule, factor_steps(request, factor), request.sampler);
+  }
+  if (!request.seed) {
+    std::random_device entropy;
+    request.seed = (static_cast<std::uint64_t>(entropy()) << 32U) | entropy();
+  }
+  return request;
+}
+
+FactorSize factor_size(const Request& resolved, const Manifest& manifest,
+                       const FactorSpec& factor) {
+  const auto& image = image_factor(manifest);
+  const int height = *resolved.height * factor.height / image.height;
+  const int width = *resolved.width * factor.width / image.width;
+  return {height, width, height / manifest.latent_downscale, width / manifest.latent_downscale};
+}
+
+GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor) {
+  GuidanceConfig config = factor.guidance;
+  if (!factor.is_image) {
+    config.guidance_scale = static_cast<float>(*resolved.condition_guidance_scale);
+    return config;
+  }
+  config.kind = *resolved.guidance;
+  config.guidance_scale = static_cast<float>(*resolved.guidance_scale);
+  config.segfree_scale = static_cast<float>(*resolved.segfree_scale);
+  config.segfree_guidance_scale = static_cast<float>(*resolved.segfree_guidance_scale);
+  config.segfree_start = *resolved.segfree_start;
+  return config;
+}
+
+int factor_steps(const Request& resolved, const FactorSpec& factor) {
+  return factor.is_image ? *resolved.num_inference_steps : *resolved.condition_steps;
+}
+
+}  // namespace fgdm

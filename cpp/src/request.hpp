@@ -1,0 +1,25 @@
+#pragma once
+
+#include "fgdm/engine.hpp"
+#include "fgdm/manifest.hpp"
+
+namespace fgdm {
+
+// Checks every option of a request and fills in the manifest's defaults. Throws RequestError that
+// names the option, its value and what is allowed.
+Request resolve(Request request, const Manifest& manifest);
+
+// The size a factor has in a request: the manifest's, scaled as the image is.
+struct FactorSize {
+  int height, width;                // pixels
+  int latent_height, latent_width;  // cells
+};
+FactorSize factor_size(const Request& resolved, const Manifest& manifest, const FactorSpec& factor);
+
+// The guidance of a factor in a resolved request.
+GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor);
+
+// The sampler steps of a factor in a resolved request.
+int factor_steps(const Request& resolved, const FactorSpec& factor);
+
+}  // namespace fgdm

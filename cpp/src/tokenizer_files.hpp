@@ -1,0 +1,36 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bpe.hpp"
+
+namespace fgdm {
+
+// A token whose text, inside a prompt, becomes its id.
+struct SpecialToken {
+  std::string text;
+  int id;
+  bool is_normalized;  // looked for in the normalised text; else in the text as it is given
+};
+
+// What a tokenizer folder says.
+struct TokenizerFiles {
+  Vocabulary vocabulary;  // ids are distinct and less than max_vocabulary_size
+  std::vector<std::pair<std::string, std::string>> merges;
+  std::vector<SpecialToken> special_tokens;
+  int bos;
+  int eos;
+  int unknown;
+  int pad;
+};
+
+inline constexpr int max_vocabulary_size = 1 << 24;
+
+// Reads vocab.json, merges.txt and, where they exist, tokenizer_config.json and
+// special_tokens_map.json, with transformers' rules for which says what. Throws BundleError.
+TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder);
+
+}  // namespace fgdm

@@ -1,0 +1,44 @@
+#include "fgdm/error.hpp"
+
+#include <string>
+#include <type_traits>
+
+#include <gtest/gtest.h>
+
+namespace fgdm {
+namespace {
+
+template <typename T> class ErrorTest : public testing::Test {};
+
+using Errors = testing::Types<BundleError, RequestError, BackendError, OutOfMemoryError,
+                              CancelledError, DeadlineError>;
+TYPED_TEST_SUITE(ErrorTest, Errors);
+
+// Protects callers that catch fgdm::Error, or std::exception, to handle everything the engine
+// throws.
+TYPED_TEST(ErrorTest, IsADirectChildOfErrorAndKeepsItsMessage) {
+  try {
+    throw TypeParam("what was given");
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()), "what was given");
+  }
+  EXPECT_TRUE((std::is_base_of_v<std::runtime_error, TypeParam>));
+}
+
+// Protects callers that retry one kind of error: no kind may be caught as another.
+TEST(ErrorTreeTest, KindsAreDistinct) {
+  EXPECT_FALSE((std::is_base_of_v<BackendError, OutOfMemoryError>));
+  EXPECT_FALSE((std::is_base_of_v<CancelledError, DeadlineError>));
+  EXPECT_THROW(
+      {
+        try {
+          throw OutOfMemoryError("full");
+        } catch (const BackendError&) {
+          FAIL() << "caught as a BackendError";
+        }
+      },
+      OutOfMemoryError);
+}
+
+}  // namespace
+}  // namespace fgdm

@@ -1,0 +1,71 @@
+// fgdm calls ONNX Runtime by slot number. This compares every slot with the real header's table, and
+// the enumerations' values, so that a wrong number fails here and not in a user's process.
+#include <gtest/gtest.h>
+#include <onnxruntime_c_api.h>
+
+#include <cstddef>
+
+#include "ort_api.hpp"
+
+namespace {
+
+#define EXPECT_SLOT(ours, theirs) \
+  EXPECT_EQ(fgdm::ort::ours::slot, offsetof(OrtApi, theirs) / sizeof(void*)) << #theirs
+
+TEST(OrtAbi, SlotsAreTheHeadersSlots) {
+  EXPECT_SLOT(GetErrorMessage, GetErrorMessage);
+  EXPECT_SLOT(CreateSession, CreateSession);
+  EXPECT_SLOT(Run, Run);
+  EXPECT_SLOT(CreateSessionOptions, CreateSessionOptions);
+  EXPECT_SLOT(SetGraphOptimizationLevel, SetSessionGraphOptimizationLevel);
+  EXPECT_SLOT(SessionGetInputCount, SessionGetInputCount);
+  EXPECT_SLOT(SessionGetOutputCount, SessionGetOutputCount);
+  EXPECT_SLOT(SessionGetInputTypeInfo, SessionGetInputTypeInfo);
+  EXPECT_SLOT(SessionGetOutputTypeInfo, SessionGetOutputTypeInfo);
+  EXPECT_SLOT(SessionGetInputName, SessionGetInputName);
+  EXPECT_SLOT(SessionGetOutputName, SessionGetOutputName);
+  EXPECT_SLOT(CreateTensorWithData, CreateTensorWithDataAsOrtValue);
+  EXPECT_SLOT(CastTypeInfoToTensorInfo, CastTypeInfoToTensorInfo);
+  EXPECT_SLOT(GetTensorElementType, GetTensorElementType);
+  EXPECT_SLOT(GetDimensionsCount, GetDimensionsCount);
+  EXPECT_SLOT(GetDimensions, GetDimensions);
+  EXPECT_SLOT(CreateCpuMemoryInfo, CreateCpuMemoryInfo);
+  EXPECT_SLOT(AllocatorFree, AllocatorFree);
+  EXPECT_SLOT(GetDefaultAllocator, GetAllocatorWithDefaultOptions);
+  EXPECT_SLOT(ReleaseEnv, ReleaseEnv);
+  EXPECT_SLOT(ReleaseStatus, ReleaseStatus);
+  EXPECT_SLOT(ReleaseMemoryInfo, ReleaseMemoryInfo);
+  EXPECT_SLOT(ReleaseSession, ReleaseSession);
+  EXPECT_SLOT(ReleaseValue, ReleaseValue);
+  EXPECT_SLOT(ReleaseTypeInfo, ReleaseTypeInfo);
+  EXPECT_SLOT(ReleaseSessionOptions, ReleaseSessionOptions);
+  EXPECT_SLOT(CreateEnvWithGlobalThreadPools, CreateEnvWithGlobalThreadPools);
+  EXPECT_SLOT(DisablePerSessionThreads, DisablePerSessionThreads);
+  EXPECT_SLOT(CreateThreadingOptions, CreateThreadingOptions);
+  EXPECT_SLOT(ReleaseThreadingOptions, ReleaseThreadingOptions);
+  EXPECT_SLOT(GetAvailableProviders, GetAvailableProviders);
+  EXPECT_SLOT(ReleaseAvailableProviders, ReleaseAvailableProviders);
+  EXPECT_SLOT(SetGlobalIntraOpNumThreads, SetGlobalIntraOpNumThreads);
+  EXPECT_SLOT(SetGlobalInterOpNumThreads, SetGlobalInterOpNumThreads);
+  EXPECT_SLOT(SetGlobalSpinControl, SetGlobalSpinControl);
+  EXPECT_SLOT(AppendCudaProvider, SessionOptionsAppendExecutionProvider_CUDA_V2);
+  EXPECT_SLOT(CreateCudaProviderOptions, CreateCUDAProviderOptions);
+  EXPECT_SLOT(ReleaseCudaProviderOptions, ReleaseCUDAProviderOptions);
+  EXPECT_SLOT(AppendOpenVinoProvider, SessionOptionsAppendExecutionProvider_OpenVINO_V2);
+}
+
+TEST(OrtAbi, EnumerationsHaveTheHeadersValues) {
+  EXPECT_EQ(fgdm::ort::element_float, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
+  EXPECT_EQ(fgdm::ort::element_uint8, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
+  EXPECT_EQ(fgdm::ort::element_int32, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32);
+  EXPECT_EQ(fgdm::ort::element_int64, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64);
+  EXPECT_EQ(fgdm::ort::element_bool, ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL);
+  EXPECT_EQ(fgdm::ort::element_float16, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16);
+  EXPECT_EQ(fgdm::ort::element_bfloat16, ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16);
+  EXPECT_EQ(fgdm::ort::logging_level_error, ORT_LOGGING_LEVEL_ERROR);
+  EXPECT_EQ(fgdm::ort::graph_optimization_all, ORT_ENABLE_ALL);
+  EXPECT_EQ(fgdm::ort::arena_allocator, OrtArenaAllocator);
+  EXPECT_EQ(fgdm::ort::memory_type_default, OrtMemTypeDefault);
+}
+
+}  // namespace

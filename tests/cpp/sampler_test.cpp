@@ -1,0 +1,271 @@
+#include "fgdm/sampler.hpp"
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "fgdm/error.hpp"
+
+namespace fgdm {
+namespace {
+
+constexpr SamplerKind kinds[] = {SamplerKind::ddim, SamplerKind::dpmsolver_multistep};
+
+// A process x_t = alpha x0 + sigma noise whose data is normal with a known mean and deviation: the
+// exact noise prediction and the exact path of the probability flow have closed forms.
+struct NormalData {
+  double mean;
+  double deviation;
+
+  double spread(double alpha_cumprod) const {
+    return std::sqrt(alpha_cumprod * deviation * deviation + 1.0 - alpha_cumprod);
+  }
+  double noise(double x, double alpha_cumprod) const {
+    const double alpha = std::sqrt(alpha_cumprod);
+    const double sigma = std::sqrt(1.0 - alpha_cumprod);
+    return sigma * (x - alpha * mean) / std::pow(spread(alpha_cumprod), 2);
+  }
+  // Where the path that ends `z` standard deviations from the mean is at this level.
+  double path(double z, double alpha_cumprod) const {
+    return std::sqrt(alpha_cumprod) * mean + spread(alpha_cumprod) * z;
+  }
+};
+
+// Runs steps first .. last - 1 on one value.
+double run(const Sampler& sampler, const std::vector<double>& cumprod, const NormalData& data,
+           double x, int last) {
+  std::vector<float> sample = {static_cast<float>(x)};
+  std::vector<float> predicted_x0(1);
+  std::vector<float> history = {std::numeric_limits<float>::quiet_NaN()};
+  for (int i = 0; i < last; ++i) {
+    const auto time = static_cast<std::size_t>(sampler.timesteps()[static_cast<std::size_t>(i)]);
+    const std::vector<float> eps = {
+        static_cast<float>(data.noise(double{sample[0]}, cumprod[time]))};
+    sampler.step(i, eps, sample, predicted_x0, history);
+  }
+  return double{sample[0]};
+}
+
+// The schedule with so many timesteps that it is continuous for a sampler.
+NoiseSchedule fine_schedule() {
+  NoiseSchedule schedule;
+  schedule.num_train_timesteps = 100'000;
+  schedule.beta_start /= 100.0;
+  schedule.beta_end /= 100.0;
+  return schedule;
+}
+
+// The error half way through the schedule after about num_steps / 2 steps.
+double error_at_half(SamplerKind kind, int num_steps) {
+  const NoiseSchedule schedule = fine_schedule();
+  const auto cumprod = alphas_cumprod(schedule);
+  const Sampler sampler(kind, schedule, num_steps);
+  const NormalData data{0.7, 0.4};
+  const int middle = num_steps / 2;
+  const auto at = [&](int i) {
+    return cumprod[static_cast<std::size_t>(sampler.timesteps()[static_cast<std::size_t>(i)])];
+  };
+  const double end = run(sampler, cumprod, data, data.path(1.3, at(0)), middle);
+  return std::abs(end - data.path(1.3, at(middle)));
+}
+
+// Protects the schedule of Stable Diffusion: betas are linear in their square roots.
+TEST(ScheduleTest, AlphasCumprodIsTheProduct) {
+  const auto scaled = alphas_cumprod({});
+  ASSERT_EQ(scaled.size(), 1000U);
+  EXPECT_DOUBLE_EQ(scaled[0], 1.0 - 0.00085);
+  EXPECT_NEAR(1.0 - scaled[999] / scaled[998], 0.012, 1e-12);
+  const double root_of_middle_beta = 0.5 * (std::sqrt(0.00085) + std::sqrt(0.012));
+  EXPECT_NEAR(1.0 - scaled[500] / scaled[499], std::pow(root_of_middle_beta, 2), 2e-5);
+  NoiseSchedule schedule;
+  schedule.beta_schedule = "linear";
+  const auto linear = alphas_cumprod(schedule);
+  EXPECT_NEAR(1.0 - linear[500] / linear[499], 0.5 * (0.00085 + 0.012), 1e-5);
+  for (std::size_t t = 1; t < scaled.size(); ++t)
+    EXPECT_LT(scaled[t], scaled[t - 1]);
+}
+
+// Protects the timesteps that models are trained to expect, by the published formulas (Lin et al.,
+// "Common Diffusion Noise Schedules and Sample Steps are Flawed", table 2) worked out by hand.
+TEST(TimestepsTest, FollowTheSpacing) {
+  NoiseSchedule schedule;
+  using Times = std::vector<int>;
+  EXPECT_EQ(timesteps(schedule, 4), (Times{751, 501, 251, 1}));
+  EXPECT_EQ(timesteps(schedule, 1), (Times{1}));
+  EXPECT_EQ(timesteps(schedule, 4, SamplerKind::dpmsolver_multistep), (Times{801, 601, 401, 201}));
+  schedule.timestep_spacing = "trailing";
+  EXPECT_EQ(timesteps(schedule, 4), (Times{999, 749, 499, 249}));
+  EXPECT_EQ(timesteps(schedule, 3), (Times{999, 666, 332}));
+  EXPECT_EQ(timesteps(schedule, 4, SamplerKind::dpmsolver_multistep), (Times{999, 749, 499, 249}));
+  schedule.timestep_spacing = "linspace";
+  EXPECT_EQ(timesteps(schedule, 4), (Times{999, 666, 333, 0}));
+  EXPECT_EQ(timesteps(schedule, 1), (Times{0}));
+  EXPECT_EQ(timesteps(schedule, 3, SamplerKind::dpmsolver_multistep), (Times{999, 666, 333}));
+}
+
+// Protects every number of steps a request may ask for: as many timesteps, inside the schedule, and
+// descending, or a refusal.
+TEST(TimestepsTest, AreDistinctAndInsideTheSchedule) {
+  for (const char* spacing : {"leading", "trailing", "linspace"}) {
+    NoiseSchedule schedule;
+    schedule.timestep_spacing = spacing;
+    for (const SamplerKind kind : kinds)
+      for (int n = 1; n <= 998; ++n) {
+        const auto times = timesteps(schedule, n, kind);
+        ASSERT_EQ(times.size(), static_cast<std::size_t>(n));
+        for (std::size_t i = 0; i < times.size(); ++i)
+          ASSERT_TRUE(times[i] >= 0 && times[i] < 1000 && (i == 0 || times[i] < times[i - 1]));
+      }
+  }
+}
+
+TEST(TimestepsTest, RefuseImpossibleRequests) {
+  for (const int n : {-1, 0, 1000, 1001})
+    EXPECT_THROW(timesteps({}, n), RequestError) << n;
+}
+
+TEST(ScheduleTest, RefusesImpossibleSchedules) {
+  const auto broken = [](auto change) {
+    NoiseSchedule schedule;
+    change(schedule);
+    EXPECT_THROW(alphas_cumprod(schedule), BundleError);
+    EXPECT_THROW(Sampler(SamplerKind::ddim, schedule, 10), BundleError);
+  };
+  broken([](NoiseSchedule& s) { s.num_train_timesteps = 0; });
+  broken([](NoiseSchedule& s) { s.beta_start = 0.0; });
+  broken([](NoiseSchedule& s) { s.beta_end = 1.0; });
+  broken([](NoiseSchedule& s) { s.beta_end = std::nan(""); });
+  broken([](NoiseSchedule& s) { s.beta_schedule = "cosine"; });
+  broken([](NoiseSchedule& s) { s.timestep_spacing = "karras"; });
+  broken([](NoiseSchedule& s) { s.steps_offset = -1; });
+}
+
+// Protects both samplers' exactness: if the noise is predicted right, which it is for data that is
+// one point, every step lands on the forward process, for any number of steps.
+TEST(SamplerTest, TheTrueNoiseLeadsToTheTrueImage) {
+  const auto cumprod = alphas_cumprod({});
+  const NormalData point{-0.8, 0.0};
+  for (const int n : {1, 2, 3, 5, 10, 14, 15, 20, 50}) {
+    for (const SamplerKind kind : kinds) {
+      const Sampler sampler(kind, {}, n);
+      const double start = cumprod[static_cast<std::size_t>(sampler.timesteps()[0])];
+      const double end = kind == SamplerKind::ddim ? cumprod[0] : 1.0;
+      EXPECT_NEAR(run(sampler, cumprod, point, point.path(1.1, start), n), point.path(1.1, end),
+                  2e-5)
+          << n;
+    }
+  }
+}
+
+// Protects the convergence to the exact path of the probability flow: first order for DDIM, second
+// for DPM-Solver++(2M). An error in any coefficient shows as a lost order.
+TEST(SamplerTest, ConvergesWithItsOrder) {
+  const auto order = [](SamplerKind kind, int num_steps) {
+    return std::log2(error_at_half(kind, num_steps) / error_at_half(kind, 2 * num_steps + 1));
+  };
+  EXPECT_NEAR(order(SamplerKind::ddim, 39), 1.0, 0.15);
+  EXPECT_NEAR(order(SamplerKind::ddim, 79), 1.0, 0.1);
+  EXPECT_NEAR(order(SamplerKind::dpmsolver_multistep, 39), 2.0, 0.3);
+  EXPECT_LT(error_at_half(SamplerKind::dpmsolver_multistep, 39),
+            0.1 * error_at_half(SamplerKind::ddim, 39));
+}
+
+// Protects the whole of a run, the last step included: with many steps the sampled distribution is
+// the data's.
+TEST(SamplerTest, ReachesTheDataDistribution) {
+  const NoiseSchedule schedule = fine_schedule();
+  const auto cumprod = alphas_cumprod(schedule);
+  const NormalData data{0.7, 0.4};
+  for (const SamplerKind kind : kinds) {
+    const Sampler sampler(kind, schedule, 5000);
+    const double start = cumprod[static_cast<std::size_t>(sampler.timesteps()[0])];
+    const double end = kind == SamplerKind::ddim ? cumprod[0] : 1.0;
+    for (const double z : {-2.0, 0.0, 1.5})
+      EXPECT_NEAR(run(sampler, cumprod, data, data.path(z, start), 5000), data.path(z, end), 1e-3);
+  }
+}
+
+// Protects DDIM's steps against its equation 12, evaluated in double, for each step and spacing.
+TEST(SamplerTest, DdimIsEquation12) {
+  for (const char* spacing : {"leading", "trailing", "linspace"}) {
+    NoiseSchedule schedule;
+    schedule.timestep_spacing = spacing;
+    const auto cumprod = alphas_cumprod(schedule);
+    const Sampler sampler(SamplerKind::ddim, schedule, 20);
+    for (int i = 0; i < 20; ++i) {
+      const int time = sampler.timesteps()[static_cast<std::size_t>(i)];
+      const double from = cumprod[static_cast<std::size_t>(time)];
+      const double to = cumprod[static_cast<std::size_t>(std::max(0, time - 50))];
+      std::vector<float> sample = {0.3F, -1.2F};
+      const std::vector<float> eps = {0.9F, 0.1F};
+      std::vector<float> x0(2);
+      const auto before = sample;
+      sampler.step(i, eps, sample, x0, {});
+      for (std::size_t j = 0; j < 2; ++j) {
+        const double predicted =
+            (double{before[j]} - std::sqrt(1.0 - from) * double{eps[j]}) / std::sqrt(from);
+        const double next = std::sqrt(to) * predicted + std::sqrt(1.0 - to) * double{eps[j]};
+        EXPECT_NEAR(double{x0[j]}, predicted, 1e-6 * std::max(1.0, std::abs(predicted)));
+        EXPECT_NEAR(double{sample[j]}, next, 1e-6 * std::max(1.0, std::abs(predicted)));
+      }
+    }
+  }
+}
+
+// Protects DPM-Solver++(2M)'s steps against its algorithm 2 (with lambda, h and r as the paper has
+// them), first-order at both ends, evaluated in double.
+TEST(SamplerTest, DpmSolverIsAlgorithm2) {
+  const auto cumprod = alphas_cumprod({});
+  for (const int n : {2, 5, 20}) {
+    const Sampler sampler(SamplerKind::dpmsolver_multistep, {}, n);
+    const auto level = [&](int i) {
+      return cumprod[static_cast<std::size_t>(sampler.timesteps()[static_cast<std::size_t>(i)])];
+    };
+    const auto lambda = [&](int i) { return 0.5 * std::log(level(i) / (1.0 - level(i))); };
+    for (int i = 0; i < n; ++i) {
+      std::vector<float> sample = {0.3F};
+      const std::vector<float> eps = {0.9F};
+      std::vector<float> x0(1);
+      std::vector<float> history = {-0.5F};
+      sampler.step(i, eps, sample, x0, history);
+      const double from = level(i);
+      const double predicted = (0.3 - std::sqrt(1.0 - from) * 0.9) / std::sqrt(from);
+      double next = predicted;
+      if (i + 1 < n) {
+        const double h = lambda(i + 1) - lambda(i);
+        double direction = predicted;
+        if (i > 0) {
+          const double r = (lambda(i) - lambda(i - 1)) / h;
+          direction = (1.0 + 1.0 / (2.0 * r)) * predicted - 1.0 / (2.0 * r) * -0.5;
+        }
+        next = std::sqrt((1.0 - level(i + 1)) / (1.0 - from)) * 0.3 -
+               std::sqrt(level(i + 1)) * (std::exp(-h) - 1.0) * direction;
+      }
+      const double tolerance = 2e-6 * std::max(1.0, std::abs(predicted));
+      EXPECT_NEAR(double{sample[0]}, next, tolerance) << i << " of " << n;
+      EXPECT_NEAR(double{x0[0]}, predicted, tolerance);
+      EXPECT_EQ(history[0], x0[0]) << "what the next step reads";
+    }
+  }
+}
+
+TEST(SamplerTest, RefusesWrongSizesAndSteps) {
+  const Sampler ddim(SamplerKind::ddim, {}, 10);
+  const Sampler dpm(SamplerKind::dpmsolver_multistep, {}, 10);
+  std::vector<float> two(2);
+  std::vector<float> x0(2);
+  std::vector<float> history(2);
+  std::vector<float> three(3);
+  EXPECT_THROW(ddim.step(-1, two, two, x0, {}), RequestError);
+  EXPECT_THROW(ddim.step(10, two, two, x0, {}), RequestError);
+  EXPECT_THROW(ddim.step(0, three, two, x0, {}), RequestError);
+  EXPECT_THROW(ddim.step(0, two, two, three, {}), RequestError);
+  EXPECT_THROW(dpm.step(0, two, two, x0, {}), RequestError);
+  EXPECT_THROW(dpm.step(0, two, two, x0, three), RequestError);
+  EXPECT_THROW(ddim.coefficients(10), RequestError);
+}
+
+}  // namespace
+}  // namespace fgdm
