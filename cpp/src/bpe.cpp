@@ -69,7 +69,8 @@ BytePairEncoder::BytePairEncoder(const Vocabulary& vocabulary,
 
   merges_.reserve(merges.size());
   for (std::size_t rank = 0; rank < merges.size(); ++rank) {
-    const auto& [left, right] = merges[rank];
+    const std::string& left = merges[rank].first;
+    const std::string& right = merges[rank].second;
     const auto id = [&](const std::string& token) {
       const auto found = vocabulary.find(token);
       if (found == vocabulary.end())

@@ -1,0 +1,165 @@
+"""The compiled core (pybind11, sources in cpp/bindings). `fgdm.Engine` is what users call."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from fgdm.errors import BackendError as BackendError
+from fgdm.errors import BundleError as BundleError
+from fgdm.errors import CancelledError as CancelledError
+from fgdm.errors import DeadlineError as DeadlineError
+from fgdm.errors import Error as Error
+from fgdm.errors import OutOfMemoryError as OutOfMemoryError
+from fgdm.errors import RequestError as RequestError
+
+class Tokenizer:
+    """CLIP's byte-pair tokenizer. `encode` pads to `max_length`; BundleError for damaged files."""
+
+    def __init__(self, folder: str, max_length: int) -> None: ...
+    def encode(self, text: str) -> list[int]: ...
+    def tokenize(self, text: str) -> list[str]: ...
+
+class StepInfo:
+    """What a step callback sees after a step of a factor; ValueError once the call is over."""
+
+    @property
+    def factor(self) -> str: ...
+    @property
+    def step(self) -> int:
+        """The step just finished, 0-based."""
+
+    @property
+    def num_steps(self) -> int: ...
+    @property
+    def timestep(self) -> int:
+        """The step's timestep of the noise schedule, 0 to 999."""
+
+    @property
+    def candidates(self) -> int:
+        """How many candidates this factor samples: N for a condition factor, 1 for the image."""
+
+    def predicted_x0(self) -> npt.NDArray[np.float32]:
+        """A copy of the predicted clean latents, (candidates, channels, h, w)."""
+
+class Candidate:
+    @property
+    def index(self) -> int: ...
+    @property
+    def seed(self) -> int:
+        """The request's; with the index it determines the map's noise."""
+
+    @property
+    def recall(self) -> float: ...
+    @property
+    def found(self) -> list[str]: ...
+    @property
+    def missing(self) -> list[str]: ...
+    @property
+    def smallest_area(self) -> float: ...
+    @property
+    def map(self) -> npt.NDArray[np.uint8]:
+        """In palette colours: RGB, (h, w, 3)."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.uint8]:
+        """Class indices, (h, w); 255 is unlabeled."""
+
+class Result:
+    @property
+    def image(self) -> npt.NDArray[np.uint8]:
+        """RGB, (H, W, 3)."""
+
+    @property
+    def map(self) -> npt.NDArray[np.uint8]:
+        """The chosen map, snapped to the palette: RGB, (h, w, 3)."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.uint8]: ...
+    @property
+    def recall(self) -> float: ...
+    @property
+    def found(self) -> list[str]: ...
+    @property
+    def missing(self) -> list[str]: ...
+    @property
+    def requested(self) -> list[str]: ...
+    @property
+    def unrecognized(self) -> list[str]: ...
+    @property
+    def chosen(self) -> int: ...
+    @property
+    def candidates(self) -> list[Candidate]: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def timings(self) -> dict[str, float]: ...
+    @property
+    def parameters(self) -> dict[str, object]: ...
+
+class Job:
+    """A submitted request. Every method releases the interpreter lock while it waits."""
+
+    def cancel(self) -> None: ...
+    def done(self) -> bool: ...
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits at most `timeout` seconds; whether the job is done."""
+
+    def result(self) -> Result: ...
+
+class Engine:
+    def __init__(
+        self,
+        bundle: str,
+        *,
+        backend: str = "auto",
+        precision: str = "auto",
+        threads: int = 0,
+        library: str = "",
+        max_batch_rows: int = 32,
+    ) -> None: ...
+    @property
+    def manifest(self) -> str:
+        """The bundle's manifest.json, verbatim."""
+
+    @property
+    def backend(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def runtime(self) -> str: ...
+    @property
+    def notes(self) -> list[str]:
+        """Backends that "auto" passed over, and why."""
+
+    @property
+    def load_seconds(self) -> float: ...
+    def submit(
+        self,
+        prompt: str,
+        *,
+        negative_prompt: str = "",
+        objects: Sequence[str] | None = None,
+        candidates: int = 10,
+        seed: int | None = None,
+        condition_steps: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance: str | None = None,
+        guidance_scale: float | None = None,
+        condition_guidance_scale: float | None = None,
+        segfree_scale: float | None = None,
+        segfree_guidance_scale: float | None = None,
+        segfree_start: float | None = None,
+        controlnet_conditioning_scale: float = 1.0,
+        sampler: str = "ddim",
+        min_area: float = 0.002,
+        height: int | None = None,
+        width: int | None = None,
+        latents: npt.NDArray[np.float32] | None = None,
+        condition_latents: npt.NDArray[np.float32] | None = None,
+        step_callback: Callable[[StepInfo], bool | None] | None = None,
+    ) -> Job: ...
+
+def find_objects(palette_json: str, prompt: str) -> tuple[list[str], list[str]]:
+    """The palette's classes that a prompt names, and its content words that name none."""
+
+def version() -> str: ...

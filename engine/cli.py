@@ -1,0 +1,186 @@
+"""The ``fgdm`` command: its sub-commands, and how errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from fgdm import __version__, cli_generate, doctor, inspect
+from fgdm.errors import (
+    BackendError,
+    BundleError,
+    CancelledError,
+    Error,
+    OutOfMemoryError,
+    RequestError,
+)
+from fgdm.files import OutputError
+
+EXIT_INTERNAL = 1
+EXIT_REQUEST = 2
+EXIT_BUNDLE = 3
+EXIT_BACKEND = 4
+EXIT_OUTPUT = 5
+EXIT_CANCELLED = 130
+
+_EPILOG = """\
+examples:
+  fgdm generate "two dogs beside a house under a tree"
+  fgdm inspect bundles/scenes --verify
+  fgdm doctor
+
+exit codes:
+  0    done (doctor: this machine can generate)
+  1    internal error, or doctor found that this machine can't generate
+  2    wrong usage or request
+  3    the bundle is missing, damaged or too new
+  4    the runtime or device failed, is missing, or ran out of memory
+  5    the output can't be written
+  130  cancelled with Ctrl-C
+
+FGDM_DEBUG=1 shows the traceback of an error.
+"""
+
+_EXPORT_EPILOG = """\
+example:
+  fgdm export --help     (needs PyTorch: pip install 'fgdm[export]')
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; the exit code. Wrong usage leaves by SystemExit(2), as argparse does."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # no text that was read may break the output
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        args = build_parser(arguments).parse_args(arguments)
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OUTPUT
+    except (KeyboardInterrupt, CancelledError):
+        _say("cancelled")
+        return EXIT_CANCELLED
+    except Exception as error:
+        if os.environ.get("FGDM_DEBUG", "") not in ("", "0"):
+            traceback.print_exc()
+        _say(f"error: {_message(error)}")
+        return exit_code(error)
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code that stands for an error."""
+    if isinstance(error, OutputError):
+        return EXIT_OUTPUT
+    if isinstance(error, RequestError):
+        return EXIT_REQUEST
+    if isinstance(error, BundleError):
+        return EXIT_BUNDLE
+    if isinstance(error, (BackendError, OutOfMemoryError, MemoryError)):
+        return EXIT_BACKEND
+    if isinstance(error, (KeyboardInterrupt, CancelledError)):
+        return EXIT_CANCELLED
+    return EXIT_INTERNAL
+
+
+def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The command's parser. Only `fgdm export` imports what export needs."""
+    parser = argparse.ArgumentParser(
+        prog="fgdm",
+        description="Prompt-compliant text-to-image diffusion: N cheap maps, the best one painted.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"fgdm {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    generate = commands.add_parser(
+        "generate",
+        help="paint an image that holds what the prompt asks for",
+        description="Samples N maps for a prompt, keeps the one with the best recall, paints it.",
+        epilog=cli_generate.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    cli_generate.add_arguments(generate)
+    generate.set_defaults(run=cli_generate.run)
+
+    export = commands.add_parser(
+        "export",
+        help="turn trained weights into a bundle",
+        description="Turns a diffusers folder and an adapter into a bundle.",
+        epilog=_EXPORT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if arguments and arguments[0] == "export":
+        _add_export(export)
+
+    inspect_parser = commands.add_parser(
+        "inspect",
+        help="show what a bundle holds",
+        description="Shows a bundle's factors, graphs, files and plans without loading a graph.",
+        epilog=inspect.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    inspect.add_arguments(inspect_parser)
+    inspect_parser.set_defaults(run=inspect.run)
+
+    doctor_parser = commands.add_parser(
+        "doctor",
+        help="show what this machine can do, and what is missing",
+        description="Looks for runtimes, processors, GPUs and compilers, and says what is missing "
+        "for what. Exit code 0 if this machine can generate, else 1.",
+        epilog=doctor.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    doctor.add_arguments(doctor_parser)
+    doctor_parser.set_defaults(run=doctor.run)
+    return parser
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `fgdm export`, whose package needs the extra `export`."""
+    try:
+        export_cli = import_module("fgdm.export.cli")
+    except ModuleNotFoundError as error:
+        raise _missing_extra(error) from error
+    export_cli.add_arguments(parser)
+
+    def run(args: argparse.Namespace) -> int:
+        try:
+            return int(export_cli.run(args) or 0)
+        except ModuleNotFoundError as error:
+            raise _missing_extra(error) from error
+
+    parser.set_defaults(run=run)
+
+
+def _missing_extra(error: ModuleNotFoundError) -> Exception:
+    if error.name is None or error.name.split(".")[0] == "fgdm":
+        return error
+    return RequestError(
+        f"fgdm export needs the package {error.name}, which isn't installed; "
+        "run: pip install 'fgdm[export]'"
+    )
+
+
+def _message(error: Exception) -> str:
+    """An error in one printable line."""
+    if isinstance(error, Error):
+        text = str(error)
+    elif isinstance(error, MemoryError):
+        text = "memory ran out; ask for fewer candidates or a smaller image"
+    else:
+        text = f"internal error, {type(error).__name__}: {error} (FGDM_DEBUG=1 shows where)"
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _say(text: str) -> None:
+    print(f"fgdm: {text}", file=sys.stderr)

@@ -1,0 +1,230 @@
+"""``fgdm generate``: a prompt in; image, map, candidates and result out."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fgdm
+from fgdm.errors import BackendError, BundleError, RequestError
+from fgdm.files import OutputFolder
+from fgdm.pictures import candidates_picture
+from fgdm.progress import Progress
+
+if TYPE_CHECKING:
+    from fgdm._core import StepInfo
+    from fgdm.engine import Engine
+    from fgdm.result import Result
+    from PIL import Image
+
+OUTPUTS = ["image.png", "map.png", "candidates.png", "result.json"]
+
+EPILOG = """\
+examples:
+  fgdm generate "two dogs beside a house under a tree"
+  fgdm generate "a boat on the sea" --candidates 5 --seed 7 --output boat
+  fgdm generate "a busy street" --objects "car,bus,person"
+  echo "a cat on a bench" | fgdm generate - --json --quiet > result.json
+
+Writes image.png, map.png, candidates.png (all maps, their recall and classes, the chosen one
+marked) and result.json into the output folder, all of them or none.
+
+exit codes: 0 done, 1 internal error, 2 wrong usage or request, 3 bundle, 4 runtime, device or
+memory, 5 output not writable, 130 cancelled with Ctrl-C
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments: the parameters of ``Engine.submit``, and where things are."""
+    add = parser.add_argument
+    add(
+        "prompt", metavar="PROMPT", help="what the image shall show; - reads it from standard input"
+    )
+    add(
+        "--bundle",
+        type=Path,
+        metavar="FOLDER",
+        help="default: $FGDM_BUNDLE, else bundles/scenes of the source folder",
+    )
+    add("--output", type=Path, default=Path("out"), metavar="FOLDER", help="default: out")
+    add("--json", action="store_true", help="print the result as JSON on standard output")
+    add("--quiet", action="store_true", help="no progress and no summary")
+
+    request = parser.add_argument_group("request")
+    add = request.add_argument
+    add("--negative-prompt", default="", metavar="TEXT", help="what to steer away from")
+    add(
+        "--objects",
+        type=_split_names,
+        metavar="NAME,NAME",
+        help="the classes that recall counts; default: those that the prompt names",
+    )
+    add("--candidates", type=int, default=10, metavar="N", help="maps to sample; default: 10")
+    add("--seed", type=int, metavar="N", help="0 to 2^64 - 1; default: random, and reported")
+    add("--height", type=int, metavar="PIXELS", help="of the image; maps have half of it")
+    add("--width", type=int, metavar="PIXELS", help="of the image; maps have half of it")
+    add(
+        "--min-area",
+        type=float,
+        default=0.002,
+        metavar="FRACTION",
+        help="of a map, from which on a class counts as found; default: 0.002",
+    )
+
+    sampling = parser.add_argument_group("sampling (defaults come from the bundle)")
+    add = sampling.add_argument
+    add("--condition-steps", type=int, metavar="N", help="steps for the maps")
+    add("--num-inference-steps", type=int, metavar="N", help="steps for the image")
+    add("--sampler", default="ddim", metavar="NAME", help="ddim (default) or dpmsolver++")
+    add("--guidance", metavar="NAME", help="of the image: segfree or cfg")
+    add("--guidance-scale", type=float, metavar="G", help="of the image")
+    add("--condition-guidance-scale", type=float, metavar="G", help="of the maps")
+    add("--segfree-scale", type=float, metavar="A", help="weight of the strongest token is -A")
+    add("--segfree-guidance-scale", type=float, metavar="G", help="of the segmentation-free steps")
+    add(
+        "--segfree-start",
+        type=float,
+        metavar="FRACTION",
+        help="of the steps, after which guidance is segmentation-free",
+    )
+    add(
+        "--controlnet-conditioning-scale",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="weight of the map's influence; default: 1",
+    )
+
+    machine = parser.add_argument_group("machine")
+    add = machine.add_argument
+    add("--backend", default="auto", metavar="NAME", help="auto (default), cpu, openvino or cuda")
+    add("--precision", default="auto", metavar="NAME", help="auto (default), fp32, bf16 or fp16")
+    add("--threads", type=int, default=0, metavar="N", help="of the runtime; default: it chooses")
+    add(
+        "--library", default="", metavar="FILE", help="path of libonnxruntime; default: the wheel's"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generates, writes the output folder, and tells about it; the exit code."""
+    prompt = _read_prompt() if args.prompt == "-" else args.prompt
+    bundle = args.bundle or default_bundle()
+    with OutputFolder(args.output, OUTPUTS) as output:
+        result = _generate(args, prompt, bundle)
+        text = json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n"
+        written = output.write(
+            {
+                "image.png": _png(result.image),
+                "map.png": _png(result.map),
+                "candidates.png": _png(candidates_picture(result)),
+                "result.json": text.encode("ascii"),
+            }
+        )
+    if args.json:
+        print(text, end="")
+    if not args.quiet:
+        stream = sys.stderr if args.json else sys.stdout
+        print("\n".join([*_summary(result), *map(str, written)]), file=stream)
+    return 0
+
+
+def open_engine(args: argparse.Namespace, bundle: Path) -> Engine:
+    """Loads the bundle. BackendError if the compiled core isn't there."""
+    try:
+        kind = fgdm.Engine
+    except ImportError as error:
+        raise BackendError(str(error)) from error
+    return kind(
+        bundle,
+        backend=args.backend,
+        precision=args.precision,
+        threads=args.threads,
+        library=args.library,
+    )
+
+
+def default_bundle() -> Path:
+    """$FGDM_BUNDLE, or the bundle of the source folder that this runs from or in. BundleError."""
+    from_environment = os.environ.get("FGDM_BUNDLE")
+    if from_environment:
+        return Path(from_environment)
+    for root in (Path(__file__).resolve().parent.parent, Path.cwd()):
+        if (root / "bundles/scenes/manifest.json").is_file():
+            return root / "bundles/scenes"
+    raise BundleError(
+        "no bundle given and no bundles/scenes here; pass --bundle FOLDER or set FGDM_BUNDLE"
+    )
+
+
+def _generate(args: argparse.Namespace, prompt: str, bundle: Path) -> Result:
+    with ExitStack() as stack:
+        progress = None if args.quiet else stack.enter_context(Progress())
+        if progress:
+            progress.stage(f"loading {bundle}")
+        engine = stack.enter_context(open_engine(args, bundle))
+
+        def show(info: StepInfo) -> None:
+            if progress:
+                maps = f", {info.candidates} candidates" if info.candidates > 1 else ""
+                progress.step(f"{info.factor}{maps}", info.step + 1, info.num_steps)
+
+        return engine.generate(
+            prompt,
+            negative_prompt=args.negative_prompt,
+            objects=args.objects,
+            candidates=args.candidates,
+            seed=args.seed,
+            condition_steps=args.condition_steps,
+            num_inference_steps=args.num_inference_steps,
+            guidance=args.guidance,
+            guidance_scale=args.guidance_scale,
+            condition_guidance_scale=args.condition_guidance_scale,
+            segfree_scale=args.segfree_scale,
+            segfree_guidance_scale=args.segfree_guidance_scale,
+            segfree_start=args.segfree_start,
+            controlnet_conditioning_scale=args.controlnet_conditioning_scale,
+            sampler=args.sampler,
+            min_area=args.min_area,
+            height=args.height,
+            width=args.width,
+            step_callback=show if progress else None,
+        )
+
+
+def _read_prompt() -> str:
+    content = sys.stdin.buffer.read()
+    try:
+        return content.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"the prompt on standard input isn't UTF-8 text: byte {error.start} is "
+            f"0x{content[error.start]:02x}; convert it to UTF-8"
+        ) from None
+
+
+def _split_names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _png(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _summary(result: Result) -> list[str]:
+    lines = [
+        f"map {result.chosen + 1} of {len(result.candidates)} chosen: "
+        f"recall {len(result.found)}/{len(result.requested)}"
+        + (f", missing {', '.join(result.missing)}" if result.missing else "")
+        + f"; seed {result.seed}, {result.timings['total']:.1f} s"
+    ]
+    if result.unrecognized:
+        lines.append(f"not in the palette: {', '.join(result.unrecognized)}")
+    return lines

@@ -1,0 +1,106 @@
+"""Typed reading of parsed JSON: every accessor names the place in its error."""
+
+from __future__ import annotations
+
+import json
+from typing import NoReturn
+
+from fgdm.errors import BundleError
+
+JsonObject = dict[str, object]
+
+
+def parse_object(content: bytes, source: str) -> JsonObject:
+    """One JSON object from UTF-8 bytes; anything else, or a key twice, is a BundleError."""
+    try:
+        value: object = json.loads(
+            content.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
+        )
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{source} isn't valid JSON ({error}); export the bundle again") from None
+    if not isinstance(value, dict):
+        raise BundleError(
+            f"{source} must hold a JSON object, got {_kind(value)}; export the bundle again"
+        )
+    return value
+
+
+class Fields:
+    """A JSON object and where it stands; its accessors raise BundleError."""
+
+    def __init__(self, value: object, place: str) -> None:
+        self.place = place
+        if not isinstance(value, dict):
+            self._fail(f"must be an object, got {_kind(value)}")
+        self._value: JsonObject = value
+
+    def names(self) -> list[str]:
+        """The object's keys, each one printable text."""
+        for key in self._value:
+            if not key or not key.isprintable():
+                self._fail(f"has the key {key!a:.60}, which isn't printable text")
+        return list(self._value)
+
+    def text(self, key: str) -> str:
+        """A text without control characters or lone surrogates: it can be shown as it is."""
+        value = self._get(key)
+        if not isinstance(value, str) or not value.isprintable():
+            self._fail(f"{key} must be printable text, got {_kind(value)}")
+        return value
+
+    def whole(self, key: str, low: int, high: int) -> int:
+        """A whole number from `low` to `high`."""
+        value = self._get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            self._fail(f"{key} must be a whole number from {low} to {high}, got {_kind(value)}")
+        return value
+
+    def number(self, key: str) -> float:
+        """A finite number."""
+        value = self._get(key)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or abs(value) > 1e300:
+            self._fail(f"{key} must be a finite number, got {_kind(value)}")
+        return float(value)
+
+    def items(self, key: str) -> list[object]:
+        """An array."""
+        value = self._get(key)
+        if not isinstance(value, list):
+            self._fail(f"{key} must be an array, got {_kind(value)}")
+        return value
+
+    def fields(self, key: str) -> Fields:
+        """An object."""
+        return Fields(self._get(key), f"{self.place}, {key}")
+
+    def _get(self, key: str) -> object:
+        if key not in self._value:
+            self._fail(f"lacks {key}")
+        return self._value[key]
+
+    def _fail(self, problem: str) -> NoReturn:
+        raise BundleError(f"{self.place}: {problem}; export the bundle again")
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> JsonObject:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} isn't a JSON number")
+
+
+def _kind(value: object) -> str:
+    """A JSON value in a few words, safe to print."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, int):
+        return str(value) if value.bit_length() <= 64 else "a huge number"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    return f"{value!a:.60}"

@@ -1,0 +1,121 @@
+"""Output that is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from fgdm.errors import RequestError
+
+
+class OutputError(RequestError):
+    """The place given for output can't be written."""
+
+
+class OutputFolder:
+    """A folder for a command's results.
+
+    Entering it creates the folder and proves that files of the given names can be written there, so
+    that a wrong path is known before any work is done (OutputError). Leaving it by an exception
+    removes the folders it created.
+
+        with OutputFolder(path, ["image.png", "result.json"]) as output:
+            ...
+            output.write({"image.png": png, "result.json": text})
+    """
+
+    def __init__(self, path: str | os.PathLike[str], names: list[str]) -> None:
+        self.path = Path(path)
+        self._names = names
+        self._created: list[Path] = []
+
+    def __enter__(self) -> OutputFolder:
+        try:
+            self._create()
+            for name in self._names:
+                if (self.path / name).is_dir():
+                    raise OutputError(
+                        f"can't write {self.path / name}: it is a folder; "
+                        "remove it or choose another output folder"
+                    )
+            probe = _write_beside(self.path / self._names[0], b"")
+            probe.unlink()
+        except (OSError, ValueError) as error:
+            self._remove_created()
+            raise _refusal(self.path, error) from None
+        except BaseException:
+            self._remove_created()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._remove_created()
+
+    def write(self, contents: Mapping[str, bytes]) -> list[Path]:
+        """Writes all files or none, replacing older ones; their paths. OutputError if it can't."""
+        return write_all({self.path / name: content for name, content in contents.items()})
+
+    def _create(self) -> None:
+        missing = []
+        folder = self.path
+        while not folder.exists() and folder != folder.parent:
+            missing.append(folder)
+            folder = folder.parent
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            self._created.append(folder)
+
+    def _remove_created(self) -> None:
+        while self._created:
+            try:
+                self._created.pop().rmdir()
+            except OSError:  # someone put a file there meanwhile: it stays
+                return
+
+
+def write_all(contents: Mapping[Path, bytes]) -> list[Path]:
+    """Writes each file under a temporary name and renames them once all are complete.
+
+    After an error (OutputError) or Ctrl-C no temporary file is left and no target is half-written.
+    """
+    temporary: dict[Path, Path] = {}
+    try:
+        for path, content in contents.items():
+            temporary[path] = _write_beside(path, content)
+        while temporary:
+            path = next(iter(temporary))
+            temporary[path].replace(path)
+            del temporary[path]
+    except OSError as error:
+        raise _refusal(path, error) from None
+    finally:
+        for leftover in temporary.values():
+            leftover.unlink(missing_ok=True)
+    return list(contents)
+
+
+def _write_beside(path: Path, content: bytes) -> Path:
+    """Writes `content` to a new hidden file in the folder of `path`; its path."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+    try:
+        with open(temporary, "xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _refusal(path: Path, error: OSError | ValueError) -> OutputError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return OutputError(f"can't write to {path}: {reason}; choose another output folder")

@@ -1,0 +1,180 @@
+"""``fgdm inspect``: what a bundle holds, from its manifest alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fgdm.errors import BundleError
+from fgdm.fields import JsonObject, parse_object
+from fgdm.manifest import Manifest, Port, check_hashes, check_sizes, read_manifest
+
+EPILOG = """\
+examples:
+  fgdm inspect bundles/scenes
+  fgdm inspect bundles/scenes --verify --json
+
+exit codes: 0 sound, 3 missing, truncated, altered or newer than this fgdm
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A compiled graph under plans/<target>/, and what its .json says it was built for.
+
+    size: bytes of the .plan file, None if there is none. problem: why the .json can't be read.
+    """
+
+    target: str
+    key: str
+    size: int | None
+    built_for: JsonObject | None
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Description:
+    """A bundle whose files have been compared with its manifest.
+
+    verified: by SHA-256, not by size alone. unlisted: files that the manifest doesn't know.
+    """
+
+    bundle: Path
+    manifest: Manifest
+    verified: bool
+    plans: tuple[Plan, ...]
+    unlisted: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all listed files."""
+        return sum(entry.size for entry in self.manifest.files)
+
+    def to_json(self) -> dict[str, object]:
+        """Everything, ready for ``json.dumps``."""
+        return {
+            "bundle": str(self.bundle),
+            **asdict(self.manifest),
+            "size": self.size,
+            "verified": self.verified,
+            "plans": [asdict(plan) for plan in self.plans],
+            "unlisted": list(self.unlisted),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Everything, for a person to read."""
+        manifest = self.manifest
+        yield f"bundle {manifest.name}  ({self.bundle})"
+        yield (
+            f"  schema {manifest.schema}, made by {manifest.created_by}, graphs in "
+            f"{manifest.precision}, weights in {manifest.weights}, {human_size(self.size)}"
+        )
+        yield "\nfactors, in order"
+        for factor in manifest.factors:
+            yield (
+                f"  {factor.name}  {factor.kind}, {factor.width}×{factor.height} px, "
+                f"{factor.num_inference_steps} steps, {factor.conditioning} ({factor.graph}), "
+                f"guidance {factor.guidance} at {factor.guidance_scale:g}"
+            )
+        yield "\ngraphs"
+        for graph in manifest.graphs:
+            yield f"  {graph.name}  ({graph.file})"
+            yield from _port_lines("in ", graph.inputs)
+            yield from _port_lines("out", graph.outputs)
+        yield "\nfiles" + ("  (every SHA-256 checked)" if self.verified else "  (sizes checked)")
+        width = max((len(entry.path) for entry in manifest.files), default=0)
+        for entry in manifest.files:
+            yield f"  {entry.path:<{width}}  {human_size(entry.size):>10}  {entry.sha256[:12]}"
+        yield "\nplans" if self.plans else "\nplans: none built"
+        for plan in self.plans:
+            size = "its .plan file is missing" if plan.size is None else human_size(plan.size)
+            problem = "" if plan.problem is None else f"  unusable: {plan.problem}"
+            yield f"  {plan.target}/{plan.key}  {size}{problem}"
+        if self.unlisted:
+            yield f"not in the manifest: {', '.join(self.unlisted)}"
+
+
+def describe(bundle: Path, *, verify: bool = False) -> Description:
+    """Reads a bundle's manifest and compares every file's size, with `verify` its SHA-256, with it.
+
+    Raises BundleError for a missing, truncated, altered or newer bundle.
+    """
+    manifest = read_manifest(bundle)
+    if verify:
+        check_hashes(bundle, manifest)
+    else:
+        check_sizes(bundle, manifest)
+    plans = tuple(_plan(path) for path in sorted(bundle.glob("plans/*/*.json")))
+    return Description(bundle, manifest, verify, plans, _unlisted(bundle, manifest))
+
+
+def _plan(path: Path) -> Plan:
+    compiled = path.with_suffix(".plan")
+    size = compiled.stat().st_size if compiled.is_file() else None
+    built_for, problem = None, None
+    try:
+        built_for = parse_object(path.read_bytes(), path.name)
+    except (OSError, BundleError) as error:
+        problem = str(error)
+    return Plan(path.parent.name, path.stem, size, built_for, problem)
+
+
+def _unlisted(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
+    listed = {entry.path for entry in manifest.files} | {"manifest.json"}
+    here = [path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file()]
+    outside_plans = [path.as_posix() for path in here if path.parts[0] != "plans"]
+    return tuple(sorted(set(outside_plans) - listed))
+
+
+def _port_lines(label: str, ports: tuple[Port, ...]) -> Iterator[str]:
+    """Ports one a line; a numbered family such as down_residual_0.. shares one."""
+    position = 0
+    while position < len(ports):
+        port = ports[position]
+        last = position
+        stem, _, number = port.name.rpartition("_")
+        if number == "0":
+            while last + 1 < len(ports) and ports[last + 1].name == f"{stem}_{last + 1 - position}":
+                last += 1
+        if last > position:
+            channels = ", ".join(
+                str(p.shape[1]) if len(p.shape) > 1 else "?" for p in ports[position : last + 1]
+            )
+            yield (
+                f"    {label} {stem}_0..{last - position}  {port.dtype}  "
+                f"{last - position + 1} feature maps of {channels} channels"
+            )
+        else:
+            sizes = ", ".join(str(size) for size in port.shape)
+            yield f"    {label} {port.name}  {port.dtype} ({sizes})"
+        position = last + 1
+
+
+def human_size(count: int) -> str:
+    """A number of bytes for a person: 1234567 is 1.2 MB."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder with a manifest.json")
+    parser.add_argument("--verify", action="store_true", help="re-hash every file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the description; the exit code."""
+    description = describe(args.bundle, verify=args.verify)
+    if args.json:
+        print(json.dumps(description.to_json(), indent=2))
+    else:
+        print("\n".join(description.lines()))
+    return 0

@@ -1,0 +1,191 @@
+"""What this machine has: runtimes, processor features, GPUs, compilers, Python packages.
+
+Looks without importing a runtime. Nothing here raises because something is missing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_COMMAND_SECONDS = 15
+_FEATURES = (
+    *("avx2", "f16c", "fma", "avx512f", "avx512_vnni", "avx512_bf16"),
+    *("amx_tile", "amx_bf16", "amx_int8"),
+    *("asimd", "asimddp", "i8mm", "bf16", "sve"),
+)
+_PROVIDER = re.compile(r"libonnxruntime_providers_(\w+)\.so")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """An installed ONNX Runtime wheel.
+
+    library: path of its libonnxruntime, None if the wheel holds none.
+    providers: "cpu" and those whose libraries it brings along, such as "cuda" or "openvino".
+    """
+
+    package: str
+    version: str
+    library: str | None
+    providers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The CPU; features: those that matter to us, as the kernel names them."""
+
+    model: str
+    cores: int
+    features: tuple[str, ...]
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether it multiplies bfloat16 matrices in hardware."""
+        return bool({"amx_bf16", "avx512_bf16", "bf16"} & set(self.features))
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """An NVIDIA GPU; memory, driver and compute_capability as nvidia-smi says, "" without it."""
+
+    name: str
+    memory: str
+    driver: str
+    compute_capability: str
+
+
+def find_runtimes() -> tuple[Runtime, ...]:
+    """Every installed distribution called onnxruntime or onnxruntime-<variant>."""
+    found = {}
+    for distribution in importlib.metadata.distributions():
+        name = str(distribution.metadata["Name"] or "").lower().replace("_", "-")
+        if name == "onnxruntime" or name.startswith("onnxruntime-"):
+            found.setdefault(name, _runtime(name, distribution))
+    return tuple(found[name] for name in sorted(found))
+
+
+def _runtime(name: str, distribution: importlib.metadata.Distribution) -> Runtime:
+    """Of the wheels' common folder onnxruntime/capi, only the files that this wheel brought."""
+    library, providers = None, set()
+    for file in distribution.files or ():
+        path = Path(str(distribution.locate_file(file)))
+        if file.parent.name != "capi" or not path.is_file():
+            continue
+        if file.name.startswith("libonnxruntime.so"):
+            library = str(path)
+            providers.add("cpu")
+        match = _PROVIDER.fullmatch(file.name)
+        if match and match[1] != "shared":
+            providers.add(match[1])
+    return Runtime(name, distribution.version, library, tuple(sorted(providers)))
+
+
+def choose_library(runtimes: Sequence[Runtime], backend: str) -> str:
+    """The path of the libonnxruntime that serves a backend best; "" if no wheel holds one.
+
+    "auto" prefers a runtime with CUDA, then one with OpenVINO, then any.
+    """
+    wanted = ["cuda", "openvino", "cpu"] if backend == "auto" else [backend, "cpu"]
+    for provider in wanted:
+        for runtime in runtimes:
+            if provider in runtime.providers and runtime.library is not None:
+                return runtime.library
+    return ""
+
+
+def find_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Processor:
+    """Model and features from the kernel's cpuinfo file."""
+    fields: dict[str, str] = {}
+    try:
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            fields.setdefault(key.strip(), value.strip())
+    except OSError:
+        pass
+    flags = set((fields.get("flags", "") + " " + fields.get("Features", "")).split())
+    features = tuple(name for name in _FEATURES if name in flags)
+    model = fields.get("model name") or platform.machine()
+    return Processor(model, os.cpu_count() or 1, features)
+
+
+def find_gpus(driver_folder: Path = Path("/proc/driver/nvidia/gpus")) -> tuple[Gpu, ...]:
+    """NVIDIA GPUs from nvidia-smi, or from the kernel driver's own files without it."""
+    query = "--query-gpu=name,memory.total,driver_version,compute_cap"
+    table = output_of(["nvidia-smi", query, "--format=csv,noheader"])
+    if table is not None:
+        rows = [[cell.strip() for cell in line.split(",")] for line in table.splitlines()]
+        return tuple(Gpu(*row) for row in rows if len(row) == 4)
+    gpus = []
+    for path in sorted(driver_folder.glob("*/information")):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        model = re.search(r"^Model:\s*(.+)$", text, re.MULTILINE)
+        gpus.append(Gpu(model[1].strip() if model else "unknown", "", "", ""))
+    return tuple(gpus)
+
+
+def loadable(names: Sequence[str]) -> str | None:
+    """The first of these shared libraries that the loader finds and can load."""
+    for name in names:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return name
+    return None
+
+
+def tool_version(command: str) -> str | None:
+    """The version that `command --version` reports, None without such a command."""
+    output = output_of([command, "--version"])
+    if output is None:
+        return None
+    release = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", output)
+    return release[1] if release else "unknown version"
+
+
+def package_version(name: str) -> str | None:
+    """The version of an installed Python package, which isn't imported."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def core_problem() -> str | None:
+    """Why the compiled core can't be imported; None if it can."""
+    try:
+        importlib.import_module("fgdm._core")
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def output_of(command: list[str]) -> str | None:
+    """What a command prints; None if it is absent, fails or takes too long."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            timeout=_COMMAND_SECONDS,
+            check=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout

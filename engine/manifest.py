@@ -1,0 +1,255 @@
+"""A bundle's manifest.json, read and checked without loading a graph.
+
+Holds what describing and verifying a bundle needs; the C++ core checks the rest when it loads one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from fgdm import __version__
+from fgdm.errors import BundleError
+from fgdm.fields import Fields, parse_object
+
+#: The newest manifest schema that this version reads.
+SCHEMA = 1
+
+_LARGEST_MANIFEST = 16 * 2**20
+_LARGEST_SIDE = 2**16
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a graph; `shape` mixes fixed sizes and the names of dynamic ones."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An ONNX graph of the bundle."""
+
+    name: str
+    file: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One model of the chain; height and width in pixels of the map or image it makes."""
+
+    name: str
+    kind: str
+    conditioning: str
+    graph: str
+    height: int
+    width: int
+    num_inference_steps: int
+    guidance: str
+    guidance_scale: float
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file as the manifest records it; sha256 in lower-case hex."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says about itself."""
+
+    name: str
+    schema: int
+    created_by: str
+    precision: str
+    weights: str
+    factors: tuple[Factor, ...]
+    graphs: tuple[Graph, ...]
+    files: tuple[FileEntry, ...]
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """Reads manifest.json. Raises BundleError if it is missing, damaged or of a newer schema."""
+    path = bundle / "manifest.json"
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST_MANIFEST + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise BundleError(
+            f"can't read {path}: {reason}; a bundle is a folder with a manifest.json, "
+            "as `fgdm export` writes it"
+        ) from None
+    if len(content) > _LARGEST_MANIFEST:
+        raise BundleError(
+            f"{path} is larger than {_LARGEST_MANIFEST} bytes, so it's no manifest; "
+            "export the bundle again"
+        )
+    return parse_manifest(content, str(path))
+
+
+def parse_manifest(content: bytes, source: str) -> Manifest:
+    """Parses the bytes of a manifest; `source` names it in errors (BundleError)."""
+    top = Fields(parse_object(content, source), source)
+    schema = top.whole("schema", 1, 2**31)
+    if schema > SCHEMA:
+        raise BundleError(
+            f"{source} has schema {schema}, but fgdm {__version__} reads schema {SCHEMA}; "
+            "upgrade fgdm, or export the bundle again with this version"
+        )
+    listed = top.fields("files")
+    files = tuple(_file(listed, path) for path in listed.names())
+    paths = {entry.path for entry in files}
+    described = top.fields("graphs")
+    graphs = tuple(_graph(described, name, paths) for name in described.names())
+    names = {graph.name for graph in graphs}
+    factors = tuple(
+        _factor(Fields(value, f"{source}, factors[{i}]"), names)
+        for i, value in enumerate(top.items("factors"))
+    )
+    if not factors or factors[-1].kind != "image":
+        raise BundleError(f"{source}: the last factor must be the image; export the bundle again")
+    return Manifest(
+        name=top.text("name"),
+        schema=schema,
+        created_by=top.text("created_by"),
+        precision=top.text("precision"),
+        weights=top.text("weights"),
+        factors=factors,
+        graphs=graphs,
+        files=files,
+    )
+
+
+def check_sizes(bundle: Path, manifest: Manifest) -> None:
+    """Raises BundleError if a file is missing or not as long as the manifest says."""
+    problems = []
+    for entry in manifest.files:
+        try:
+            status = (bundle / entry.path).stat()
+        except OSError as error:
+            problems.append(f"{entry.path}: {error.strerror}")
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            problems.append(f"{entry.path} isn't a file")
+        elif status.st_size != entry.size:
+            problems.append(f"{entry.path} has {status.st_size} bytes instead of {entry.size}")
+    _raise_damaged(bundle, problems)
+
+
+def check_hashes(bundle: Path, manifest: Manifest) -> None:
+    """Reads every file and raises BundleError if one isn't byte for byte as the manifest says."""
+    check_sizes(bundle, manifest)
+    problems = [
+        f"{entry.path} has been altered (its SHA-256 differs)"
+        for entry in manifest.files
+        if _sha256(bundle / entry.path) != entry.sha256
+    ]
+    _raise_damaged(bundle, problems)
+
+
+def _raise_damaged(bundle: Path, problems: list[str]) -> None:
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise BundleError(
+            f"bundle {bundle} is damaged: {', '.join(problems[:3])}{more}; "
+            "copy it again or export it again"
+        )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise BundleError(
+            f"can't read {path}: {error.strerror}; check its permissions, or copy it again"
+        ) from None
+    return digest.hexdigest()
+
+
+def _file(files: Fields, path: str) -> FileEntry:
+    parts = PurePosixPath(path).parts
+    if path != "/".join(parts) or parts[0] in ("/", ".") or ".." in parts:
+        raise BundleError(
+            f"{files.place}: {path!a:.60} must be a path inside the bundle; export the bundle again"
+        )
+    entry = files.fields(path)
+    sha256 = entry.text("sha256")
+    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
+        raise BundleError(
+            f"{entry.place}: sha256 must be 64 lower-case hex digits, got {sha256!a:.70}; "
+            "export the bundle again"
+        )
+    return FileEntry(path, entry.whole("size", 0, 2**63 - 1), sha256)
+
+
+def _graph(graphs: Fields, name: str, paths: set[str]) -> Graph:
+    fields = graphs.fields(name)
+    file = fields.text("file")
+    if file not in paths:
+        raise BundleError(
+            f"{fields.place}: its file {file!a:.60} isn't listed under files; "
+            "export the bundle again"
+        )
+    return Graph(name, file, _ports(fields, "inputs"), _ports(fields, "outputs"))
+
+
+def _ports(graph: Fields, key: str) -> tuple[Port, ...]:
+    return tuple(
+        _port(Fields(value, f"{graph.place}, {key}[{i}]"))
+        for i, value in enumerate(graph.items(key))
+    )
+
+
+def _port(fields: Fields) -> Port:
+    shape: list[int | str] = []
+    for size in fields.items("shape"):
+        fixed = isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**31
+        named = isinstance(size, str) and size.isprintable()
+        if not fixed and not named:
+            raise BundleError(
+                f"{fields.place}: a shape lists sizes and names of sizes, got {size!a:.60}; "
+                "export the bundle again"
+            )
+        shape.append(size)  # type: ignore[arg-type]
+    return Port(fields.text("name"), fields.text("dtype"), tuple(shape))
+
+
+def _factor(fields: Fields, graphs: set[str]) -> Factor:
+    kind = fields.text("kind")
+    if kind not in ("condition", "image"):
+        raise BundleError(
+            f"{fields.place}: kind must be condition or image, got {kind!a:.60}; "
+            "export the bundle again"
+        )
+    graph = fields.text("graph")
+    if graph not in graphs:
+        raise BundleError(
+            f"{fields.place}: its graph {graph!a:.60} isn't listed under graphs; "
+            "export the bundle again"
+        )
+    return Factor(
+        name=fields.text("name"),
+        kind=kind,
+        conditioning=fields.text("conditioning"),
+        graph=graph,
+        height=fields.whole("height", 1, _LARGEST_SIDE),
+        width=fields.whole("width", 1, _LARGEST_SIDE),
+        num_inference_steps=fields.whole("num_inference_steps", 1, 1000),
+        guidance=fields.text("guidance"),
+        guidance_scale=fields.number("guidance_scale"),
+    )

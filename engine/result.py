@@ -1,0 +1,171 @@
+"""What a request returns: the painted image, the chosen map, every candidate with its recall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+if TYPE_CHECKING:
+    from fgdm import _core
+
+Color = tuple[int, int, int]
+
+#: Version of the JSON form; result.schema.json describes it.
+RESULT_SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One of the N maps of a request.
+
+    index: its place, 0-based. seed: of the request; seed and index determine the map's noise.
+    recall: found / requested classes, 0 to 1 (1 if none was requested).
+    found, missing: class names, in the order of the request.
+    smallest_area: the least area of a found class, as a fraction of the map; 0 if none.
+    map: RGB, in exact palette colours. labels: uint8 (h, w), class indices; 255 is unlabeled.
+    """
+
+    index: int
+    seed: int
+    recall: float
+    found: tuple[str, ...]
+    missing: tuple[str, ...]
+    smallest_area: float
+    map: Image.Image
+    labels: npt.NDArray[np.uint8]
+
+    @classmethod
+    def from_core(cls, core: _core.Candidate) -> Candidate:
+        """Takes over the core's arrays as pictures."""
+        return cls(
+            index=core.index,
+            seed=core.seed,
+            recall=core.recall,
+            found=tuple(core.found),
+            missing=tuple(core.missing),
+            smallest_area=core.smallest_area,
+            map=Image.fromarray(core.map),
+            labels=core.labels,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Everything but the pixels."""
+        return {
+            "index": self.index,
+            "seed": self.seed,
+            "recall": self.recall,
+            "found": list(self.found),
+            "missing": list(self.missing),
+            "smallest_area": self.smallest_area,
+        }
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What made a result: versions, bundle, and the backend, precision and runtime in use."""
+
+    version: str
+    bundle: str
+    backend: str
+    precision: str
+    runtime: str
+
+    def to_json(self) -> dict[str, object]:
+        """The fields by name."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A finished request.
+
+    image: RGB, (height, width) as asked.
+    map, labels, recall, found, missing: of the chosen candidate (see Candidate).
+    requested: the classes looked for. unrecognized: content words of the prompt that name no class
+    of the palette; empty when the request listed its objects.
+    chosen: index into candidates. seed: the request's seed, drawn at random if none was given.
+    timings: seconds per stage: text_encoder, adapter, backbone, controlnet, hint, vae_decoder, core
+    (everything outside the network sessions), total.
+    parameters: every parameter as used, bundle defaults filled in.
+    colors: the palette's RGB colour (0 to 255) of every class by name.
+    """
+
+    prompt: str
+    image: Image.Image
+    map: Image.Image
+    labels: npt.NDArray[np.uint8]
+    recall: float
+    found: tuple[str, ...]
+    missing: tuple[str, ...]
+    requested: tuple[str, ...]
+    unrecognized: tuple[str, ...]
+    chosen: int
+    candidates: tuple[Candidate, ...]
+    seed: int
+    timings: Mapping[str, float]
+    parameters: Mapping[str, object]
+    engine: EngineInfo
+    colors: Mapping[str, Color]
+
+    @classmethod
+    def from_core(
+        cls, core: _core.Result, prompt: str, engine: EngineInfo, colors: Mapping[str, Color]
+    ) -> Result:
+        """Takes over the core's arrays as pictures."""
+        return cls(
+            prompt=prompt,
+            image=Image.fromarray(core.image),
+            map=Image.fromarray(core.map),
+            labels=core.labels,
+            recall=core.recall,
+            found=tuple(core.found),
+            missing=tuple(core.missing),
+            requested=tuple(core.requested),
+            unrecognized=tuple(core.unrecognized),
+            chosen=core.chosen,
+            candidates=tuple(Candidate.from_core(candidate) for candidate in core.candidates),
+            seed=core.seed,
+            timings=dict(core.timings),
+            parameters=dict(core.parameters),
+            engine=engine,
+            colors=colors,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON form, without pixels: ready for ``json.dumps``, valid by result.schema.json."""
+        return {
+            "schema": RESULT_SCHEMA,
+            "prompt": self.prompt,
+            "requested": list(self.requested),
+            "unrecognized": list(self.unrecognized),
+            "recall": self.recall,
+            "found": list(self.found),
+            "missing": list(self.missing),
+            "chosen": self.chosen,
+            "candidates": [candidate.to_json() for candidate in self.candidates],
+            "seed": self.seed,
+            "image": {"width": self.image.width, "height": self.image.height},
+            "map": {"width": self.map.width, "height": self.map.height},
+            "timings": dict(self.timings),
+            "parameters": {name: _plain(value) for name, value in self.parameters.items()},
+            "engine": self.engine.to_json(),
+        }
+
+
+def _plain(value: object) -> object:
+    """A parameter in JSON's types. Of an array only shape and dtype are told: pixels stay out."""
+    if isinstance(value, np.ndarray):
+        return {"shape": list(value.shape), "dtype": str(value.dtype)}
+    if isinstance(value, np.generic):
+        plain: object = value.item()
+        return plain
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value

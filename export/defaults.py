@@ -1,0 +1,62 @@
+"""What a bundle's factors do when a request doesn't say otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .errors import ExportError
+
+
+@dataclass(frozen=True)
+class ConditionDefaults:
+    """Of the condition factor: DDIM steps and classifier-free guidance, as the papers have them."""
+
+    num_inference_steps: int = 10
+    guidance_scale: float = 7.5
+    prompt_suffix: str = ""
+
+
+@dataclass(frozen=True)
+class ImageDefaults:
+    """Of the image factor. Scales are the usual ones (the papers' w is scale - 1).
+
+    guidance: "segfree" or "cfg". segfree_scale: the a of the degraded branch. segfree_start: the
+    share of the steps before segmentation-free guidance sets in, in 0..1.
+    """
+
+    num_inference_steps: int = 20
+    guidance: str = "segfree"
+    guidance_scale: float = 7.5
+    segfree_guidance_scale: float = 3.5
+    segfree_scale: float = 10.0
+    segfree_start: float = 0.5
+    prompt_suffix: str = ""
+
+
+@dataclass(frozen=True)
+class FactorDefaults:
+    """Of a bundle. image_size: height and width in pixels; None takes the autoencoder's own size.
+
+    Maps have half the image's height and width.
+    """
+
+    image_size: tuple[int, int] | None = None
+    condition: ConditionDefaults = field(default_factory=ConditionDefaults)
+    image: ImageDefaults = field(default_factory=ImageDefaults)
+
+    def check(self) -> None:
+        """Raises ExportError for a value that no engine would accept."""
+        for factor, settings in (("condition", self.condition), ("image", self.image)):
+            if not 1 <= settings.num_inference_steps <= 1000:
+                raise ExportError(
+                    f"{factor} factor: num_inference_steps is {settings.num_inference_steps}; "
+                    "expected 1 to 1000"
+                )
+        if self.image.guidance not in ("segfree", "cfg"):
+            raise ExportError(
+                f"image factor: guidance is {self.image.guidance!r}; expected 'segfree' or 'cfg'"
+            )
+        if not 0.0 <= self.image.segfree_start <= 1.0:
+            raise ExportError(
+                f"image factor: segfree_start is {self.image.segfree_start}; expected 0 to 1"
+            )

@@ -1,0 +1,130 @@
+"""The graphs of a bundle: what each is called, and what goes in and out."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from transformers import CLIPTextModel
+
+from .adapter import TimestepAdapter
+from .attention import use_plain_attention, use_segfree_attention
+from .layout import BackboneLayout, Residual, backbone_layout
+from .modules import Adapter, Backbone, ControlNet, Decoder, Encoder, Hint, TextEncoder
+from .signature import (
+    IMAGE_SIZE,
+    Graph,
+    TensorSpec,
+    cycle,
+    integers,
+    latent_size,
+    one_token,
+    uniform,
+)
+
+
+def _features(name: str, residual: Residual) -> TensorSpec:
+    return TensorSpec(name, ("batch", residual.channels, *latent_size(residual.stride)))
+
+
+def _all_features(name: str, residuals: tuple[Residual, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(_features(f"{name}_{i}", residual) for i, residual in enumerate(residuals))
+
+
+def _controlnet_features(layout: BackboneLayout) -> tuple[TensorSpec, ...]:
+    down = _all_features("down_residual", layout.down)
+    return (*down, _features("mid_residual", layout.middle))
+
+
+def _latent(name: str, channels: int) -> TensorSpec:
+    return TensorSpec(name, ("batch", channels, *latent_size()))
+
+
+def _picture(name: str, low: float = -1.0) -> TensorSpec:
+    return TensorSpec(name, ("batch", 3, *IMAGE_SIZE), draw=uniform(low, 1.0))
+
+
+_TIMESTEP = TensorSpec("timestep", ("batch",), draw=integers(1000, torch.float32))
+
+
+def _context(max_length: int, width: int) -> TensorSpec:
+    return TensorSpec("encoder_hidden_states", ("batch", max_length, width))
+
+
+def backbone_graph(unet: UNet2DConditionModel, max_length: int) -> Graph:
+    use_segfree_attention(unet)
+    layout = backbone_layout(unet)
+    return Graph(
+        "backbone",
+        Backbone(unet),
+        (
+            _latent("sample", unet.config.in_channels),
+            _TIMESTEP,
+            _context(max_length, unet.config.cross_attention_dim),
+            TensorSpec("attn_scale", ("batch",), draw=cycle(-10.0, 0.0, 1.0)),
+            TensorSpec("argmax_mask", ("batch", max_length), "bool", one_token),
+            *_all_features("intrablock_residual", layout.intrablock),
+            *_controlnet_features(layout),
+        ),
+        (_latent("noise_pred", unet.config.out_channels),),
+        multiple=layout.multiple,
+    )
+
+
+def adapter_graph(factor: str, adapter: TimestepAdapter, unet: UNet2DConditionModel) -> Graph:
+    layout = backbone_layout(unet)
+    return Graph(
+        f"adapter_{factor}",
+        Adapter(adapter, unet),
+        (_latent("sample", adapter.config.in_channels), _TIMESTEP),
+        _all_features("intrablock_residual", layout.intrablock),
+        multiple=layout.multiple,
+    )
+
+
+def hint_graph(controlnet: ControlNetModel, downscale: int) -> Graph:
+    return Graph(
+        "controlnet_hint",
+        Hint(controlnet),
+        (_picture("controlnet_cond", low=0.0),),
+        (_latent("hint", controlnet.conv_in.out_channels),),
+        downscale=downscale,
+    )
+
+
+def controlnet_graph(condition: str, controlnet: ControlNetModel, max_length: int) -> Graph:
+    use_plain_attention(controlnet)
+    layout = backbone_layout(controlnet)
+    return Graph(
+        f"controlnet_{condition}",
+        ControlNet(controlnet),
+        (
+            _latent("sample", controlnet.config.in_channels),
+            _TIMESTEP,
+            _context(max_length, controlnet.config.cross_attention_dim),
+            _latent("hint", controlnet.conv_in.out_channels),
+            TensorSpec("conditioning_scale", ("batch",), draw=uniform(0.0, 2.0)),
+        ),
+        _controlnet_features(layout),
+        multiple=layout.multiple,
+    )
+
+
+def text_encoder_graph(text_encoder: CLIPTextModel, max_length: int) -> Graph:
+    config = text_encoder.config
+    ids = integers(config.vocab_size, torch.int64)
+    return Graph(
+        "text_encoder",
+        TextEncoder(text_encoder),
+        (TensorSpec("input_ids", ("batch", max_length), "int64", ids),),
+        (_context(max_length, config.hidden_size),),
+    )
+
+
+def decoder_graph(vae: AutoencoderKL, downscale: int) -> Graph:
+    latents = _latent("latents", vae.config.latent_channels)
+    return Graph("vae_decoder", Decoder(vae), (latents,), (_picture("image"),), downscale)
+
+
+def encoder_graph(vae: AutoencoderKL, downscale: int) -> Graph:
+    latents = _latent("latents", vae.config.latent_channels)
+    return Graph("vae_encoder", Encoder(vae), (_picture("image"),), (latents,), downscale)

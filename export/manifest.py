@@ -1,0 +1,191 @@
+"""manifest.json: what a bundle holds, readable without loading a graph."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .defaults import FactorDefaults
+from .errors import ExportError
+from .layout import BackboneLayout
+from .signature import Graph, TensorSpec
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+PALETTE = "palette.json"
+
+
+@dataclass(frozen=True)
+class CheckedGraph:
+    """A graph that is in the bundle, with the error that its check found."""
+
+    graph: Graph
+    file: str
+    max_error: float
+    tolerance: float
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "file": self.file,
+            "inputs": [_tensor(spec) for spec in self.graph.inputs],
+            "outputs": [_tensor(spec) for spec in self.graph.outputs],
+            "max_error": self.max_error,
+            "tolerance": self.tolerance,
+        }
+
+
+@dataclass(frozen=True)
+class BundleFacts:
+    """All that a manifest says beside graphs and files.
+
+    downscale: the picture's size over the latent's. scheduler: as `read_scheduler` returns it.
+    image_size: height and width in pixels.
+    """
+
+    name: str
+    condition: str
+    weights: str
+    max_length: int
+    hidden_size: int
+    latent_channels: int
+    downscale: int
+    layout: BackboneLayout
+    scheduler: dict[str, Any]
+    defaults: FactorDefaults
+    image_size: tuple[int, int]
+
+
+def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -> None:
+    """Write `root`/manifest.json, with the size and hash of every other file below `root`."""
+    manifest = {
+        "schema": SCHEMA,
+        "name": facts.name,
+        "created_by": f"fgdm {_version()}",
+        "precision": "fp32",
+        "weights": facts.weights,
+        "text_encoder": {
+            "graph": "text_encoder",
+            "tokenizer": "tokenizer",
+            "max_length": facts.max_length,
+            "hidden_size": facts.hidden_size,
+        },
+        "autoencoder": {
+            "decoder": "vae_decoder",
+            "encoder": "vae_encoder",
+            "latent_channels": facts.latent_channels,
+            "downscale": facts.downscale,
+        },
+        "backbone": {
+            "graph": "backbone",
+            "argmax_mask": "not_bos",
+            "downscale": facts.layout.multiple,
+            "intrablock_residuals": [entry.as_json() for entry in facts.layout.intrablock],
+            "down_residuals": [entry.as_json() for entry in facts.layout.down],
+            "mid_residual": facts.layout.middle.as_json(),
+        },
+        "scheduler": facts.scheduler,
+        "factors": _factors(facts),
+        "graphs": {entry.graph.name: entry.as_json() for entry in graphs},
+        "files": {
+            path.relative_to(root).as_posix(): describe_file(path)
+            for path in sorted(root.rglob("*"))
+            if path.is_file() and path.name != MANIFEST
+        },
+    }
+    (root / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Size in bytes and sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def read_scheduler(folder: Path) -> dict[str, Any]:
+    """The noise schedule in a diffusers folder's ``scheduler/scheduler_config.json``.
+
+    Keys that old configurations lack get Stable Diffusion 1.x's values.
+
+    Raises:
+        ExportError: the file is missing or malformed, or the model doesn't predict the noise.
+    """
+    path = folder / "scheduler" / "scheduler_config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"can't read the noise schedule {path}: {error}") from error
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction != "epsilon":
+        raise ExportError(
+            f"{path}: prediction_type is {prediction!r}; only models that predict the noise "
+            "('epsilon'), such as Stable Diffusion 1.x, can be exported"
+        )
+    missing = [key for key in ("beta_start", "beta_end", "beta_schedule") if key not in config]
+    if missing:
+        raise ExportError(f"{path} lacks {', '.join(missing)}")
+    return {
+        "num_train_timesteps": config.get("num_train_timesteps", 1000),
+        "beta_start": config["beta_start"],
+        "beta_end": config["beta_end"],
+        "beta_schedule": config["beta_schedule"],
+        "prediction_type": prediction,
+        "timestep_spacing": config.get("timestep_spacing", "leading"),
+        "steps_offset": config.get("steps_offset", 1),
+    }
+
+
+def _factors(facts: BundleFacts) -> list[dict[str, Any]]:
+    condition, image = facts.defaults.condition, facts.defaults.image
+    height, width = facts.image_size
+    return [
+        {
+            "name": facts.condition,
+            "kind": "condition",
+            "conditioning": "adapter",
+            "graph": f"adapter_{facts.condition}",
+            "input": "sample",
+            "height": height // 2,
+            "width": width // 2,
+            "num_inference_steps": condition.num_inference_steps,
+            "guidance": "cfg",
+            "guidance_scale": condition.guidance_scale,
+            "prompt_suffix": condition.prompt_suffix,
+            "palette": PALETTE,
+        },
+        {
+            "name": "image",
+            "kind": "image",
+            "conditioning": "controlnet",
+            "graph": f"controlnet_{facts.condition}",
+            "hint_graph": "controlnet_hint",
+            "condition": facts.condition,
+            "hint_palette": None,
+            "height": height,
+            "width": width,
+            "num_inference_steps": image.num_inference_steps,
+            "guidance": image.guidance,
+            "guidance_scale": image.guidance_scale,
+            "segfree_guidance_scale": image.segfree_guidance_scale,
+            "segfree_scale": image.segfree_scale,
+            "segfree_start": image.segfree_start,
+            "prompt_suffix": image.prompt_suffix,
+        },
+    ]
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+
+
+def _version() -> str:
+    try:
+        return version("fgdm")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,167 @@
+"""The networks of a bundle as modules: diffusers' own blocks, with a bundle's inputs and outputs."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from .adapter import TimestepAdapter, timestep_embedding
+from .layout import has_cross_attention
+
+
+class Backbone(nn.Module):
+    """The UNet with per-row guidance and both residual sets: noise_pred (B, 4, h, w)."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        attn_scale: Tensor,
+        argmax_mask: Tensor,
+        *residuals: Tensor,
+    ) -> Tensor:
+        """`residuals`: intrablock, then down, then the middle one, in the order of the layout."""
+        unet = self.unet
+        blocks = len(unet.down_blocks)
+        intrablock, down, middle = residuals[:blocks], residuals[blocks:-1], residuals[-1]
+        emb = timestep_embedding(unet, timestep, sample.dtype)
+        guided = {
+            "encoder_hidden_states": encoder_hidden_states,
+            "cross_attention_kwargs": {"attn_scale": attn_scale, "argmax_mask": argmax_mask},
+        }
+        hidden, skips = encode(unet, unet.conv_in(sample), emb, guided, intrablock)
+        skips = [skip + residual for skip, residual in zip(skips, down, strict=True)]
+        hidden = unet.mid_block(hidden, emb, **guided) + middle
+        for block in unet.up_blocks:
+            taken = len(block.resnets)
+            kwargs = guided if has_cross_attention(block) else {}
+            hidden = block(
+                hidden_states=hidden,
+                temb=emb,
+                res_hidden_states_tuple=tuple(skips[-taken:]),
+                **kwargs,
+            )
+            del skips[-taken:]
+        return cast(Tensor, unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden))))
+
+
+class Adapter(nn.Module):
+    """A condition factor's adapter together with the backbone's own timestep embedding."""
+
+    def __init__(self, adapter: TimestepAdapter, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.time_proj, self.time_embedding = unet.time_proj, unet.time_embedding
+
+    def forward(self, sample: Tensor, timestep: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.adapter(sample, timestep_embedding(self, timestep, sample.dtype)))
+
+
+class Hint(nn.Module):
+    """The ControlNet's hint encoder: RGB in 0..1 to the latent's resolution."""
+
+    def __init__(self, controlnet: ControlNetModel) -> None:
+        super().__init__()
+        self.embedding = controlnet.controlnet_cond_embedding
+        self.bgr = controlnet.config.controlnet_conditioning_channel_order == "bgr"
+
+    def forward(self, controlnet_cond: Tensor) -> Tensor:
+        order = controlnet_cond.flip(1) if self.bgr else controlnet_cond
+        return cast(Tensor, self.embedding(order))
+
+
+class ControlNet(nn.Module):
+    """The ControlNet after its hint encoder; `conditioning_scale` is per row."""
+
+    def __init__(self, controlnet: ControlNetModel) -> None:
+        super().__init__()
+        self.controlnet = controlnet
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        hint: Tensor,
+        conditioning_scale: Tensor,
+    ) -> tuple[Tensor, ...]:
+        net = self.controlnet
+        emb = timestep_embedding(net, timestep, sample.dtype)
+        context = {"encoder_hidden_states": encoder_hidden_states}
+        hidden, skips = encode(net, net.conv_in(sample) + hint, emb, context, ())
+        hidden = net.mid_block(hidden, emb, **context)
+        scale = conditioning_scale[:, None, None, None]
+        down = [
+            layer(skip) * scale
+            for layer, skip in zip(net.controlnet_down_blocks, skips, strict=True)
+        ]
+        return (*down, net.controlnet_mid_block(hidden) * scale)
+
+
+class TextEncoder(nn.Module):
+    """Token ids (B, T) to the context (B, T, C)."""
+
+    def __init__(self, text_encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return cast(Tensor, self.text_encoder(input_ids).last_hidden_state)
+
+
+class Decoder(nn.Module):
+    """Latents as the UNet sees them to a picture in -1..1."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, latents: Tensor) -> Tensor:
+        unscaled = latents / self.vae.config.scaling_factor
+        return cast(Tensor, self.vae.decode(unscaled, return_dict=False)[0].clamp(-1.0, 1.0))
+
+
+class Encoder(nn.Module):
+    """A picture in -1..1 to the posterior's mean, scaled as the UNet sees it."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, image: Tensor) -> Tensor:
+        posterior = self.vae.encode(image, return_dict=False)[0]
+        return cast(Tensor, posterior.mean * self.vae.config.scaling_factor)
+
+
+def encode(
+    model: UNet2DConditionModel | ControlNetModel,
+    hidden: Tensor,
+    emb: Tensor,
+    context: dict[str, Any],
+    intrablock: tuple[Tensor, ...],
+) -> tuple[Tensor, list[Tensor]]:
+    """A UNet's encoder from the output of conv_in on: the last feature map, and all skips.
+
+    intrablock: nothing, or one residual per block. A block with cross-attention adds its own; after
+    the last block diffusers adds in place, so that the skip holds the residual too.
+    """
+    skips = [hidden]
+    for index, block in enumerate(model.down_blocks):
+        if has_cross_attention(block):
+            added = {"additional_residuals": intrablock[index]} if intrablock else {}
+            hidden, taken = block(hidden_states=hidden, temb=emb, **context, **added)
+        else:
+            hidden, taken = block(hidden_states=hidden, temb=emb)
+            if intrablock:
+                hidden = hidden + intrablock[index]
+                taken = (*taken[:-1], hidden)
+        skips += taken
+    return hidden, skips

@@ -1,0 +1,95 @@
+"""Names, types and shapes of a graph's inputs and outputs, and random values for its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+#: Draws a value of the given shape, for tracing and checking.
+Draw = Callable[[tuple[int, ...], Generator], Tensor]
+
+
+def normal(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    return torch.randn(shape, generator=generator)
+
+
+def uniform(low: float, high: float) -> Draw:
+    """Numbers in [low, high)."""
+    return lambda shape, generator: low + (high - low) * torch.rand(shape, generator=generator)
+
+
+def integers(high: int, dtype: torch.dtype) -> Draw:
+    """Whole numbers in [0, high), of the given type."""
+    return lambda shape, generator: torch.randint(high, shape, generator=generator).to(dtype)
+
+
+def cycle(*values: float) -> Draw:
+    """The values in turn along a (B,) tensor, so that every one of them meets a graph."""
+    return lambda shape, _: torch.tensor(values).repeat(shape[0])[: shape[0]]
+
+
+def one_token(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """A (B, T) mask with a single true token per row.
+
+    The argmax over it can't depend on rounding; a near tie of two tokens can, in any two runtimes.
+    """
+    token = torch.randint(shape[1], (shape[0], 1), generator=generator)
+    return torch.arange(shape[1]) == token
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output. A dimension is a number or a symbol such as ``batch`` or ``height``.
+
+    ``height`` and ``width`` are the latent's; ``height_div_2`` is half of it; ``image_height`` is
+    the picture's. dtype: "float32", "int64" or "bool".
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str = "float32"
+    draw: Draw = normal
+
+    def sizes(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape with every symbol replaced."""
+        return tuple(size if isinstance(size, int) else sizes[size] for size in self.shape)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A module to export: its forward takes the inputs in order and returns the outputs in order.
+
+    downscale: the picture's size divided by the latent's.
+    multiple: what a latent's height and width must be divisible by.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    downscale: int = 1
+    multiple: int = 1
+
+    def random_inputs(
+        self, batch: int, height: int, width: int, seed: int
+    ) -> dict[str, Tensor]:
+        """Inputs for a latent of (batch, ·, height, width)."""
+        sizes = {"batch": batch}
+        for name, size in (("height", height), ("width", width)):
+            sizes[name] = size
+            sizes[f"image_{name}"] = size * self.downscale
+            for stride in range(2, self.multiple + 1):
+                sizes[f"{name}_div_{stride}"] = size // stride
+        generator = Generator().manual_seed(seed)
+        return {spec.name: spec.draw(spec.sizes(sizes), generator) for spec in self.inputs}
+
+
+def latent_size(stride: int = 1) -> tuple[str, str]:
+    """Symbols of a latent's height and width at 1/stride of its resolution."""
+    return ("height", "width") if stride == 1 else (f"height_div_{stride}", f"width_div_{stride}")
+
+
+IMAGE_SIZE = ("image_height", "image_width")

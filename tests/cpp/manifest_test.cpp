@@ -1,0 +1,105 @@
+// The manifest decides what is loaded: every field that could mislead the engine must be refused
+// with its path, whatever a damaged or hostile file says.
+#include "fgdm/manifest.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "fgdm/error.hpp"
+#include "manifest_fixture.hpp"
+
+namespace {
+
+using fgdm::BundleError;
+using fgdm::Manifest;
+using fgdm::test::valid_manifest;
+using nlohmann::json;
+
+std::string refusal(const std::string& text) {
+  try {
+    Manifest::parse(text);
+  } catch (const BundleError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+std::string refusal_after(const std::function<void(json&)>& change) {
+  auto manifest = valid_manifest();
+  change(manifest);
+  return refusal(manifest.dump());
+}
+
+TEST(Manifest, ReadsEveryField) {
+  const auto manifest = Manifest::parse(valid_manifest().dump());
+  EXPECT_EQ(manifest.name, "tiny");
+  EXPECT_EQ(manifest.max_length, 16);
+  EXPECT_EQ(manifest.latent_downscale, 4);
+  ASSERT_EQ(manifest.factors.size(), 2U);
+  EXPECT_FALSE(manifest.factors[0].is_image);
+  EXPECT_EQ(manifest.factors[0].palette, "palette.json");
+  EXPECT_EQ(manifest.factors[1].condition, "segmentation");
+  EXPECT_EQ(manifest.factors[1].guidance.kind, fgdm::GuidanceKind::segfree);
+  EXPECT_FLOAT_EQ(manifest.factors[1].guidance.segfree_guidance_scale, 3.5F);
+  EXPECT_EQ(manifest.down_residuals.at(1).stride, 2);
+  EXPECT_EQ(manifest.graph("backbone").inputs.at(0).shape,
+            (std::vector<std::int64_t>{-1, 4, -1, -1}));
+}
+
+TEST(Manifest, ANewerSchemaSaysUpgrade) {
+  const auto message = refusal_after([](json& m) { m["schema"] = 2; });
+  EXPECT_NE(message.find("schema 2"), std::string::npos) << message;
+  EXPECT_NE(message.find("upgrade fgdm"), std::string::npos) << message;
+}
+
+TEST(Manifest, EveryMissingFieldIsNamed) {
+  for (const char* key : {"schema", "name", "text_encoder", "autoencoder", "backbone", "scheduler",
+                          "factors", "graphs", "files"}) {
+    const auto message = refusal_after([&](json& m) { m.erase(key); });
+    EXPECT_NE(message.find(key), std::string::npos) << key << ": " << message;
+  }
+}
+
+TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
+  const std::vector<std::pair<std::string, std::function<void(json&)>>> cases{
+      {"text_encoder.max_length", [](json& m) { m["text_encoder"]["max_length"] = -1; }},
+      {"text_encoder.max_length", [](json& m) { m["text_encoder"]["max_length"] = "77"; }},
+      {"autoencoder.downscale", [](json& m) { m["autoencoder"]["downscale"] = 0; }},
+      {"backbone.down_residuals[1].channels",
+       [](json& m) { m["backbone"]["down_residuals"][1]["channels"] = 18446744073709551615U; }},
+      {"scheduler.beta_end", [](json& m) { m["scheduler"]["beta_end"] = 2.5; }},
+      {"prediction_type", [](json& m) { m["scheduler"]["prediction_type"] = "v_prediction"; }},
+      {"factors[1].guidance", [](json& m) { m["factors"][1]["guidance"] = "none"; }},
+      {"float23", [](json& m) { m["graphs"]["backbone"]["inputs"][0]["dtype"] = "float23"; }},
+      {"adapter_segmentation", [](json& m) { m["graphs"].erase("adapter_segmentation"); }},
+      {"backbone.onnx", [](json& m) { m["files"].erase("backbone.onnx"); }},
+      {"palette.json", [](json& m) { m["files"].erase("palette.json"); }},
+      {"depth", [](json& m) { m["factors"][1]["condition"] = "depth"; }},
+      {"image", [](json& m) { m["factors"].erase(1); }},
+      {"segmentation", [](json& m) { m["factors"].insert(m["factors"].begin(), m["factors"][0]); }},
+      {"divisible", [](json& m) { m["factors"][0]["height"] = 72; }}};
+  for (const auto& [expected, change] : cases) {
+    const auto message = refusal_after(change);
+    EXPECT_NE(message.find(expected), std::string::npos) << expected << ": " << message;
+  }
+}
+
+TEST(Manifest, FilesStayInsideTheBundle) {
+  for (const char* path : {"../secret", "/etc/passwd", "a/../../b", ""}) {
+    const auto message = refusal_after([&](json& m) { m["files"][path] = {{"size", 1}, {"sha256", ""}}; });
+    EXPECT_NE(message.find("inside the bundle"), std::string::npos) << path << ": " << message;
+  }
+}
+
+TEST(Manifest, EveryTruncationIsABundleError) {
+  const auto text = valid_manifest().dump();
+  for (std::size_t length = 0; length < text.size(); length += 7)
+    EXPECT_NE(refusal(text.substr(0, length)), "") << length;
+}
+
+TEST(Manifest, DeepNestingIsRefusedAndNotFollowed) {
+  EXPECT_NE(refusal(std::string(200'000, '[')), "");
+}
+
+}  // namespace

@@ -1,0 +1,84 @@
+// A wrong option must be refused before any work, in words that name it and what is allowed; unset
+// options must become the bundle's.
+#include "request.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "fgdm/error.hpp"
+#include "manifest_fixture.hpp"
+
+namespace {
+
+using fgdm::Request;
+
+fgdm::Manifest manifest() { return fgdm::Manifest::parse(fgdm::test::valid_manifest().dump()); }
+
+Request request() {
+  Request value;
+  value.prompt = "a dog";
+  return value;
+}
+
+TEST(Request, UnsetOptionsBecomeTheBundles) {
+  const auto resolved = fgdm::resolve(request(), manifest());
+  EXPECT_EQ(resolved.num_inference_steps, 20);
+  EXPECT_EQ(resolved.condition_steps, 10);
+  EXPECT_EQ(resolved.guidance, fgdm::GuidanceKind::segfree);
+  EXPECT_EQ(resolved.guidance_scale, 4.0);
+  EXPECT_EQ(resolved.height, 128);
+  EXPECT_TRUE(resolved.seed.has_value());
+}
+
+TEST(Request, MapsScaleWithTheImage) {
+  auto value = request();
+  value.height = 192;
+  value.width = 256;
+  const auto resolved = fgdm::resolve(value, manifest());
+  const auto size = fgdm::factor_size(resolved, manifest(), manifest().factors.front());
+  EXPECT_EQ(size.height, 96);
+  EXPECT_EQ(size.width, 128);
+  EXPECT_EQ(size.latent_height, 24);
+  EXPECT_EQ(size.latent_width, 32);
+}
+
+TEST(Request, EveryWrongOptionIsNamed) {
+  const double nan = std::nan("");
+  const std::vector<std::pair<std::string, std::function<void(Request&)>>> cases{
+      {"prompt", [](Request& r) { r.prompt = " \n"; }},
+      {"candidates is 0", [](Request& r) { r.candidates = 0; }},
+      {"candidates is 10000", [](Request& r) { r.candidates = 10000; }},
+      {"condition_steps", [](Request& r) { r.condition_steps = 0; }},
+      {"num_inference_steps", [](Request& r) { r.num_inference_steps = 1001; }},
+      {"guidance_scale is nan", [&](Request& r) { r.guidance_scale = nan; }},
+      {"guidance_scale is inf", [](Request& r) { r.guidance_scale = INFINITY; }},
+      {"condition_guidance_scale", [&](Request& r) { r.condition_guidance_scale = nan; }},
+      {"segfree_scale", [](Request& r) { r.segfree_scale = -1; }},
+      {"segfree_guidance_scale", [&](Request& r) { r.segfree_guidance_scale = nan; }},
+      {"segfree_start", [](Request& r) { r.segfree_start = 1.5; }},
+      {"controlnet_conditioning_scale",
+       [&](Request& r) { r.controlnet_conditioning_scale = nan; }},
+      {"min_area", [](Request& r) { r.min_area = 2; }},
+      {"height is 100, expected a multiple of 32; the nearest are 96 and 128",
+       [](Request& r) { r.height = 100; }},
+      {"width", [](Request& r) { r.width = 0; }},
+      {"latents has 3 values, expected 4096, shape (1, 4, 32, 32)",
+       [](Request& r) { r.latents = {1, 2, 3}; }},
+      {"condition_latents", [](Request& r) { r.condition_latents.resize(7); }},
+      {"not finite", [&](Request& r) { r.latents.assign(4096, static_cast<float>(nan)); }}};
+  for (const auto& [expected, change] : cases) {
+    auto value = request();
+    change(value);
+    try {
+      fgdm::resolve(value, manifest());
+      ADD_FAILURE() << expected << " was accepted";
+    } catch (const fgdm::RequestError& error) {
+      EXPECT_NE(std::string(error.what()).find(expected), std::string::npos)
+          << expected << ": " << error.what();
+    }
+  }
+}
+
+}  // namespace

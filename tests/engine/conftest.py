@@ -1,0 +1,145 @@
+"""Results and bundles made by hand, for tests that need no compiled core."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fgdm.result import Candidate, EngineInfo, Result
+from PIL import Image
+
+COLORS = {"dog": (128, 0, 0), "house": (128, 0, 128), "tree": (0, 128, 255), "snow": (255,) * 3}
+
+MakeResult = Callable[..., Result]
+MakeBundle = Callable[..., Path]
+
+
+@pytest.fixture
+def make_result() -> MakeResult:
+    """Builds a result whose maps find the given classes; the first best one is chosen."""
+
+    def make(
+        found: Sequence[Sequence[str]] = (("dog",), ("dog", "house", "tree"), ()),
+        requested: Sequence[str] = ("dog", "house", "tree"),
+        prompt: str = "a dog beside a house under a tree",
+        unrecognized: Sequence[str] = (),
+        map_size: tuple[int, int] = (64, 64),
+    ) -> Result:
+        candidates = tuple(
+            Candidate(
+                index=index,
+                seed=2**64 - 1 - index,
+                recall=len(names) / len(requested) if requested else 1.0,
+                found=tuple(names),
+                missing=tuple(name for name in requested if name not in names),
+                smallest_area=0.01 if names else 0.0,
+                map=Image.new("RGB", map_size, (20 * index % 256, 200, 40)),
+                labels=np.full(map_size[::-1], 255, np.uint8),
+            )
+            for index, names in enumerate(found)
+        )
+        best = max(candidates, key=lambda candidate: candidate.recall)
+        return Result(
+            prompt=prompt,
+            image=Image.new("RGB", (2 * map_size[0], 2 * map_size[1]), (1, 2, 3)),
+            map=best.map,
+            labels=best.labels,
+            recall=best.recall,
+            found=best.found,
+            missing=best.missing,
+            requested=tuple(requested),
+            unrecognized=tuple(unrecognized),
+            chosen=best.index,
+            candidates=candidates,
+            seed=7,
+            timings={"backbone": 1.25, "core": 0.01, "total": 1.5},
+            parameters={
+                "guidance": "segfree",
+                "candidates": np.int64(len(candidates)),
+                "objects": None,
+                "latents": np.zeros((1, 4, 8, 8), np.float32),
+            },
+            engine=EngineInfo("0.1.0", "scenes", "cpu", "fp32", "onnxruntime 1.31.1"),
+            colors=COLORS,
+        )
+
+    return make
+
+
+def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
+    """A manifest with two factors over the given files, which must hold both .onnx names."""
+    residuals = [
+        {
+            "name": f"down_residual_{i}",
+            "dtype": "float32",
+            "shape": ["batch", 8 * (i + 1), "h", "w"],
+        }
+        for i in range(3)
+    ]
+    sample = {"name": "sample", "dtype": "float32", "shape": ["batch", 4, "height", "width"]}
+    factor = {
+        "conditioning": "adapter",
+        "graph": "adapter_segmentation",
+        "height": 64,
+        "width": 64,
+        "num_inference_steps": 10,
+        "guidance": "cfg",
+        "guidance_scale": 7.5,
+    }
+    return {
+        "schema": 1,
+        "name": "scenes",
+        "created_by": "fgdm 0.1.0",
+        "precision": "fp32",
+        "weights": "fp16",
+        "factors": [
+            {"name": "segmentation", "kind": "condition", **factor},
+            {"name": "image", "kind": "image", **factor, "graph": "backbone", "height": 128},
+        ],
+        "graphs": {
+            "backbone": {
+                "file": "backbone.onnx",
+                "inputs": [sample, *residuals],
+                "outputs": [{**sample, "name": "noise_pred"}],
+            },
+            "adapter_segmentation": {"file": "adapter.onnx", "inputs": [sample], "outputs": []},
+        },
+        "files": {
+            path: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for path, content in files.items()
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def sound_manifest() -> dict[str, Any]:
+    """The manifest of a small bundle; not to be changed."""
+    return _manifest_of({"backbone.onnx": b"1", "adapter.onnx": b"2"})
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> MakeBundle:
+    """Writes a bundle whose graphs are just bytes; `change` may edit the manifest before."""
+
+    def make(change: Callable[[dict[str, Any]], object] | None = None) -> Path:
+        files = {
+            "backbone.onnx": b"graph" * 1000,
+            "adapter.onnx": b"adapter",
+            "tokenizer/vocab.json": b"{}",
+        }
+        manifest = _manifest_of(files)
+        if change is not None:
+            change(manifest)
+        bundle = tmp_path / "bundle"
+        for path, content in files.items():
+            (bundle / path).parent.mkdir(parents=True, exist_ok=True)
+            (bundle / path).write_bytes(content)
+        (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        return bundle
+
+    return make

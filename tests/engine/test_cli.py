@@ -1,0 +1,312 @@
+"""Protects the command line: its files, its streams, its messages, its exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fgdm
+import pytest
+from fgdm import cli, cli_generate, errors
+from fgdm.result import Result
+from PIL import Image
+
+MakeResult = Callable[..., Result]
+
+
+class FakeEngine:
+    """Answers every request with one result, or raises."""
+
+    def __init__(self, result: Result, error: BaseException | None = None) -> None:
+        self.result = result
+        self.error = error
+        self.calls: list[dict[str, Any]] = []
+
+    def __enter__(self) -> FakeEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def generate(self, prompt: str, **parameters: Any) -> Result:
+        self.calls.append({"prompt": prompt, **parameters})
+        callback = parameters["step_callback"]
+        if callback is not None:
+            for step in range(2):
+                callback(SimpleNamespace(factor="image", step=step, num_steps=2, candidates=1))
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+@pytest.fixture
+def engine(make_result: MakeResult, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
+    fake = FakeEngine(make_result())
+    monkeypatch.setattr(cli_generate, "open_engine", lambda args, bundle: fake)
+    monkeypatch.setenv("FGDM_BUNDLE", "some/bundle")
+    monkeypatch.chdir(tmp_path)
+    return fake
+
+
+def test_generate_writes_its_four_files(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["generate", "a dog"]) == 0
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == sorted(cli_generate.OUTPUTS)
+    for name, size in (("image.png", (128, 128)), ("map.png", (64, 64))):
+        with Image.open(out / name) as picture:
+            assert picture.size == size
+    assert json.loads((out / "result.json").read_text())["chosen"] == 1
+    printed = capsys.readouterr()
+    assert "map 2 of 3 chosen: recall 3/3; seed 7" in printed.out
+    assert "out/image.png" in printed.out
+    assert "step 2 of 2" in printed.err
+
+
+def test_json_alone_is_on_standard_output(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["generate", "a dog", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == json.loads((tmp_path / "out/result.json").read_text())
+    assert "image.png" in printed.err
+
+
+def test_quiet_prints_nothing(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["generate", "a dog", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert engine.calls[0]["step_callback"] is None
+
+
+def test_options_become_parameters(engine: FakeEngine) -> None:
+    options = {
+        "negative_prompt": "blur",
+        "candidates": 5,
+        "seed": 2**64 - 1,
+        "height": 128,
+        "width": 256,
+        "min_area": 0.01,
+        "condition_steps": 4,
+        "num_inference_steps": 8,
+        "sampler": "dpmsolver++",
+        "guidance": "cfg",
+        "guidance_scale": 3.0,
+        "condition_guidance_scale": 2.0,
+        "segfree_scale": 9.0,
+        "segfree_guidance_scale": 2.5,
+        "segfree_start": 0.25,
+        "controlnet_conditioning_scale": 0.5,
+    }
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    assert cli.main(["generate", "a dog", "--objects", "dog, park bench,", *arguments]) == 0
+    (call,) = engine.calls
+    assert call.pop("objects") == ["dog", "park bench"]
+    assert call.pop("prompt") == "a dog"
+    assert call.pop("step_callback") is not None
+    assert call == options
+
+
+def test_defaults_leave_the_choice_to_the_bundle(engine: FakeEngine) -> None:
+    assert cli.main(["generate", "a dog", "--quiet"]) == 0
+    (call,) = engine.calls
+    given = {name: value for name, value in call.items() if value is not None}
+    assert given == {
+        "prompt": "a dog",
+        "negative_prompt": "",
+        "candidates": 10,
+        "controlnet_conditioning_scale": 1.0,
+        "sampler": "ddim",
+        "min_area": 0.002,
+    }
+
+
+def test_bad_numbers_reach_the_engine_that_explains_them(engine: FakeEngine) -> None:
+    arguments = ["--candidates", "0", "--guidance-scale", "nan", "--min-area=-inf", "--seed", "-1"]
+    assert cli.main(["generate", "", *arguments]) == 0
+    (call,) = engine.calls
+    assert call["candidates"] == 0 and call["seed"] == -1
+    assert call["guidance_scale"] != call["guidance_scale"]
+    assert call["min_area"] == float("-inf")
+
+
+def test_prompt_from_standard_input(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("ein Bär\n".encode())))
+    assert cli.main(["generate", "-"]) == 0
+    assert engine.calls[0]["prompt"] == "ein Bär"
+
+
+def test_undecodable_standard_input_is_a_request_error(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a \xff dog")))
+    assert cli.main(["generate", "-"]) == 2
+    assert "byte 2 is 0xff" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.RequestError("candidates must be from 1 to 1000, got 0"), 2),
+        (errors.BundleError("no"), 3),
+        (errors.BackendError("no"), 4),
+        (errors.OutOfMemoryError("no"), 4),
+        (MemoryError(), 4),
+        (errors.CancelledError("no"), 130),
+        (KeyboardInterrupt(), 130),
+        (errors.DeadlineError("no"), 1),
+        (errors.Error("no"), 1),
+        (ZeroDivisionError("a bug"), 1),
+    ],
+)
+def test_every_error_is_one_line_and_an_exit_code(
+    engine: FakeEngine,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+) -> None:
+    engine.error = error
+    assert cli.main(["generate", "a dog", "--json"]) == code
+    assert cli.exit_code(error) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    last = printed.err.splitlines()[-1]
+    assert last == "fgdm: cancelled" if code == 130 else last.startswith("fgdm: error: ")
+    assert "Traceback" not in printed.err
+    assert list(tmp_path.iterdir()) == []  # no output folder, no half-written file
+
+
+def test_debug_shows_the_traceback(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FGDM_DEBUG", "1")
+    engine.error = errors.RequestError("no")
+    assert cli.main(["generate", "a dog"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_messages_are_one_printable_line(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.error = errors.RequestError("got 'a\nb \x1b[31m \ud800 é'")
+    assert cli.main(["generate", "a dog", "--quiet"]) == 2
+    assert capsys.readouterr().err == "fgdm: error: got 'a b \\x1b[31m \\ud800 é'\n"
+
+
+def test_unwritable_output_is_known_before_the_bundle_is_loaded(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert cli.main(["generate", "a dog", "--output", "file/out"]) == 5
+    assert engine.calls == []
+    assert "choose another output folder" in capsys.readouterr().err
+
+
+def test_default_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FGDM_BUNDLE", "mine")
+    assert cli_generate.default_bundle() == Path("mine")
+    monkeypatch.delenv("FGDM_BUNDLE")
+    monkeypatch.setattr(cli_generate, "__file__", str(tmp_path / "site-packages/fgdm/x.py"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.BundleError, match="pass --bundle FOLDER or set FGDM_BUNDLE"):
+        cli_generate.default_bundle()
+    (tmp_path / "bundles/scenes").mkdir(parents=True)
+    (tmp_path / "bundles/scenes/manifest.json").touch()
+    assert cli_generate.default_bundle() == tmp_path / "bundles/scenes"
+
+
+def test_a_missing_core_is_a_backend_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fgdm._core", None)
+    monkeypatch.delitem(sys.modules, "fgdm.engine", raising=False)
+    monkeypatch.delitem(vars(fgdm), "Engine", raising=False)
+    with pytest.raises(errors.BackendError):
+        cli_generate.open_engine(argparse.Namespace(), Path("x"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["paint"], ["generate"], ["generate", "a", "--candidates", "ten"], ["inspect"]],
+)
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        cli.main(arguments)
+    assert leaving.value.code == 2
+    assert "usage: fgdm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["generate"], ["inspect"], ["doctor"]])
+def test_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        cli.main([*command, "--help"])
+    assert leaving.value.code == 0
+    assert "examples:\n  fgdm " in capsys.readouterr().out
+
+
+def test_inspect_by_command(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = make_bundle()
+    assert cli.main(["inspect", str(bundle), "--verify", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verified"] is True
+    assert cli.main(["inspect", str(bundle)]) == 0
+    assert "backbone.onnx" in capsys.readouterr().out
+    (bundle / "backbone.onnx").unlink()
+    assert cli.main(["inspect", str(bundle)]) == 3
+    assert "copy it again or export it again" in capsys.readouterr().err
+
+
+class ExportWithoutTorch:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, name: str) -> Any:
+        raise ModuleNotFoundError(f"No module named {self.name!r}", name=self.name)
+
+
+def test_export_without_its_extra_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "import_module", ExportWithoutTorch("torch"))
+    assert cli.main(["export", "x"]) == 2
+    assert "pip install 'fgdm[export]'" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "import_module", ExportWithoutTorch("fgdm.export.cli"))
+    assert cli.main(["export", "x"]) == 1  # a broken installation, not a missing extra
+
+
+def test_export_gets_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("folder")
+
+    def run(args: argparse.Namespace) -> None:
+        given.append(args.folder)
+
+    module = SimpleNamespace(add_arguments=add_arguments, run=run)
+    monkeypatch.setattr(cli, "import_module", lambda name: module)
+    assert cli.main(["export", "weights"]) == 0
+    assert given == ["weights"]
+
+
+def test_a_closed_pipe_is_no_traceback(make_bundle: Callable[..., Path]) -> None:
+    command = [sys.executable, "-m", "fgdm", "inspect", str(make_bundle()), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == cli.EXIT_OUTPUT
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        cli.main(["--version"])
+    assert leaving.value.code == 0
+    assert capsys.readouterr().out.startswith("fgdm 0.")

@@ -1,0 +1,66 @@
+"""Protects that there is one tree of errors, and that what needs no core works without it."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import fgdm
+import pytest
+from fgdm import errors
+
+NAMES = [
+    "BackendError",
+    "BundleError",
+    "CancelledError",
+    "DeadlineError",
+    "OutOfMemoryError",
+    "RequestError",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_error_is_an_error_of_ours_and_crosses_processes(name: str) -> None:
+    kind = getattr(fgdm, name)
+    assert kind is getattr(errors, name) and issubclass(kind, fgdm.Error)
+    copy = pickle.loads(pickle.dumps(kind("message")))
+    assert type(copy) is kind and str(copy) == "message"
+
+
+@pytest.mark.parametrize("name", ["Error", *NAMES])
+def test_the_core_raises_the_very_same_classes(name: str) -> None:
+    core = pytest.importorskip("fgdm._core", reason="the compiled core isn't built")
+    assert getattr(core, name) is getattr(errors, name)
+
+
+def test_the_stub_names_exactly_what_the_core_has() -> None:
+    core = pytest.importorskip("fgdm._core", reason="the compiled core isn't built")
+    for name in ("Candidate", "Engine", "Job", "Result", "StepInfo", "Tokenizer"):
+        assert isinstance(getattr(core, name), type)
+    assert core.version() == fgdm.__version__
+    assert callable(core.find_objects)
+
+
+def test_without_the_core_the_rest_works_and_engine_says_how_to_build_it() -> None:
+    program = """
+import sys
+sys.modules["fgdm._core"] = None  # what import finds where the core isn't built
+import fgdm, fgdm.cli, fgdm.pictures, fgdm.doctor, fgdm.inspect
+assert "Engine" in dir(fgdm) and fgdm.Result.__module__ == "fgdm.result"
+assert not {"torch", "onnxruntime", "diffusers", "transformers"} & set(sys.modules)
+try:
+    fgdm.Engine
+except ImportError as error:
+    assert "pip install" in str(error), error
+    print("told")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=False
+    )
+    assert (done.stdout, done.stderr) == ("told\n", "")
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Engin'"):
+        fgdm.Engin  # noqa: B018

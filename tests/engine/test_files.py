@@ -1,0 +1,95 @@
+"""Protects the promise that output is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fgdm.errors import RequestError
+from fgdm.files import OutputError, OutputFolder, write_all
+
+
+def test_writes_all_files_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    with OutputFolder(folder, ["x", "y"]) as output:
+        assert list(folder.iterdir()) == []
+        written = output.write({"x": b"1", "y": b"22"})
+    assert written == [folder / "x", folder / "y"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"x": b"1", "y": b"22"}
+
+
+def test_new_files_follow_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        (path,) = write_all({tmp_path / "x": b""})
+    finally:
+        os.umask(old)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "file/below/further", "nul\0"])
+def test_unwritable_place_is_known_before_the_work(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_bytes(b"kept")
+    with pytest.raises(OutputError, match="choose another output folder"):
+        OutputFolder(tmp_path / place, ["x"]).__enter__()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert issubclass(OutputError, RequestError)
+
+
+def test_read_only_folder_is_known_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)  # as root, a mode of 0o555 wouldn't
+    with pytest.raises(OutputError, match="Permission denied"):
+        OutputFolder(tmp_path / "new", ["x"]).__enter__()
+    assert not (tmp_path / "new").exists()
+
+
+def test_target_that_is_a_folder_is_known_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "out" / "image.png").mkdir(parents=True)
+    with pytest.raises(OutputError, match="is a folder"):
+        OutputFolder(tmp_path / "out", ["image.png"]).__enter__()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RequestError("no")])
+def test_created_folders_go_when_the_work_fails(
+    tmp_path: Path, error: type[BaseException] | BaseException
+) -> None:
+    with (
+        pytest.raises((KeyboardInterrupt, RequestError)),
+        OutputFolder(tmp_path / "a" / "b", ["x"]),
+    ):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").write_bytes(b"old")
+    calls = []
+
+    def fill_up(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fill_up)
+    with pytest.raises(OutputError, match="No space left"):
+        write_all({tmp_path / "x": b"new", tmp_path / "y": b"new"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"x": b"old"}
+
+
+def test_an_interrupt_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_all({tmp_path / "x": b"new"})
+    assert list(tmp_path.iterdir()) == []

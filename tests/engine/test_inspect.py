@@ -1,0 +1,228 @@
+"""Protects that a damaged bundle is recognised before anything is loaded from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fgdm.errors import BundleError
+from fgdm.inspect import describe, human_size
+from fgdm.manifest import parse_manifest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+MakeBundle = Callable[..., Path]
+Json = dict[str, Any]
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_sound_bundle_is_described(make_bundle: MakeBundle, verify: bool) -> None:
+    bundle = make_bundle()
+    description = describe(bundle, verify=verify)
+    document = json.loads(json.dumps(description.to_json()))
+    assert document["name"] == "scenes" and document["verified"] is verify
+    assert document["size"] == 5009
+    assert [factor["name"] for factor in document["factors"]] == ["segmentation", "image"]
+    assert document["graphs"][0]["inputs"][0]["shape"] == ["batch", 4, "height", "width"]
+    assert document["plans"] == [] and document["unlisted"] == []
+    text = "\n".join(description.lines())
+    assert "segmentation  condition, 64×64 px, 10 steps" in text
+    assert "down_residual_0..2  float32  3 feature maps of 8, 16, 24 channels" in text
+    assert "5.0 kB" in text
+
+
+def test_missing_bundle_says_what_a_bundle_is(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none", tmp_path / "a\0b"):
+        with pytest.raises(BundleError, match=r"a folder with a manifest\.json"):
+            describe(path)
+
+
+def test_missing_file(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    (bundle / "tokenizer" / "vocab.json").unlink()
+    with pytest.raises(BundleError, match=r"tokenizer/vocab\.json: No such file"):
+        describe(bundle)
+
+
+def test_truncated_file(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    (bundle / "backbone.onnx").write_bytes(b"graph")
+    with pytest.raises(BundleError, match=r"backbone\.onnx has 5 bytes instead of 5000"):
+        describe(bundle)
+
+
+@pytest.mark.parametrize("position", [0, 2500, 4999])
+def test_one_flipped_bit_is_found_by_verify(make_bundle: MakeBundle, position: int) -> None:
+    bundle = make_bundle()
+    content = bytearray((bundle / "backbone.onnx").read_bytes())
+    content[position] ^= 1
+    (bundle / "backbone.onnx").write_bytes(content)
+    describe(bundle)  # its size is right
+    with pytest.raises(BundleError, match=r"backbone\.onnx has been altered"):
+        describe(bundle, verify=True)
+
+
+def test_many_damaged_files_are_counted_in_one_line(make_bundle: MakeBundle) -> None:
+    def add(manifest: dict[str, Any]) -> None:
+        for index in range(5):
+            manifest["files"][f"gone{index}"] = manifest["files"]["backbone.onnx"]
+
+    with pytest.raises(BundleError, match="gone2: No such file or directory and 2 more"):
+        describe(make_bundle(add))
+
+
+def test_newer_schema_says_to_upgrade(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(lambda manifest: manifest.update(schema=2))
+    with pytest.raises(BundleError, match=r"has schema 2.*upgrade fgdm"):
+        describe(bundle)
+
+
+def test_plans_and_unlisted_files_are_shown(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    plans = bundle / "plans" / "tensorrt"
+    plans.mkdir(parents=True)
+    (plans / "good.json").write_text('{"gpu": "sm89"}')
+    (plans / "good.plan").write_bytes(b"1234")
+    (plans / "bad.json").write_bytes(b"\xff")
+    (bundle / "notes.txt").write_text("mine")
+    description = describe(bundle)
+    bad, good = description.plans
+    assert (good.key, good.size, good.built_for) == ("good", 4, {"gpu": "sm89"})
+    assert bad.size is None and bad.problem is not None
+    assert description.unlisted == ("notes.txt",)
+    assert "unusable" in "\n".join(description.lines())
+
+
+def changed(manifest: Json, path: list[str | int], value: object) -> bytes:
+    """The manifest with the value at a path of keys and indices replaced."""
+    copy = json.loads(json.dumps(manifest))
+    target: Any = copy
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    return json.dumps(copy).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["schema"], "1"),
+        (["schema"], True),
+        (["schema"], 0),
+        (["schema"], 10**400),
+        (["name"], None),
+        (["name"], "\x1b[31mred"),
+        (["name"], "\ud800"),
+        (["factors"], []),
+        (["factors", 1, "kind"], "condition"),
+        (["factors", 0, "kind"], "pictures"),
+        (["factors", 0, "graph"], "none"),
+        (["factors", 0, "height"], 0),
+        (["factors", 0, "height"], 64.0),
+        (["factors", 0, "num_inference_steps"], 10**9),
+        (["factors", 0, "guidance_scale"], 10**400),
+        (["factors", 0, "guidance_scale"], True),
+        (["graphs", "backbone", "file"], "other.onnx"),
+        (["graphs", "backbone", "inputs", 0, "shape"], [1.5]),
+        (["graphs", "backbone", "inputs"], {}),
+        (["files", "adapter.onnx", "size"], -1),
+        (["files", "adapter.onnx", "sha256"], "A" * 64),
+        (["files", "adapter.onnx", "sha256"], "0" * 63),
+        (["files", "../escape"], {"size": 1, "sha256": "0" * 64}),
+    ],
+    ids=str,
+)
+def test_wrong_values_are_named(sound_manifest: Json, path: list[str | int], value: object) -> None:
+    with pytest.raises(BundleError, match="test manifest"):
+        parse_manifest(changed(sound_manifest, path, value), "test manifest")
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "a/../b", "./a", "a//b", "a/", ".", "", "a\0"])
+def test_file_names_stay_inside_the_bundle(sound_manifest: Json, name: str) -> None:
+    content = changed(sound_manifest, ["files", name], {"size": 1, "sha256": "0" * 64})
+    with pytest.raises(BundleError):
+        parse_manifest(content, "test manifest")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"schema": NaN}',
+        b'{"schema": 1, "schema": 1}',
+        b'{"schema": ' + b"9" * 5000 + b"}",
+        b'{"schema": 1',
+        "\ufeff{}".encode(),
+    ],
+    ids=lambda content: ascii(content[:12]),
+)
+def test_garbage_is_a_bundle_error(content: bytes) -> None:
+    with pytest.raises(BundleError):
+        parse_manifest(content, "test manifest")
+
+
+def test_oversized_manifest(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(b" " * (2**24 + 1))
+    with pytest.raises(BundleError, match="larger than"):
+        describe(tmp_path)
+
+
+def parses_or_bundle_error(content: bytes) -> None:
+    try:
+        parse_manifest(content, "test manifest")
+    except BundleError as error:
+        str(error).encode("utf-8")  # can be shown
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=150, deadline=None)
+def test_fuzz_any_bytes(content: bytes) -> None:
+    parses_or_bundle_error(content)
+
+
+@given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
+@settings(max_examples=150, deadline=None)
+def test_fuzz_one_byte_of_a_sound_manifest(sound_manifest: Json, place: float, byte: int) -> None:
+    content = bytearray(json.dumps(sound_manifest).encode())
+    content[int(place * len(content))] = byte
+    parses_or_bundle_error(bytes(content))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(data=st.data(), value=json_values)
+@settings(max_examples=150, deadline=None)
+def test_fuzz_one_value_of_a_sound_manifest(
+    sound_manifest: Json, data: st.DataObject, value: object
+) -> None:
+    path: list[str | int] = []
+    target: Any = sound_manifest
+    while isinstance(target, (dict, list)) and target and (not path or data.draw(st.booleans())):
+        keys = list(target) if isinstance(target, dict) else list(range(len(target)))
+        step: Any = data.draw(st.sampled_from(keys))
+        path.append(step)
+        target = target[step]
+    parses_or_bundle_error(changed(sound_manifest, path, value))
+
+
+def test_sizes_for_people() -> None:
+    assert [human_size(n) for n in (0, 999, 1500, 1_234_567, 5_000_000_000)] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "1.2 MB",
+        "5.0 GB",
+    ]

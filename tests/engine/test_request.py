@@ -1,0 +1,77 @@
+"""Protects users from the binding's bare TypeErrors: each slip is a RequestError that says what."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fgdm import request
+from fgdm.errors import RequestError
+
+
+def test_good_values_pass_unchanged() -> None:
+    assert request.text("prompt", "ein Hund 🐕") == "ein Hund 🐕"
+    assert request.texts("objects", ("dog", "tree")) == ["dog", "tree"]
+    assert request.texts("objects", None) is None
+    assert request.integer("seed", 2**64 - 1, seed=True) == 2**64 - 1
+    assert request.required_integer("candidates", np.int32(3)) == 3
+    assert request.required_integer("candidates", 0) == 0  # the core knows the range
+    assert np.isnan(request.required_real("min_area", float("nan")))
+    assert request.real("min_area", np.float32(0.5)) == 0.5
+
+
+@pytest.mark.parametrize("value", [b"a dog", None, 3, ["a dog"]])
+def test_text_must_be_str(value: object) -> None:
+    with pytest.raises(RequestError, match="prompt must be text"):
+        request.text("prompt", value)
+
+
+def test_lone_surrogate_is_named_with_its_place() -> None:
+    undecodable = b"a \xff dog".decode("utf-8", "surrogateescape")
+    with pytest.raises(RequestError, match=r"character 2 is the lone surrogate U\+DCFF"):
+        request.text("prompt", undecodable)
+
+
+@pytest.mark.parametrize("value", ["dog", b"dog", 3, ["dog", 3], ["\ud800"]])
+def test_objects_must_be_a_list_of_texts(value: object) -> None:
+    with pytest.raises(RequestError, match="objects"):
+        request.texts("objects", value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1.5, "ten", None, 2**31, -(10**5000), float("nan")],
+    ids=lambda value: type(value).__name__,
+)
+def test_whole_numbers(value: object) -> None:
+    with pytest.raises(RequestError, match="candidates must be"):
+        request.required_integer("candidates", value)
+
+
+@pytest.mark.parametrize("value", [-1, 2**64, 0.5])
+def test_seeds(value: object) -> None:
+    with pytest.raises(RequestError, match="seed must be"):
+        request.integer("seed", value, seed=True)
+
+
+@pytest.mark.parametrize("value", ["7.5", [7.5], 10**400])
+def test_numbers(value: object) -> None:
+    with pytest.raises(RequestError, match="guidance_scale must be a number"):
+        request.real("guidance_scale", value)
+
+
+def test_arrays_become_contiguous_float32() -> None:
+    given = np.arange(64, dtype=np.float64).reshape(1, 4, 4, 4).transpose(0, 1, 3, 2)
+    array = request.array("latents", given)
+    assert array is not None
+    assert array.dtype == np.float32 and array.flags.c_contiguous
+    assert (array == given).all()
+    same = np.zeros((1, 4, 2, 2), np.float32)
+    assert request.array("latents", same) is same
+    huge = request.array("latents", np.full((1,), 1e300))
+    assert huge is not None and np.isinf(huge).all()
+
+
+@pytest.mark.parametrize("value", ["noise", [[1.0], [1.0, 2.0]], np.array([object()]), 1j])
+def test_arrays_must_hold_numbers(value: object) -> None:
+    with pytest.raises(RequestError, match="latents must be a numpy array of float32"):
+        request.array("latents", value)

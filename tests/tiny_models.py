@@ -1,0 +1,152 @@
+"""A tiny random checkpoint in Stable Diffusion 1.x's layout, and the bundle made of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from fgdm.export.adapter import TimestepAdapter
+from fgdm.export.bundle import export_bundle
+from fgdm.train.tokens import train_tokenizer
+
+CHANNELS = (32, 64, 64)
+TEXT_WIDTH = 32
+MAX_LENGTH = 32
+IMAGE_SIZE = 64
+GROUPS = 8
+
+PALETTE: dict[str, Any] = {
+    "name": "tiny",
+    "classes": [
+        {
+            "name": "person",
+            "color": [255, 0, 0],
+            "kind": "thing",
+            "synonyms": ["man", "woman", "child"],
+        },
+        {"name": "dog", "color": [128, 0, 0], "kind": "thing", "synonyms": ["puppy"]},
+        {"name": "bench", "color": [255, 0, 128], "kind": "thing", "synonyms": ["park bench"]},
+        {"name": "ball", "color": [0, 0, 255], "kind": "thing", "synonyms": ["beach ball"]},
+        {"name": "sky", "color": [128, 255, 255], "kind": "background"},
+        {"name": "grass", "color": [0, 128, 0], "kind": "background", "synonyms": ["meadow"]},
+    ],
+}
+
+_CAPTIONS = [
+    "a dog and a ball on the grass",
+    "two dogs beside a park bench under a blue sky",
+    "a man, a woman and a child with a beach ball",
+    "three people on a bench; it isn't a small meadow",
+    "1 puppy, 2 puppies: best quality, extremely detailed",
+]
+
+
+@dataclass(frozen=True)
+class TinyCheckpoint:
+    """Folders as a user would hand them to ``fgdm export``."""
+
+    base: Path
+    adapter: Path
+    controlnet: Path
+    palette: Path
+
+
+def build_checkpoint(folder: Path) -> TinyCheckpoint:
+    """Write the models of a seeded random checkpoint below `folder`. Nothing in it is zero."""
+    torch.manual_seed(11)
+    base = folder / "base"
+    tokenizer = train_tokenizer(_CAPTIONS, base / "tokenizer", MAX_LENGTH)
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=2 * TEXT_WIDTH,
+            projection_dim=TEXT_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=MAX_LENGTH,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.eos_token_id,
+            initializer_factor=4.0,
+        )
+    )
+    unet = UNet2DConditionModel(
+        sample_size=IMAGE_SIZE // 4,
+        block_out_channels=CHANNELS,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=GROUPS,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(16, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        norm_num_groups=GROUPS,
+        sample_size=IMAGE_SIZE,
+        scaling_factor=0.7,
+    )
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 16))
+    adapter = TimestepAdapter(
+        channels=CHANNELS, time_embed_dim=4 * CHANNELS[0], norm_num_groups=GROUPS
+    )
+    for model in (unet, vae, controlnet, adapter):
+        _fill(model)
+    # A trained model's attention has clear maxima; a random one's is flat, and near ties make the
+    # argmax of any two implementations differ.
+    _sharpen(unet, 3.0)
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    unet.save_pretrained(base / "unet")
+    vae.save_pretrained(base / "vae")
+    text_encoder.save_pretrained(base / "text_encoder")
+    scheduler.save_pretrained(base / "scheduler")
+    adapter.save_pretrained(folder / "adapter")
+    controlnet.save_pretrained(folder / "controlnet")
+    palette = folder / "palette.json"
+    palette.write_text(json.dumps(PALETTE))
+    return TinyCheckpoint(base, folder / "adapter", folder / "controlnet", palette)
+
+
+def build_bundle(folder: Path, checkpoint: TinyCheckpoint) -> Path:
+    """Export the checkpoint as a bundle with default factors; returns its folder."""
+    return export_bundle(
+        checkpoint.base,
+        {"segmentation": checkpoint.adapter},
+        checkpoint.controlnet,
+        checkpoint.palette,
+        folder,
+        name="tiny",
+    )
+
+
+def _fill(model: nn.Module) -> None:
+    """Random numbers where constructors put zeros and ones, so that no path is silent."""
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            parameter.data += 0.1 * torch.randn_like(parameter)
+        elif not parameter.any():
+            parameter.data = 0.1 * torch.randn_like(parameter)
+
+
+def _sharpen(unet: nn.Module, factor: float) -> None:
+    for name, parameter in unet.named_parameters():
+        if name.endswith(("attn2.to_q.weight", "attn2.to_k.weight")):
+            parameter.data *= factor
