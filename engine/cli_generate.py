@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import fgdm
 from fgdm.errors import BackendError, BundleError, RequestError
 from fgdm.files import OutputFolder
-from fgdm.pictures import candidates_picture
 from fgdm.progress import Progress
 
 if TYPE_CHECKING:
@@ -106,9 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--backend", default="auto", metavar="NAME", help="auto (default), cpu, openvino or cuda")
     add("--precision", default="auto", metavar="NAME", help="auto (default), fp32, bf16 or fp16")
     add("--threads", type=int, default=0, metavar="N", help="of the runtime; default: it chooses")
-    add(
-        "--library", default="", metavar="FILE", help="path of libonnxruntime; default: the wheel's"
-    )
+    add("--library", default="", metavar="FILE", help="libonnxruntime; default: the wheel's")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -122,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
             {
                 "image.png": _png(result.image),
                 "map.png": _png(result.map),
-                "candidates.png": _png(candidates_picture(result)),
+                "candidates.png": _png(fgdm.candidates_picture(result)),
                 "result.json": text.encode("ascii"),
             }
         )

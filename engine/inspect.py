@@ -10,7 +10,15 @@ from pathlib import Path
 
 from fgdm.errors import BundleError
 from fgdm.fields import JsonObject, parse_object
-from fgdm.manifest import Manifest, Port, check_hashes, check_sizes, read_manifest
+from fgdm.manifest import (
+    MANIFEST,
+    MANIFEST_HASH,
+    Manifest,
+    Port,
+    check_hashes,
+    check_sizes,
+    read_manifest,
+)
 
 EPILOG = """\
 examples:
@@ -123,7 +131,7 @@ def _plan(path: Path) -> Plan:
 
 
 def _unlisted(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
-    listed = {entry.path for entry in manifest.files} | {"manifest.json"}
+    listed = {entry.path for entry in manifest.files} | {MANIFEST, MANIFEST_HASH}
     here = [path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file()]
     outside_plans = [path.as_posix() for path in here if path.parts[0] != "plans"]
     return tuple(sorted(set(outside_plans) - listed))

@@ -66,7 +66,7 @@ class Gpu:
 
 def find_runtimes() -> tuple[Runtime, ...]:
     """Every installed distribution called onnxruntime or onnxruntime-<variant>."""
-    found = {}
+    found: dict[str, Runtime] = {}
     for distribution in importlib.metadata.distributions():
         name = str(distribution.metadata["Name"] or "").lower().replace("_", "-")
         if name == "onnxruntime" or name.startswith("onnxruntime-"):

@@ -17,6 +17,10 @@ from fgdm.fields import Fields, parse_object
 #: The newest manifest schema that this version reads.
 SCHEMA = 1
 
+#: The manifest, and the file with its SHA-256 as sha256sum writes it.
+MANIFEST = "manifest.json"
+MANIFEST_HASH = "manifest.sha256"
+
 _LARGEST_MANIFEST = 16 * 2**20
 _LARGEST_SIDE = 2**16
 _CHUNK = 2**20
@@ -80,23 +84,37 @@ class Manifest:
 
 
 def read_manifest(bundle: Path) -> Manifest:
-    """Reads manifest.json. Raises BundleError if it is missing, damaged or of a newer schema."""
-    path = bundle / "manifest.json"
+    """Reads manifest.json and checks it against manifest.sha256.
+
+    Raises BundleError if either is missing or altered, or the schema is newer than ours.
+    """
+    content = _read(bundle / MANIFEST)
+    manifest = parse_manifest(content, str(bundle / MANIFEST))
+    recorded = _read(bundle / MANIFEST_HASH)[:64]
+    if recorded != hashlib.sha256(content).hexdigest().encode():
+        raise BundleError(
+            f"{bundle / MANIFEST} doesn't match {MANIFEST_HASH}, so one of them has been altered; "
+            "copy the bundle again or export it again"
+        )
+    return manifest
+
+
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
             content = stream.read(_LARGEST_MANIFEST + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise BundleError(
-            f"can't read {path}: {reason}; a bundle is a folder with a manifest.json, "
-            "as `fgdm export` writes it"
+            f"can't read {path}: {reason}; a bundle is a folder with a {MANIFEST} and its hash in "
+            f"{MANIFEST_HASH}, as `fgdm export` writes it"
         ) from None
     if len(content) > _LARGEST_MANIFEST:
         raise BundleError(
-            f"{path} is larger than {_LARGEST_MANIFEST} bytes, so it's no manifest; "
-            "export the bundle again"
+            f"{path} is larger than {_LARGEST_MANIFEST} bytes, so it isn't what a bundle has "
+            "there; export the bundle again"
         )
-    return parse_manifest(content, str(path))
+    return content
 
 
 def parse_manifest(content: bytes, source: str) -> Manifest:

@@ -16,6 +16,7 @@ from .signature import Graph, TensorSpec
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+MANIFEST_HASH = "manifest.sha256"
 PALETTE = "palette.json"
 
 
@@ -60,7 +61,10 @@ class BundleFacts:
 
 
 def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -> None:
-    """Write `root`/manifest.json, with the size and hash of every other file below `root`."""
+    """Write `root`/manifest.json, with the size and hash of every other file below `root`.
+
+    manifest.sha256, beside it, holds its own hash as ``sha256sum`` writes it.
+    """
     manifest = {
         "schema": SCHEMA,
         "name": facts.name,
@@ -97,6 +101,8 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
         },
     }
     (root / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    digest = describe_file(root / MANIFEST)["sha256"]
+    (root / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n", encoding="ascii")
 
 
 def describe_file(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from .render import colorize
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """(n, S, S, 3) uint8 pictures as (n, 3, S, S) float32 in [-1, 1]."""
-    array = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    array = torch.from_numpy(np.array(images)).to(device)
     return array.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 

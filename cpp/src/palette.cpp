@@ -18,6 +18,8 @@ namespace {
 
 constexpr std::size_t max_classes = 255;
 
+using Color = std::array<std::uint8_t, 3>;
+
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw BundleError("palette: " + where + what + "; correct the bundle's palette file");
 }
@@ -49,7 +51,7 @@ struct Entry {
   }
 };
 
-std::array<std::uint8_t, 3> parse_color(const Entry& entry) {
+Color parse_color(const Entry& entry) {
   const nlohmann::json& value = entry.at("color");
   const auto is_byte = [](const nlohmann::json& channel) {
     return channel.is_number_integer() && channel >= 0 && channel <= 255;
@@ -140,8 +142,7 @@ private:
 };
 
 // L infinity, L1 and the class in one number, so that the least number is the nearest class.
-std::uint32_t distance_key(const Palette& palette, const std::uint8_t* pixel, std::size_t index) {
-  const std::array<std::uint8_t, 3>& color = palette.classes()[index].color;
+std::uint32_t distance_key(const std::uint8_t* pixel, const Color& color, std::size_t index) {
   std::uint32_t max = 0;
   std::uint32_t sum = 0;
   for (std::size_t channel = 0; channel < 3; ++channel) {
@@ -178,7 +179,7 @@ Palette Palette::parse(std::string_view json) {
 
   Palette result;
   result.name_ = top.text("name");
-  std::map<std::array<std::uint8_t, 3>, std::size_t> colors;
+  std::map<Color, std::size_t> colors;
   std::set<std::string> names;
   for (std::size_t i = 0; i < classes.size(); ++i) {
     const Entry entry{classes[i], "class " + std::to_string(i) + " "};
@@ -203,13 +204,18 @@ void decode_labels(const Palette& palette, std::span<const std::uint8_t> rgb,
   check_tolerance(tolerance);
   check_sizes(rgb, labels);
   const ToleranceIndex index(palette, tolerance);
+  std::vector<Color> colors;
+  for (const PaletteClass& listed : palette.classes())
+    colors.push_back(listed.color);
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const std::uint8_t* pixel = &rgb[3 * i];
     std::uint32_t best = unlabeled_key;
     const ClassSet matches = index.find(pixel);
     for (std::size_t word = 0; word < matches.size(); ++word)
-      for (std::uint64_t bits = matches[word]; bits != 0; bits &= bits - 1)
-        best = std::min(best, distance_key(palette, pixel, 64 * word + count_zeros(bits)));
+      for (std::uint64_t bits = matches[word]; bits != 0; bits &= bits - 1) {
+        const std::size_t candidate = 64 * word + count_zeros(bits);
+        best = std::min(best, distance_key(pixel, colors[candidate], candidate));
+      }
     labels[i] = static_cast<std::uint8_t>(best);
   }
 }
@@ -233,7 +239,7 @@ void render_labels(const Palette& palette, std::span<const std::uint8_t> labels,
   check_sizes(rgb, labels);
   const std::vector<PaletteClass>& classes = palette.classes();
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    std::array<std::uint8_t, 3> color = {0, 0, 0};
+    Color color = {0, 0, 0};
     if (labels[i] != unlabeled) {
       if (labels[i] >= classes.size())
         throw RequestError("label map: pixel " + std::to_string(i) + " has label " +

@@ -139,7 +139,10 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         for path, content in files.items():
             (bundle / path).parent.mkdir(parents=True, exist_ok=True)
             (bundle / path).write_bytes(content)
-        (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        text = json.dumps(manifest).encode()
+        (bundle / "manifest.json").write_bytes(text)
+        digest = hashlib.sha256(text).hexdigest()
+        (bundle / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
         return bundle
 
     return make

@@ -40,6 +40,19 @@ def test_missing_bundle_says_what_a_bundle_is(tmp_path: Path) -> None:
             describe(path)
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256"])
+def test_an_altered_manifest_is_found_by_its_hash(make_bundle: MakeBundle, name: str) -> None:
+    bundle = make_bundle()
+    content = (bundle / name).read_bytes()
+    still_sound = content.replace(b"7.5", b"7.6")
+    (bundle / name).write_bytes(still_sound if name == "manifest.json" else content.swapcase())
+    with pytest.raises(BundleError, match="altered"):
+        describe(bundle)
+    (bundle / name).unlink()
+    with pytest.raises(BundleError, match="can't read"):
+        describe(bundle)
+
+
 def test_missing_file(make_bundle: MakeBundle) -> None:
     bundle = make_bundle()
     (bundle / "tokenizer" / "vocab.json").unlink()

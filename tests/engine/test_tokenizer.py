@@ -27,8 +27,8 @@ NUM_TEXTS = 12_000
 PROMPTS = (
     "a photo of the two cats and a dog's bench near their boat; it's we've they'll i'd you're i'm "
     "4k best quality, extremely detailed (oil painting:1.2) by night naïve café straße ÅNGSTRÖM "
-    "ΟΔΥΣΣΕΥΣ İstanbul Москва 北京 東京タワー 서울 한국어 हिन्दी ไทย العربية עברית ქართული 👩‍👩‍👧 🏳️‍🌈 e\u0301 "
-    "A\u030a \u212b ﬁ ½ ² ٣ Ⅷ ǅ \u1e9e"
+    "ΟΔΥΣΣΕΥΣ İstanbul Москва 北京 東京タワー 서울 한국어 हिन्दी ไทย العربية עברית ქართული "
+    "👩‍👩‍👧 🏳️‍🌈 e\u0301 A\u030a \u212b ﬁ ½ ² ٣ Ⅷ ǅ \u1e9e"
 )
 WORDS = PROMPTS.split(" ")
 
@@ -206,8 +206,7 @@ def test_bytes_outside_a_small_vocabulary_are_unknown(tmp_path: Path, texts: lis
 
 
 def test_special_tokens_map_overrides_the_configuration(tmp_path: Path, texts: list[str]) -> None:
-    special = {"bos_token": added(BOS, False), "pad_token": "!"}
-    del special["bos_token"]["__type"]
+    special: dict[str, Any] = {"bos_token": {"content": BOS, "normalized": False}, "pad_token": "!"}
     (tmp_path / "special_tokens_map.json").write_text(json.dumps(special), encoding="utf-8")
     assert_same(*load(tmp_path, "sd1"), texts[::12])
 

@@ -25,8 +25,7 @@ inline constexpr std::uint8_t unlabeled = 255;
 // How far a decoded colour may lie from its class's, per channel.
 inline constexpr int default_tolerance = 28;
 
-// The classes that a label map can hold, at most 255, with distinct names and colours. Immutable
-// and cheap to copy.
+// The classes that a label map can hold, at most 255, with distinct names and colours. Immutable.
 class Palette {
 public:
   // Parses a bundle's palette.json. Throws BundleError that names what is wrong.

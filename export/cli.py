@@ -1,0 +1,162 @@
+"""The ``fgdm export`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from .check import TOLERANCE
+from .defaults import ConditionDefaults, FactorDefaults, ImageDefaults
+from .errors import ExportError
+
+EPILOG = """\
+examples:
+  fgdm export --base runs/scenes --adapter segmentation=runs/scenes/adapter \\
+      --controlnet runs/scenes/controlnet --palette runs/scenes/palette.json \\
+      --output bundles/scenes
+
+  fgdm export --base sd15 --adapter segmentation=adapter --controlnet sd-controlnet-seg \\
+      --palette palette.json --output bundles/sd15 --image-size 512x512 --weights fp32 --overwrite
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options on `parser`."""
+    condition, image = ConditionDefaults(), ImageDefaults()
+    parser.description = (
+        "Make a bundle from a diffusers folder, a condition adapter and a ControlNet. Every graph "
+        "is compared with PyTorch; the bundle appears only when all of them agree."
+    )
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    files = parser.add_argument_group("what goes in and out")
+    files.add_argument(
+        "--base", type=Path, required=True, help="diffusers folder of the text-to-image base"
+    )
+    files.add_argument(
+        "--adapter",
+        type=_named_path,
+        required=True,
+        metavar="NAME=FOLDER",
+        help="the condition factor's name and its adapter's folder, e.g. segmentation=adapter",
+    )
+    files.add_argument(
+        "--controlnet", type=Path, required=True, help="diffusers folder of the ControlNet"
+    )
+    files.add_argument("--palette", type=Path, required=True, help="JSON file with the classes")
+    files.add_argument("--output", type=Path, required=True, help="the bundle's folder")
+    files.add_argument("--name", help="the bundle's name (default: the output's last part)")
+    files.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
+    files.add_argument(
+        "--weights",
+        choices=("fp16", "fp32"),
+        default="fp16",
+        help="numbers on disk; graphs compute in float32 from either (default: %(default)s)",
+    )
+    files.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        help="largest error against PyTorch, relative to an output's scale (default: %(default)g)",
+    )
+    factors = parser.add_argument_group("what requests get by default")
+    factors.add_argument(
+        "--image-size",
+        type=_size,
+        metavar="HEIGHTxWIDTH",
+        help="pixels; maps are half as high and wide (default: the autoencoder's own size)",
+    )
+    for flag, kind, default, text in (
+        ("--condition-steps", int, condition.num_inference_steps, "steps of a map"),
+        ("--condition-guidance-scale", float, condition.guidance_scale, "guidance of a map"),
+        ("--condition-prompt-suffix", str, condition.prompt_suffix, "added to a map's prompt"),
+        ("--steps", int, image.num_inference_steps, "steps of the image"),
+        ("--guidance-scale", float, image.guidance_scale, "classifier-free guidance of the image"),
+        (
+            "--segfree-guidance-scale",
+            float,
+            image.segfree_guidance_scale,
+            "segmentation-free guidance of the image",
+        ),
+        ("--segfree-scale", float, image.segfree_scale, "weight of the strongest token, negated"),
+        ("--segfree-start", float, image.segfree_start, "share of the steps before it sets in"),
+        ("--prompt-suffix", str, image.prompt_suffix, "added to the image's prompt"),
+    ):
+        factors.add_argument(flag, type=kind, default=default, help=f"{text} (default: %(default)r)")
+    factors.add_argument(
+        "--guidance",
+        choices=("segfree", "cfg"),
+        default=image.guidance,
+        help="guidance of the image's later steps (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export as the options say. Returns the exit code: 0, 1 for an error, 130 for Ctrl-C."""
+    from .bundle import export_bundle  # PyTorch and diffusers: seconds that --help need not wait for
+
+    name, folder = args.adapter
+    started = time.monotonic()
+    try:
+        output = export_bundle(
+            args.base,
+            {name: folder},
+            args.controlnet,
+            args.palette,
+            args.output,
+            name=args.name or args.output.resolve().name,
+            weights=args.weights,
+            defaults=_defaults(args),
+            tolerance=args.tolerance,
+            overwrite=args.overwrite,
+            progress=_print_progress,
+        )
+    except ExportError as error:
+        print(f"fgdm export: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("fgdm export: interrupted; no bundle was written", file=sys.stderr)
+        return 130
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    print(f"wrote {output}: {size / 1e6:.1f} MB in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def _defaults(args: argparse.Namespace) -> FactorDefaults:
+    return FactorDefaults(
+        image_size=args.image_size,
+        condition=ConditionDefaults(
+            num_inference_steps=args.condition_steps,
+            guidance_scale=args.condition_guidance_scale,
+            prompt_suffix=args.condition_prompt_suffix,
+        ),
+        image=ImageDefaults(
+            num_inference_steps=args.steps,
+            guidance=args.guidance,
+            guidance_scale=args.guidance_scale,
+            segfree_guidance_scale=args.segfree_guidance_scale,
+            segfree_scale=args.segfree_scale,
+            segfree_start=args.segfree_start,
+            prompt_suffix=args.prompt_suffix,
+        ),
+    )
+
+
+def _print_progress(what: str, done: int, total: int) -> None:
+    print(f"[{done}/{total}] {what}", flush=True)
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, separator, folder = text.partition("=")
+    if not (name and separator and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} isn't NAME=FOLDER, e.g. segmentation=adapter")
+    return name, Path(folder)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, separator, width = text.partition("x")
+    if not separator or not height.isdecimal() or not width.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} isn't HEIGHTxWIDTH, e.g. 512x512")
+    return int(height), int(width)

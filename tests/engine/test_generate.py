@@ -1,0 +1,197 @@
+"""The engine on a real (tiny, random) bundle: what a result holds, and that it repeats."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fgdm._core", reason="the C++ core is not built")
+
+from fgdm import (
+    BackendError,
+    BundleError,
+    CancelledError,
+    Engine,
+    RequestError,
+)
+
+PROMPT = "two dogs and a ball on the grass"
+QUICK: dict[str, Any] = {"candidates": 3, "condition_steps": 3, "num_inference_steps": 4}
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_bundle: Path) -> Iterator[Engine]:
+    with Engine(tiny_bundle, backend="cpu") as opened:
+        yield opened
+
+
+def test_a_result_holds_everything(engine: Engine) -> None:
+    result = engine.generate(PROMPT, seed=1, **QUICK)
+    assert result.image.size == (64, 64)
+    assert result.map.size == (32, 32)
+    assert result.labels.shape == (32, 32)
+    assert list(result.requested) == ["dog", "ball", "grass"]
+    assert sorted([*result.found, *result.missing]) == sorted(result.requested)
+    assert len(result.candidates) == 3
+    best = max(candidate.recall for candidate in result.candidates)
+    assert result.recall == best == result.candidates[result.chosen].recall
+    stages = {"text_encoder", "adapter", "backbone", "controlnet", "hint", "vae_decoder", "core"}
+    assert stages < set(result.timings)
+    parts = sum(seconds for stage, seconds in result.timings.items() if stage != "total")
+    assert parts == pytest.approx(result.timings["total"])
+
+
+def test_the_same_seed_gives_the_same_picture(engine: Engine) -> None:
+    first, second = (engine.generate(PROMPT, seed=5, **QUICK) for _ in range(2))
+    other = engine.generate(PROMPT, seed=6, **QUICK)
+    assert np.array_equal(np.asarray(first.image), np.asarray(second.image))
+    assert not np.array_equal(np.asarray(first.image), np.asarray(other.image))
+
+
+def test_a_candidate_does_not_depend_on_its_company(engine: Engine) -> None:
+    many = engine.generate(PROMPT, seed=5, **{**QUICK, "candidates": 5})
+    alone = engine.generate(PROMPT, seed=5, **{**QUICK, "candidates": 1})
+    a = np.asarray(many.candidates[0].map).astype(int)
+    b = np.asarray(alone.candidates[0].map).astype(int)
+    assert (a == b).mean() > 0.99  # rounding may move a pixel across a border
+
+
+def test_more_candidates_than_a_batch_holds(engine: Engine) -> None:
+    result = engine.generate(
+        PROMPT, seed=2, candidates=40, condition_steps=1, num_inference_steps=1
+    )
+    assert len(result.candidates) == 40
+
+
+def test_given_latents_replace_the_noise(engine: Engine) -> None:
+    rng = np.random.default_rng(0)
+    latents = rng.standard_normal((1, 4, 16, 16)).astype(np.float32)
+    maps = rng.standard_normal((3, 4, 8, 8)).astype(np.float32)
+    pictures = [
+        np.asarray(
+            engine.generate(PROMPT, seed=s, latents=latents, condition_latents=maps, **QUICK).image
+        )
+        for s in (1, 2)
+    ]
+    assert np.array_equal(*pictures)
+
+
+def test_the_step_callback_sees_every_step_and_can_stop(engine: Engine) -> None:
+    seen: list[tuple[str, int, tuple[int, ...]]] = []
+
+    def look(step: Any) -> None:
+        seen.append((step.factor, step.step, step.predicted_x0().shape))
+
+    engine.generate(PROMPT, seed=1, step_callback=look, **QUICK)
+    assert seen == [("segmentation", i, (3, 4, 8, 8)) for i in range(3)] + [
+        ("image", i, (1, 4, 16, 16)) for i in range(4)
+    ]
+    with pytest.raises(CancelledError, match="step 2 of factor segmentation"):
+        engine.generate(PROMPT, step_callback=lambda step: step.step == 1, **QUICK)
+
+
+def test_an_exception_in_the_callback_reaches_the_caller(engine: Engine) -> None:
+    def fail(step: Any) -> None:
+        raise ZeroDivisionError(step.factor)
+
+    with pytest.raises(ZeroDivisionError, match="segmentation"):
+        engine.generate(PROMPT, step_callback=fail, **QUICK)
+    assert engine.generate(PROMPT, **QUICK).image  # the engine lives on
+
+
+def test_a_job_can_be_cancelled(engine: Engine) -> None:
+    started = threading.Event()
+    job = engine.submit(
+        PROMPT,
+        candidates=16,
+        condition_steps=900,
+        step_callback=lambda step: started.set(),
+    )
+    assert started.wait(30)
+    assert not job.done()
+    job.cancel()
+    with pytest.raises(CancelledError):
+        job.result()
+
+
+def test_jobs_queue_and_closing_cancels_them(tiny_bundle: Path) -> None:
+    engine = Engine(tiny_bundle, backend="cpu")
+    jobs = [engine.submit(PROMPT, condition_steps=500) for _ in range(4)]
+    engine.close()
+    for job in jobs:
+        with pytest.raises(CancelledError):
+            job.result()
+
+
+@pytest.mark.parametrize("guidance", ["cfg", "segfree"])
+@pytest.mark.parametrize("sampler", ["ddim", "dpmsolver++"])
+def test_every_guidance_and_sampler(engine: Engine, guidance: str, sampler: str) -> None:
+    result = engine.generate(PROMPT, seed=1, guidance=guidance, sampler=sampler, **QUICK)
+    assert result.parameters["guidance"] == guidance
+    assert result.parameters["sampler"] == sampler
+
+
+def test_other_sizes(engine: Engine) -> None:
+    result = engine.generate(PROMPT, seed=1, height=96, width=128, **QUICK)
+    assert result.image.size == (128, 96)
+    assert result.map.size == (64, 48)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt": ""}, "prompt is empty"),
+        ({"prompt": "x" * 10_000_000}, "10000000 bytes"),
+        ({"prompt": "a \udcff dog"}, "prompt"),
+        ({"candidates": 0}, "candidates is 0, expected 1 to 1000"),
+        ({"candidates": 10_000}, "candidates is 10000, expected 1 to 1000"),
+        ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
+        ({"segfree_scale": float("inf")}, "segfree_scale is inf"),
+        ({"height": 100}, "multiple of 32"),
+        ({"guidance": "none"}, '"segfree" or "cfg"'),
+        ({"sampler": "euler"}, '"ddim" or "dpmsolver'),
+        ({"objects": ["unicorn"]}, "unicorn"),
+        ({"latents": np.zeros((4, 16, 16), np.float32)}, "4"),
+        ({"latents": np.zeros((1, 4, 8, 8), np.float32)}, r"shape \(1, 4, 16, 16\)"),
+    ],
+)
+def test_bad_requests_are_refused_in_words(
+    engine: Engine, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        engine.submit(**{"prompt": PROMPT, **options})
+
+
+def test_every_file_of_a_bundle_is_guarded(tiny_bundle: Path, tmp_path: Path) -> None:
+    """One flipped byte in any file is a BundleError that names the file."""
+    copy = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, copy)
+    files = sorted(path for path in copy.rglob("*") if path.is_file())
+    assert len(files) > 15
+    for path in files:
+        original = path.read_bytes()
+        damaged = bytearray(original)
+        damaged[len(damaged) // 2] ^= 0x10
+        path.write_bytes(damaged)
+        with pytest.raises(BundleError):
+            Engine(copy, backend="cpu")
+        path.write_bytes(original[: len(original) // 2])
+        with pytest.raises(BundleError):
+            Engine(copy, backend="cpu")
+        path.write_bytes(original)
+    Engine(copy, backend="cpu").close()
+
+
+def test_a_missing_backend_says_what_to_install(tiny_bundle: Path) -> None:
+    with pytest.raises((BackendError, RequestError), match=r"onnxruntime-gpu|provider|CUDA"):
+        Engine(tiny_bundle, backend="cuda")
+    with pytest.raises(RequestError, match='"auto", "cpu"'):
+        Engine(tiny_bundle, backend="abacus")
+    with pytest.raises(BackendError, match="FGDM_ONNXRUNTIME"):
+        Engine(tiny_bundle, library="/nowhere/libonnxruntime.so")
