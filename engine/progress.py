@@ -29,6 +29,7 @@ class Progress:
         self._clock = clock
         self._lock = threading.Lock()
         self._stage = ""
+        self._done = 0
         self._stage_began = 0.0
         self._written = 0.0
         self._finished = True
@@ -39,10 +40,14 @@ class Progress:
             self._begin(name)
 
     def step(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` steps of a stage are finished; begins the stage if it's a new one."""
+        """`done` of `total` steps of a stage are finished.
+
+        Begins the stage if it's a new one, or anew if its count falls: large requests run in parts.
+        """
         with self._lock:
-            if stage != self._stage:
+            if stage != self._stage or done < self._done:
                 self._begin(stage)
+            self._done = done
             now = self._clock()
             elapsed = now - self._stage_began
             if self._terminal:
@@ -69,6 +74,7 @@ class Progress:
     def _begin(self, stage: str) -> None:
         self._end()
         self._stage = stage
+        self._done = 0
         self._stage_began = self._clock()
         self._finished = False
         if self._terminal:

@@ -23,7 +23,8 @@ def segfree_attention(
 
     Args:
         q: (B, H, P, d) queries. k, v: (B, H, T, d) keys and values.
-        attn_scale: (B,) float; 1 is plain attention, -a the paper's degraded branch, 0 drops the token.
+        attn_scale: (B,) float; 1 is plain attention, -a the paper's degraded branch, 0 drops the
+            token.
         argmax_mask: (B, T) bool; tokens that may be a patch's strongest. A row without any is left
             plain.
 
@@ -128,7 +129,7 @@ def use_plain_attention(model: nn.Module) -> None:
 
 
 def use_segfree_attention(unet: nn.Module) -> None:
-    """Put `SegFreeAttnProcessor` on the cross-attentions of a UNet, plain attention on the others."""
+    """Put `SegFreeAttnProcessor` on a UNet's cross-attentions, plain attention on the others."""
     for module in unet.modules():
         if isinstance(module, Attention):
             segfree = module.is_cross_attention

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .check import TOLERANCE, check_graph
-from .defaults import FactorDefaults
+from .check import check_graph
+from .defaults import TOLERANCE, FactorDefaults
 from .errors import ExportError
 from .graphs import (
     adapter_graph,

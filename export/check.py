@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .defaults import TOLERANCE
 from .errors import ExportError
 from .signature import Graph
-
-TOLERANCE = 1e-4
 
 #: (batch, height, width) of the latents, in multiples of what the graph divides; the exporter
 #: traces at another shape. Three rows meet attn_scale -10, 0 and 1.
@@ -32,9 +31,7 @@ def check_graph(graph: Graph, path: Path, tolerance: float = TOLERANCE) -> float
     session = open_session(path)
     worst = 0.0
     for seed, (batch, height, width) in enumerate(_SHAPES, start=1):
-        inputs = graph.random_inputs(
-            batch, height * graph.multiple, width * graph.multiple, seed
-        )
+        inputs = graph.random_inputs(batch, height * graph.multiple, width * graph.multiple, seed)
         expected = run_module(graph, inputs)
         actual = run_session(session, inputs)
         for spec, reference in zip(graph.outputs, expected, strict=True):

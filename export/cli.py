@@ -7,8 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from .check import TOLERANCE
-from .defaults import ConditionDefaults, FactorDefaults, ImageDefaults
+from .defaults import TOLERANCE, ConditionDefaults, FactorDefaults, ImageDefaults
 from .errors import ExportError
 
 EPILOG = """\
@@ -84,7 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--segfree-start", float, image.segfree_start, "share of the steps before it sets in"),
         ("--prompt-suffix", str, image.prompt_suffix, "added to the image's prompt"),
     ):
-        factors.add_argument(flag, type=kind, default=default, help=f"{text} (default: %(default)r)")
+        help_text = f"{text} (default: %(default)r)"
+        factors.add_argument(flag, type=kind, default=default, help=help_text)
     factors.add_argument(
         "--guidance",
         choices=("segfree", "cfg"),
@@ -95,7 +95,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export as the options say. Returns the exit code: 0, 1 for an error, 130 for Ctrl-C."""
-    from .bundle import export_bundle  # PyTorch and diffusers: seconds that --help need not wait for
+    # PyTorch and diffusers take seconds to import, which --help need not wait for.
+    from .bundle import export_bundle
 
     name, folder = args.adapter
     started = time.monotonic()

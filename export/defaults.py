@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from .errors import ExportError
 
+#: The largest error of a graph against PyTorch, relative to an output's scale; see `check.py`.
+TOLERANCE = 1e-4
+
 
 @dataclass(frozen=True)
 class ConditionDefaults:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fgdm.errors import RequestError
 
-class ExportError(RuntimeError):
+
+class ExportError(RequestError):
     """A bundle cannot be made: the message says what was given, what was expected, what to do."""

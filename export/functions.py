@@ -1,4 +1,4 @@
-"""`fgdm::SegFreeAttention` as a model-local ONNX function: any runtime can run it, kernel or not."""
+"""`fgdm::SegFreeAttention` as a model-local ONNX function, so that any runtime can run it."""
 
 from __future__ import annotations
 

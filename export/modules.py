@@ -1,4 +1,4 @@
-"""The networks of a bundle as modules: diffusers' own blocks, with a bundle's inputs and outputs."""
+"""The networks of a bundle: diffusers' own blocks behind a bundle's inputs and outputs."""
 
 from __future__ import annotations
 

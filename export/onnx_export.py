@@ -17,7 +17,7 @@ import torch
 from onnx_ir.passes import common as passes
 from torch import nn
 
-from .attention import OP_DOMAIN, OP_NAME, OP_VERSION
+from .attention import OP_DOMAIN, OP_VERSION
 from .errors import ExportError
 from .functions import OPSET, segfree_attention_function
 from .signature import Graph, TensorSpec
@@ -54,8 +54,11 @@ def export_graph(graph: Graph, store: WeightStore) -> Path:
     _attach_weights(model, graph, store)
     _describe(model, graph)
     path = store.root / f"{graph.name}.onnx"
+    uses_op = any(node.domain == OP_DOMAIN for node in model.graph)
+    if uses_op:
+        model.opset_imports[OP_DOMAIN] = OP_VERSION
     proto = ir.to_proto(model)
-    if any(node.domain == OP_DOMAIN for node in proto.graph.node):
+    if uses_op:
         proto.functions.append(segfree_attention_function())
     path.write_bytes(proto.SerializeToString(deterministic=True))
     onnx.checker.check_model(str(path))

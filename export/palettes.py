@@ -20,7 +20,7 @@ def read_palette(source: Mapping[str, Any] | Path) -> dict[str, Any]:
 
     A description is ``{"name": ..., "classes": [{"name", "color", "kind", "synonyms"}, ...]}`` with
     colours as three numbers in 0..255 and kind "thing" or "background"; synonyms may be left out. A
-    class's index is its place. ``forms``, all lower case, are the name, the synonyms, and their plurals.
+    class's index is its place. ``forms``, all lower case, are name, synonyms, and their plurals.
 
     Raises:
         ExportError: the file can't be read, or a class is malformed or can't be told from another.

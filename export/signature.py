@@ -73,9 +73,7 @@ class Graph:
     downscale: int = 1
     multiple: int = 1
 
-    def random_inputs(
-        self, batch: int, height: int, width: int, seed: int
-    ) -> dict[str, Tensor]:
+    def random_inputs(self, batch: int, height: int, width: int, seed: int) -> dict[str, Tensor]:
         """Inputs for a latent of (batch, ·, height, width)."""
         sizes = {"batch": batch}
         for name, size in (("height", height), ("width", width)):

@@ -110,7 +110,6 @@ def read_index(root: Path, file: str) -> dict[str, StoredTensor]:
         if key == "__metadata__" or entry["dtype"] not in _IR_TYPES:
             continue
         start, end = entry["data_offsets"]
-        index[key] = StoredTensor(
-            file, key, 8 + size + start, end - start, _IR_TYPES[entry["dtype"]], tuple(entry["shape"])
-        )
+        dtype, shape = _IR_TYPES[entry["dtype"]], tuple(entry["shape"])
+        index[key] = StoredTensor(file, key, 8 + size + start, end - start, dtype, shape)
     return index

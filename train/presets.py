@@ -42,9 +42,9 @@ class Preset:
     distill_every: int = 4
     autoencoder: StageBudget = field(default=StageBudget(1640, 24, 2e-3, 50))
     base: StageBudget = field(default=StageBudget(760, 64, 1e-3))
-    adapter: StageBudget = field(default=StageBudget(650, 64, 1.2e-3, 60))
-    controlnet: StageBudget = field(default=StageBudget(420, 16, 7e-4, 40))
-    segmenter: StageBudget = field(default=StageBudget(300, 16, 2e-3, 30))
+    adapter: StageBudget = field(default=StageBudget(580, 64, 1.2e-3, 60))
+    controlnet: StageBudget = field(default=StageBudget(340, 16, 7e-4, 40))
+    segmenter: StageBudget = field(default=StageBudget(240, 16, 2e-3, 30))
 
     @property
     def latent_scale(self) -> int:

@@ -44,6 +44,18 @@ def test_time_left_is_the_mean_step_times_the_steps_to_go() -> None:
     assert "24 s left" in stream.getvalue().split("\r")[-1]
 
 
+def test_a_part_that_starts_over_is_timed_anew() -> None:
+    stream = Terminal()
+    now = 0.0
+    progress = Progress(stream, clock=lambda: now)
+    for start in (0.0, 1000.0):
+        for done in range(1, 11):
+            now = start + done
+            progress.step("segmentation", done, 10)
+    assert stream.getvalue().split("\r")[-1].count("9.0 s") == 1
+    assert stream.getvalue().count("\n") == 1
+
+
 def test_narrow_terminal_is_never_wrapped() -> None:
     stream = Terminal()
     with Progress(stream) as progress:
