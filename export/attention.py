@@ -39,7 +39,7 @@ def segfree_attention(
     strongest = weights.mean(1).masked_fill(~allowed, -1.0).argmax(-1, keepdim=True)  # first wins
     is_strongest = torch.arange(k.shape[2], device=k.device) == strongest
     factor = torch.where(is_strongest & allowed, attn_scale[:, None, None].float(), 1.0)
-    return (weights * factor[:, None]).to(v.dtype) @ v
+    return cast(Tensor, (weights * factor[:, None]).to(v.dtype) @ v)
 
 
 class _OnnxNode(torch.autograd.Function):

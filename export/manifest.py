@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from fgdm import __version__
 
 from .defaults import FactorDefaults
 from .errors import ExportError
@@ -16,6 +17,7 @@ from .signature import Graph, TensorSpec
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+MANIFEST_HASH = "manifest.sha256"
 MANIFEST_HASH = "manifest.sha256"
 PALETTE = "palette.json"
 
@@ -68,7 +70,7 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
     manifest = {
         "schema": SCHEMA,
         "name": facts.name,
-        "created_by": f"fgdm {_version()}",
+        "created_by": f"fgdm {__version__}",
         "precision": "fp32",
         "weights": facts.weights,
         "text_encoder": {
@@ -97,10 +99,12 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
         "files": {
             path.relative_to(root).as_posix(): describe_file(path)
             for path in sorted(root.rglob("*"))
-            if path.is_file() and path.name != MANIFEST
+            if path.is_file()
         },
     }
     (root / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    digest = describe_file(root / MANIFEST)["sha256"]
+    (root / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n", encoding="utf-8")
     digest = describe_file(root / MANIFEST)["sha256"]
     (root / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n", encoding="ascii")
 
@@ -188,10 +192,3 @@ def _factors(facts: BundleFacts) -> list[dict[str, Any]]:
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
-
-
-def _version() -> str:
-    try:
-        return version("fgdm")
-    except PackageNotFoundError:
-        return "(not installed)"

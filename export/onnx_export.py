@@ -16,6 +16,7 @@ import onnx_ir as ir
 import torch
 from onnx_ir.passes import common as passes
 from torch import nn
+from torch.jit._trace import TracerWarning
 
 from .attention import OP_DOMAIN, OP_VERSION
 from .errors import ExportError
@@ -76,13 +77,13 @@ def _trace(graph: Graph) -> ir.Model:
     buffer = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         # diffusers asserts and branches on sizes; none of the branches changes what is computed.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", TracerWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         torch.onnx.export(
             graph.module.eval(),
             tuple(inputs.values()),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # the tracing exporter takes streams
             dynamo=False,
             export_params=False,
             do_constant_folding=False,

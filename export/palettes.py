@@ -104,7 +104,7 @@ def _add_plurals(entries: list[dict[str, Any]]) -> None:
     taken = {form for entry in entries for form in entry["forms"]}
     for entry in entries:
         for word in list(entry["forms"]):
-            plural = engine.plural_noun(word)  # type: ignore[arg-type]
+            plural = engine.plural_noun(word)
             is_plural_already = word.endswith("s") and plural == word + "s"
             if plural and plural not in taken and not is_plural_already:
                 taken.add(plural)

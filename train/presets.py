@@ -41,9 +41,9 @@ class Preset:
     distill_weight: float = 0.1
     distill_every: int = 4
     autoencoder: StageBudget = field(default=StageBudget(1640, 24, 2e-3, 50))
-    base: StageBudget = field(default=StageBudget(760, 64, 1e-3))
-    adapter: StageBudget = field(default=StageBudget(580, 64, 1.2e-3, 60))
-    controlnet: StageBudget = field(default=StageBudget(340, 16, 7e-4, 40))
+    base: StageBudget = field(default=StageBudget(1560, 64, 1e-3))
+    adapter: StageBudget = field(default=StageBudget(200, 64, 1.5e-3, 30))
+    controlnet: StageBudget = field(default=StageBudget(260, 16, 8e-4, 30))
     segmenter: StageBudget = field(default=StageBudget(240, 16, 2e-3, 30))
 
     @property

@@ -144,6 +144,7 @@ class Recipe:
             CaptionTokens(tokenizer, self.device),
             self.process,
             (self._latents("small", lambda: small.images), small.captions),
+            (self._latents("maps", lambda: colorize(small.labels)), small.captions),
             (
                 self._latents("posters", lambda: random_colorize(small.labels[:posters], rng)),
                 small.captions[:posters],

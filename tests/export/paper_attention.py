@@ -48,9 +48,6 @@ def use_paper_attention(unet: UNet2DConditionModel, scales: Sequence[float]) -> 
     """Put one shared processor on every cross-attention of `unet`, and return it."""
     paper = PaperAttnProcessor(scales)
     unet.set_attn_processor(
-        {
-            name: paper if "attn2" in name else AttnProcessor()
-            for name in unet.attn_processors
-        }
+        {name: paper if "attn2" in name else AttnProcessor() for name in unet.attn_processors}
     )
     return paper

@@ -12,7 +12,7 @@ import torch
 from diffusers.models.attention_processor import Attention
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from paper_attention import PaperAttnProcessor
+from tests.export.paper_attention import PaperAttnProcessor
 
 from fgdm.export.attention import SegFreeAttnProcessor, segfree_attention
 from fgdm.export.functions import OPSET, segfree_attention_function

@@ -12,8 +12,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from numpy.typing import NDArray
-from paper_attention import use_paper_attention
-from tiny_models import CHANNELS, MAX_LENGTH, TEXT_WIDTH
+from tests.export.paper_attention import use_paper_attention
+from tests.tiny_models import CHANNELS, MAX_LENGTH, TEXT_WIDTH
 from torch import Tensor
 from transformers import CLIPTextModel
 
