@@ -64,7 +64,7 @@ class TimestepAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
         norm_num_groups: groups of the group normalisations.
     """
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         in_channels: int = 4,

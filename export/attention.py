@@ -46,9 +46,7 @@ class _OnnxNode(torch.autograd.Function):
     """Writes the op's node; only ever traced."""
 
     @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, attn_scale: Tensor, argmax_mask: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, q: Tensor, *others: Tensor) -> Tensor:
         return q.clone()  # a tracer needs only the shape and type
 
     @staticmethod
@@ -72,8 +70,8 @@ class PlainAttnProcessor:
         attn: Attention,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
+        *,
         attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
         attn_scale: Tensor | None = None,
         argmax_mask: Tensor | None = None,
     ) -> Tensor:
@@ -93,10 +91,10 @@ class SegFreeAttnProcessor:
         attn: Attention,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor,
+        *,
         attn_scale: Tensor,
         argmax_mask: Tensor,
         attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
     ) -> Tensor:
         q, k, v = split_heads(attn, hidden_states, encoder_hidden_states)
         return join_heads(attn, segfree_attention(q, k, v, attn_scale, argmax_mask))

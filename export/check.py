@@ -36,7 +36,6 @@ def check_graph(graph: Graph, path: Path, tolerance: float = TOLERANCE) -> float
         actual = run_session(session, inputs)
         for spec, reference in zip(graph.outputs, expected, strict=True):
             error = relative_error(actual[spec.name], reference)
-            worst = max(worst, error) if error == error else error
             if not error <= tolerance:
                 shapes = {name: tuple(value.shape) for name, value in inputs.items()}
                 raise ExportError(
@@ -44,6 +43,7 @@ def check_graph(graph: Graph, path: Path, tolerance: float = TOLERANCE) -> float
                     f"of its scale, and {tolerance:.0e} is allowed (inputs {shapes}). "
                     "No bundle was written"
                 )
+            worst = max(worst, error)
     return worst
 
 

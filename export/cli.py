@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export as the options say. Returns the exit code: 0, 1 for an error, 130 for Ctrl-C."""
     # PyTorch and diffusers take seconds to import, which --help need not wait for.
-    from .bundle import export_bundle
+    from .bundle import export_bundle  # noqa: PLC0415
 
     name, folder = args.adapter
     started = time.monotonic()

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
-from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel
-
 from fgdm.export.adapter import TimestepAdapter
 from fgdm.export.bundle import export_bundle
 from fgdm.train.tokens import train_tokenizer
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel
 
 CHANNELS = (32, 64, 64)
 TEXT_WIDTH = 32

@@ -20,6 +20,7 @@ from .autoencoder import cached_latents, random_colorize, train_autoencoder
 from .base import train_base
 from .classes import palette_json
 from .condition import train_adapter
+from .curves import draw_curves
 from .dataset import SceneSet, scene_set
 from .diffusion import CaptionTokens, NoisingProcess
 from .loop import LoopOptions
@@ -231,3 +232,4 @@ class Recipe:
         shutil.rmtree(partial, ignore_errors=True)
         model.save_pretrained(partial)
         os.replace(partial, folder)
+        draw_curves(self.work, self.folder / "curves.png")

@@ -1,24 +1,22 @@
 #include "fgdm/palette.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstddef>
-#include <cstdlib>
 #include <map>
 #include <set>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "fgdm/error.hpp"
+#include "label_decoder.hpp"
 
 namespace fgdm {
 
 namespace {
 
 constexpr std::size_t max_classes = 255;
-
-using Color = std::array<std::uint8_t, 3>;
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw BundleError("palette: " + where + what + "; correct the bundle's palette file");
@@ -99,62 +97,12 @@ void check_sizes(std::span<const std::uint8_t> rgb, std::span<const std::uint8_t
                        " labels");
 }
 
-// A set of classes, one bit each.
-using ClassSet = std::array<std::uint64_t, 4>;
-
-std::size_t count_zeros(std::uint64_t bits) {
-  return static_cast<std::size_t>(std::countr_zero(bits));
+LabelDecoder make_decoder(const Palette& palette, int tolerance) {
+  std::vector<Color> colors;
+  for (const PaletteClass& listed : palette.classes())
+    colors.push_back(listed.color);
+  return LabelDecoder(std::move(colors), tolerance);
 }
-
-std::size_t last_bit(std::uint64_t bits) {
-  return static_cast<std::size_t>(std::bit_width(bits)) - 1;
-}
-
-// For each channel and each of its values, the classes whose colour lies within a tolerance of it.
-// The classes within the tolerance of a pixel are the intersection of three sets.
-class ToleranceIndex {
-public:
-  ToleranceIndex(const Palette& palette, int tolerance) : sets_(3 * num_levels) {
-    for (std::size_t i = 0; i < palette.classes().size(); ++i)
-      for (std::size_t channel = 0; channel < 3; ++channel) {
-        const int level = palette.classes()[i].color[channel];
-        const auto first = static_cast<std::size_t>(std::max(level - tolerance, 0));
-        const auto last = static_cast<std::size_t>(std::min(level + tolerance, 255));
-        for (std::size_t near = first; near <= last; ++near)
-          sets_[channel * num_levels + near][i / 64] |= std::uint64_t{1} << (i % 64);
-      }
-  }
-
-  ClassSet find(const std::uint8_t* pixel) const {
-    const ClassSet& red = sets_[pixel[0]];
-    const ClassSet& green = sets_[num_levels + pixel[1]];
-    const ClassSet& blue = sets_[2 * num_levels + pixel[2]];
-    ClassSet result;
-    for (std::size_t word = 0; word < result.size(); ++word)
-      result[word] = red[word] & green[word] & blue[word];
-    return result;
-  }
-
-private:
-  static constexpr std::size_t num_levels = 256;
-
-  std::vector<ClassSet> sets_;
-};
-
-// L infinity, L1 and the class in one number, so that the least number is the nearest class.
-std::uint32_t distance_key(const std::uint8_t* pixel, const Color& color, std::size_t index) {
-  std::uint32_t max = 0;
-  std::uint32_t sum = 0;
-  for (std::size_t channel = 0; channel < 3; ++channel) {
-    const auto difference =
-        static_cast<std::uint32_t>(std::abs(int{pixel[channel]} - int{color[channel]}));
-    max = std::max(max, difference);
-    sum += difference;
-  }
-  return (max << 18) | (sum << 8) | static_cast<std::uint32_t>(index);  // sum has 10 bits
-}
-
-constexpr std::uint32_t unlabeled_key = (256U << 18) | unlabeled;  // further than any class
 
 std::size_t checked_area(int height, int width, std::size_t size, const char* what) {
   if (height < 1 || width < 1 ||
@@ -203,35 +151,18 @@ void decode_labels(const Palette& palette, std::span<const std::uint8_t> rgb,
                    std::span<std::uint8_t> labels, int tolerance) {
   check_tolerance(tolerance);
   check_sizes(rgb, labels);
-  const ToleranceIndex index(palette, tolerance);
-  std::vector<Color> colors;
-  for (const PaletteClass& listed : palette.classes())
-    colors.push_back(listed.color);
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    const std::uint8_t* pixel = &rgb[3 * i];
-    std::uint32_t best = unlabeled_key;
-    const ClassSet matches = index.find(pixel);
-    for (std::size_t word = 0; word < matches.size(); ++word)
-      for (std::uint64_t bits = matches[word]; bits != 0; bits &= bits - 1) {
-        const std::size_t candidate = 64 * word + count_zeros(bits);
-        best = std::min(best, distance_key(pixel, colors[candidate], candidate));
-      }
-    labels[i] = static_cast<std::uint8_t>(best);
-  }
+  LabelDecoder decoder = make_decoder(palette, tolerance);
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    labels[i] = decoder.nearest(&rgb[3 * i]);
 }
 
 void decode_labels_box(const Palette& palette, std::span<const std::uint8_t> rgb,
                        std::span<std::uint8_t> labels, int tolerance) {
   check_tolerance(tolerance);
   check_sizes(rgb, labels);
-  const ToleranceIndex index(palette, tolerance);
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    labels[i] = unlabeled;
-    const ClassSet matches = index.find(&rgb[3 * i]);
-    for (std::size_t word = 0; word < matches.size(); ++word)
-      if (matches[word] != 0)
-        labels[i] = static_cast<std::uint8_t>(64 * word + last_bit(matches[word]));
-  }
+  const LabelDecoder decoder = make_decoder(palette, tolerance);
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    labels[i] = decoder.last(&rgb[3 * i]);
 }
 
 void render_labels(const Palette& palette, std::span<const std::uint8_t> labels,

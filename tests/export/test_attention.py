@@ -10,12 +10,12 @@ import onnxruntime
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention
-from numpy.typing import NDArray
-from onnx import TensorProto, helper
-from tests.export.paper_attention import PaperAttnProcessor
-
 from fgdm.export.attention import SegFreeAttnProcessor, segfree_attention
 from fgdm.export.functions import OPSET, segfree_attention_function
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from tests.export.paper_attention import PaperAttnProcessor
 
 Inputs = dict[str, NDArray[Any]]
 
@@ -162,5 +162,7 @@ def test_processor_is_the_papers_equations() -> None:
     mask[:, 0] = False
     with torch.no_grad():
         expected = PaperAttnProcessor(scales)(attn, hidden, context)
-        actual = SegFreeAttnProcessor()(attn, hidden, context, torch.tensor(scales), mask)
+        actual = SegFreeAttnProcessor()(
+            attn, hidden, context, attn_scale=torch.tensor(scales), argmax_mask=mask
+        )
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)

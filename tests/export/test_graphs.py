@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from fgdm.export.adapter import TimestepAdapter, timestep_embedding
+from fgdm.export.check import open_session, relative_error, run_session
 from numpy.typing import NDArray
-from tests.export.paper_attention import use_paper_attention
-from tests.tiny_models import CHANNELS, MAX_LENGTH, TEXT_WIDTH
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from fgdm.export.adapter import TimestepAdapter, timestep_embedding
-from fgdm.export.check import open_session, relative_error, run_session
+from tests.export.paper_attention import use_paper_attention
+from tests.tiny_models import CHANNELS, MAX_LENGTH, TEXT_WIDTH
 
 TOLERANCE = 1e-5
 

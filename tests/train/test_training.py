@@ -144,6 +144,7 @@ def test_the_recipe_runs_and_resumes(tmp_path: Path, capfd: pytest.CaptureFixtur
         assert (tmp_path / name).is_dir(), name
     assert (tmp_path / "adapter_plain" / "diffusion_pytorch_model.safetensors").exists()
     assert (tmp_path / "segmenter" / "model.safetensors").exists()
+    assert (tmp_path / "curves.png").stat().st_size > 1000
     capfd.readouterr()
     assert main(command) == 0  # finished stages are read back
     assert "adapter 1/" not in capfd.readouterr().out

@@ -1,0 +1,273 @@
+"""What `export_bundle` writes, and what it leaves behind when it can't."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from fgdm.export.adapter import TimestepAdapter
+from fgdm.export.bundle import export_bundle
+from fgdm.export.check import open_session, relative_error, run_session
+from fgdm.export.errors import ExportError
+from fgdm.export.weights import WeightStore
+from onnx.external_data_helper import load_external_data_for_tensor
+from safetensors.torch import load_file
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from tests.tiny_models import GROUPS, TinyCheckpoint
+
+GRAPHS = {
+    "text_encoder",
+    "backbone",
+    "adapter_segmentation",
+    "controlnet_hint",
+    "controlnet_segmentation",
+    "vae_decoder",
+    "vae_encoder",
+}
+
+
+@pytest.fixture
+def manifest(tiny_bundle: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((tiny_bundle / "manifest.json").read_text())
+    return content
+
+
+def export(checkpoint: TinyCheckpoint, output: Path, **changes: Any) -> Path:
+    arguments: dict[str, Any] = {
+        "base": checkpoint.base,
+        "adapters": {"segmentation": checkpoint.adapter},
+        "controlnet": checkpoint.controlnet,
+        "palette": checkpoint.palette,
+        "name": "tiny",
+    }
+    return export_bundle(output=output, **{**arguments, **changes})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+# What a bundle holds.
+
+
+def test_manifest_lists_every_file_with_its_hash(
+    tiny_bundle: Path, manifest: dict[str, Any]
+) -> None:
+    files = contents(tiny_bundle)
+    digest = hashlib.sha256(files.pop("manifest.json")).hexdigest()
+    assert files.pop("manifest.sha256").decode() == f"{digest}  manifest.json\n"
+    assert manifest["files"] == {
+        name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in files.items()
+    }
+
+
+def test_manifest_describes_the_chain(manifest: dict[str, Any]) -> None:
+    assert manifest["schema"] == 1
+    assert set(manifest["graphs"]) == GRAPHS
+    condition, image = manifest["factors"]
+    assert (condition["name"], condition["height"], condition["num_inference_steps"]) == (
+        "segmentation",
+        32,
+        10,
+    )
+    assert (image["name"], image["height"], image["num_inference_steps"]) == ("image", 64, 20)
+    assert manifest["autoencoder"]["downscale"] == 4
+    backbone = manifest["backbone"]
+    assert backbone["downscale"] == 4
+    assert [tuple(entry.values()) for entry in backbone["intrablock_residuals"]] == [
+        (32, 1),
+        (64, 2),
+        (64, 4),
+    ]
+    assert len(backbone["down_residuals"]) == 6
+    assert manifest["scheduler"]["steps_offset"] == 1
+    for name, graph in manifest["graphs"].items():
+        assert 0 < graph["max_error"] <= graph["tolerance"], name
+
+
+def test_manifest_shapes_are_the_graphs(tiny_bundle: Path, manifest: dict[str, Any]) -> None:
+    for graph in manifest["graphs"].values():
+        session = open_session(tiny_bundle / graph["file"])
+        for described, actual in (
+            (graph["inputs"], session.get_inputs()),
+            (graph["outputs"], session.get_outputs()),
+        ):
+            assert [(entry["name"], entry["shape"]) for entry in described] == [
+                (entry.name, entry.shape) for entry in actual
+            ]
+
+
+def test_graphs_hold_no_weights(tiny_bundle: Path) -> None:
+    for path in tiny_bundle.glob("*.onnx"):
+        model = onnx.load(path, load_external_data=False)
+        inline = [entry for entry in model.graph.initializer if not entry.external_data]
+        assert all(np.prod(entry.dims) <= 64 for entry in inline), path.name
+        assert path.stat().st_size < 1 << 20, path.name
+        assert [function.name for function in model.functions] == (
+            ["SegFreeAttention"] if path.stem == "backbone" else []
+        )
+
+
+def test_initializers_are_the_safetensors_under_their_own_names(tiny_bundle: Path) -> None:
+    stored = load_file(tiny_bundle / "unet/diffusion_pytorch_model.safetensors")
+    model = onnx.load(tiny_bundle / "backbone.onnx", load_external_data=False)
+    names = set()
+    for initializer in model.graph.initializer:
+        if initializer.external_data:
+            load_external_data_for_tensor(initializer, str(tiny_bundle))
+            key = initializer.name.removeprefix("unet.")
+            names.add(key)
+            np.testing.assert_array_equal(onnx.numpy_helper.to_array(initializer), stored[key])
+    assert names == set(stored)
+
+
+def test_subfolders_load_as_the_libraries_own(
+    tiny_bundle: Path, tiny_checkpoint: TinyCheckpoint
+) -> None:
+    base = tiny_checkpoint.base
+    for kind, source, folder in (
+        (UNet2DConditionModel, base / "unet", "unet"),
+        (AutoencoderKL, base / "vae", "vae"),
+        (CLIPTextModel, base / "text_encoder", "text_encoder"),
+        (TimestepAdapter, tiny_checkpoint.adapter, "adapter_segmentation"),
+        (ControlNetModel, tiny_checkpoint.controlnet, "controlnet_segmentation"),
+    ):
+        exported = kind.from_pretrained(tiny_bundle / folder).state_dict()
+        for key, value in kind.from_pretrained(source).state_dict().items():
+            assert torch.equal(exported[key].float(), value.half().float()), (folder, key)
+    tokenizer = CLIPTokenizer.from_pretrained(tiny_bundle / "tokenizer")
+    assert tokenizer("two dogs").input_ids == (
+        CLIPTokenizer.from_pretrained(base / "tokenizer")("two dogs").input_ids
+    )
+
+
+def test_bundle_names_no_folder_of_this_machine(
+    tiny_bundle: Path, tiny_checkpoint: TinyCheckpoint
+) -> None:
+    folder = str(tiny_checkpoint.base.parent).encode()
+    assert not [name for name, data in contents(tiny_bundle).items() if folder in data]
+
+
+def test_fp32_weights_are_the_checkpoints(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
+    output = export(tiny_checkpoint, tmp_path / "b", weights="fp32")
+    source = load_file(tiny_checkpoint.base / "unet/diffusion_pytorch_model.safetensors")
+    stored = load_file(output / "unet/diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(stored[key], value) for key, value in source.items())
+    vae = AutoencoderKL.from_pretrained(tiny_checkpoint.base / "vae").eval()
+    latents = torch.randn(1, 4, 8, 8)
+    with torch.no_grad():
+        expected = vae.decode(latents / vae.config.scaling_factor).sample.clamp(-1, 1)
+    actual = run_session(open_session(output / "vae_decoder.onnx"), {"latents": latents})
+    assert relative_error(actual["image"], expected.numpy()) < 1e-5
+
+
+# What happens to what is there already.
+
+
+def test_existing_output_is_refused(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ExportError, match="exists"):
+        export(tiny_checkpoint, tmp_path / "b")
+
+
+def test_only_a_bundle_is_overwritten(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
+    precious = tmp_path / "b" / "thesis.txt"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    with pytest.raises(ExportError, match="isn't a bundle"):
+        export(tiny_checkpoint, tmp_path / "b", overwrite=True)
+    assert precious.read_text() == "years of work"
+
+
+def test_failed_check_names_the_graph_and_keeps_the_old_bundle(
+    tiny_bundle: Path, tiny_checkpoint: TinyCheckpoint, tmp_path: Path
+) -> None:
+    output = tmp_path / "b"
+    shutil.copytree(tiny_bundle, output)
+    before = contents(output)
+    with pytest.raises(ExportError, match=r"graph text_encoder: .* differs from PyTorch"):
+        export(tiny_checkpoint, output, overwrite=True, tolerance=0.0)
+    assert contents(output) == before
+    assert os.listdir(tmp_path) == ["b"]
+
+
+def test_interruption_leaves_nothing(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
+    def interrupt(what: str, done: int, total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(tiny_checkpoint, tmp_path / "b", progress=interrupt)
+    assert os.listdir(tmp_path) == []
+
+
+# What doesn't fit.
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"adapters": {}}, "0 adapters given"),
+        ({"adapters": {"Depth Map": Path("x")}}, "lower-case"),
+        ({"weights": "int3"}, "expected one of fp16, fp32"),
+        ({"name": " "}, "name is empty"),
+        ({"controlnet": Path("missing")}, "missing isn't a folder"),
+    ],
+)
+def test_bad_arguments(
+    tiny_checkpoint: TinyCheckpoint, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ExportError, match=message):
+        export(tiny_checkpoint, tmp_path / "b", **changes)
+    assert os.listdir(tmp_path) == []
+
+
+def test_adapter_of_another_base(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
+    TimestepAdapter(
+        channels=(32, 32, 32), time_embed_dim=128, norm_num_groups=GROUPS
+    ).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(ExportError, match=r"adapter's channels: \[32, 32, 32\] given"):
+        export(tiny_checkpoint, tmp_path / "b", adapters={"segmentation": tmp_path / "adapter"})
+
+
+def test_model_that_predicts_velocity(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_checkpoint.base, base)
+    edit_json(base / "scheduler/scheduler_config.json", prediction_type="v_prediction")
+    with pytest.raises(ExportError, match="v_prediction"):
+        export(tiny_checkpoint, tmp_path / "b", base=base)
+
+
+def test_truncated_weights(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
+    broken = tmp_path / "controlnet"
+    shutil.copytree(tiny_checkpoint.controlnet, broken)
+    path = broken / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ExportError, match="can't read the model in"):
+        export(tiny_checkpoint, tmp_path / "b", controlnet=broken)
+
+
+def test_weights_that_overflow_float16(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
+    adapter = TimestepAdapter.from_pretrained(tiny_checkpoint.adapter)
+    adapter.conv_in.weight.data[0, 0, 0, 0] = 1e5
+    with pytest.raises(ExportError, match=r"conv_in.weight reaches 100000, which fp16"):
+        WeightStore(tmp_path, "fp16").save(adapter, "adapter", "model.safetensors")

@@ -1,0 +1,75 @@
+"""The ``fgdm export`` command: its options, its output, its exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+from fgdm.export.cli import add_arguments, run
+
+from tests.tiny_models import TinyCheckpoint
+
+
+def parse(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("fgdm export")
+    add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def options(checkpoint: TinyCheckpoint, output: Path) -> list[str]:
+    return [
+        f"--base={checkpoint.base}",
+        f"--adapter=segmentation={checkpoint.adapter}",
+        f"--controlnet={checkpoint.controlnet}",
+        f"--palette={checkpoint.palette}",
+        f"--output={output}",
+    ]
+
+
+def test_exports_with_the_chosen_defaults(
+    tiny_checkpoint: TinyCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        *options(tiny_checkpoint, tmp_path / "small"),
+        "--image-size=96x64",
+        "--steps=12",
+        "--condition-guidance-scale=4",
+        "--guidance=cfg",
+    ]
+    assert run(parse(*arguments)) == 0
+    printed = capsys.readouterr().out
+    assert "[2/7] backbone: largest error" in printed
+    assert f"wrote {tmp_path / 'small'}" in printed
+    manifest = json.loads((tmp_path / "small/manifest.json").read_text())
+    condition, image = manifest["factors"]
+    assert manifest["name"] == "small"
+    assert (condition["height"], condition["width"], condition["guidance_scale"]) == (48, 32, 4.0)
+    assert (image["height"], image["num_inference_steps"], image["guidance"]) == (96, 12, "cfg")
+
+
+def test_an_error_is_one_line_and_exit_code_1(
+    tiny_checkpoint: TinyCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*options(tiny_checkpoint, tmp_path / "b"), "--image-size=100x64"]
+    assert run(parse(*arguments)) == 1
+    assert "100x64; expected multiples of 32" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("bad", ["--adapter=folder", "--image-size=512", "--guidance=none"])
+def test_bad_options(
+    tiny_checkpoint: TinyCheckpoint, tmp_path: Path, bad: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        parse(*options(tiny_checkpoint, tmp_path), bad)
+    assert error.value.code == 2
+    assert bad.split("=", maxsplit=1)[0] in capsys.readouterr().err
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        parse("--help")
+    assert error.value.code == 0
+    assert "fgdm export --base" in capsys.readouterr().out
