@@ -1,6 +1,6 @@
 """One request, timed stage by stage, beside the same work in diffusers on the same weights.
 
-    python -m benchmarks.generate bundles/scenes --output benchmarks/results/generate.json
+python -m benchmarks.generate bundles/scenes --output benchmarks/results/generate.json
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from fgdm import Engine, Result
 from PIL import Image
 
 from benchmarks.machine import write_results
 from benchmarks.rival import DiffusersChain
-from fgdm import Engine, Result
 
 PROMPT = "two dogs beside a house under a tree with a kite and the sun"
 
@@ -41,7 +41,11 @@ def time_engine(bundle: Path, options: dict[str, Any], runs: int) -> dict[str, A
     return {
         "runtime": f"{info.runtime} {info.backend} {info.precision}",
         "load_seconds": load,
-        "total_seconds": {"min": min(totals), "median": statistics.median(totals), "max": max(totals)},
+        "total_seconds": {
+            "min": min(totals),
+            "median": statistics.median(totals),
+            "max": max(totals),
+        },
         "stages": median.timings,
         "core_share": median.timings["core"] / median.timings["total"],
         "peak_memory_mb": peak_memory_mb(),
@@ -77,7 +81,11 @@ def time_diffusers(bundle: Path, options: dict[str, Any], runs: int) -> dict[str
     totals = totals[1:]
     return {
         "runtime": f"diffusers on torch {torch.__version__} float32",
-        "total_seconds": {"min": min(totals), "median": statistics.median(totals), "max": max(totals)},
+        "total_seconds": {
+            "min": min(totals),
+            "median": statistics.median(totals),
+            "max": max(totals),
+        },
     }
 
 

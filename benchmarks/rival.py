@@ -1,4 +1,4 @@
-"""The rival: the same chain in PyTorch, made of diffusers' own classes, on a bundle's own weights."""
+"""The rival: the same chain in PyTorch, of diffusers' own classes, on a bundle's own weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from diffusers import (
     StableDiffusionControlNetPipeline,
     UNet2DConditionModel,
 )
+from fgdm.export.adapter import TimestepAdapter, timestep_embedding
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
-
-from fgdm.export.adapter import TimestepAdapter, timestep_embedding
 
 
 class DiffusersChain:
@@ -36,9 +35,12 @@ class DiffusersChain:
         self.text_encoder = CLIPTextModel.from_pretrained(bundle / "text_encoder").float()
         self.tokenizer = CLIPTokenizer.from_pretrained(bundle / "tokenizer")
         self.adapter = TimestepAdapter.from_pretrained(bundle / "adapter_segmentation", **load)
-        self.controlnet = ControlNetModel.from_pretrained(bundle / "controlnet_segmentation", **load)
-        schedule = {k: v for k, v in manifest["scheduler"].items()}
-        self.scheduler = DDIMScheduler(**schedule, clip_sample=False, set_alpha_to_one=False)
+        self.controlnet = ControlNetModel.from_pretrained(
+            bundle / "controlnet_segmentation", **load
+        )
+        self.scheduler = DDIMScheduler(
+            **manifest["scheduler"], clip_sample=False, set_alpha_to_one=False
+        )
         self.pipeline = StableDiffusionControlNetPipeline(
             vae=self.vae,
             text_encoder=self.text_encoder,

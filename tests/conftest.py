@@ -6,20 +6,16 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the test bundle is made with PyTorch")
+from tests.tiny_models import TinyCheckpoint, build_bundle, build_checkpoint
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """A random checkpoint in Stable Diffusion 1.x's layout: `tests.tiny_models.TinyCheckpoint`."""
-    from tests.tiny_models import build_checkpoint
-
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoint:
+    """A random checkpoint in Stable Diffusion 1.x's layout."""
     return build_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_checkpoint: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_bundle(tiny_checkpoint: TinyCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint exported as a bundle."""
-    from tests.tiny_models import build_bundle
-
     return build_bundle(tmp_path_factory.mktemp("bundle") / "tiny", tiny_checkpoint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,7 @@ def train_autoencoder(
     folder: Path,
     options: LoopOptions,
 ) -> None:
-    """Reconstruct pictures, crops of large pictures, maps in the palette and posters (L1 + small KL).
+    """Reconstruct pictures, crops of large pictures, maps and posters (L1 and squared error, small KL).
 
     Afterwards the latent channels are brought to zero mean and unit variance, inside the
     1×1 convolutions around the latent, so `scaling_factor` is 1 and no channel drowns another.
@@ -99,7 +98,7 @@ def _normalise_latents(vae: AutoencoderKL, scenes: SceneSet, device: torch.devic
 def encode(
     vae: AutoencoderKL, images: NDArray[np.uint8], device: torch.device, batch: int = 64
 ) -> Tensor:
-    """Latents (posterior means, scaled) of (n, S, S, 3) pictures: (n, 4, h, w) float16 on the CPU."""
+    """Scaled posterior means of (n, S, S, 3) pictures: (n, 4, h, w) float16 on the CPU."""
     latents = []
     vae = vae.to(memory_format=torch.channels_last)
     for start in range(0, len(images), batch):
@@ -129,5 +128,5 @@ def cached_latents(
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             np.save(file, encode(vae, images, device).numpy())
-        os.replace(partial, path)
+        partial.replace(path)
     return torch.from_numpy(np.load(path))

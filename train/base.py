@@ -1,4 +1,4 @@
-"""Stage 2: the text-to-image base, U-Net and text encoder together, from noise and captions alone."""
+"""Stage 2: the text-to-image base, U-Net and text encoder together, from nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,6 @@ def train_base(
         index = rng.integers(len(source[0]), size=count)
         texts = pick_captions(source[1], index, rng)
         return source[0][index], [announced(kind, text) for text in texts] if kind else texts
-
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         use_large = step >= LARGE_FROM * preset.base.steps and rng.random() < LARGE_SHARE

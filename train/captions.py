@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from .classes import CLASSES, INDEX
@@ -81,7 +83,7 @@ def caption(scene: Scene, variant: int = 0) -> str:
 
     text = _phrase(names[0], groups[names[0]], rng)
     listing = len(names) > 3 and rng.random() < 0.5
-    for i, (before, name) in enumerate(zip(names, names[1:], strict=False)):
+    for i, (before, name) in enumerate(itertools.pairwise(names)):
         phrase = _phrase(name, groups[name], rng)
         if listing:
             text += (" and " if i == len(names) - 2 else ", ") + phrase

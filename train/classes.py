@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WorldClass:
-    """One class: its name, plural, palette colour (RGB, 0..255), and the words that also mean it."""
+    """One class: name, plural, palette colour (RGB, 0..255), words that also mean it."""
 
     name: str
     plural: str

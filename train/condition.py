@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
+from fgdm.export.adapter import TimestepAdapter, timestep_embedding
 from torch import Tensor, nn
 from transformers import CLIPTextModel
-
-from fgdm.export.adapter import TimestepAdapter, timestep_embedding
 
 from .diffusion import CaptionTokens, NoisingProcess, pick_captions
 from .distill import attention_distillation_loss, record_attention

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 
 def draw_curves(work: Path, output: Path) -> None:
     """One panel per ``<stage>.jsonl`` in `work`, every logged value against the step, as a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     logs = sorted(work.glob("*.jsonl"))
     if not logs:
         return
-    figure, axes = pyplot.subplots(
-        1, len(logs), figsize=(3.6 * len(logs), 3), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(3.6 * len(logs), 3), layout="constrained")
+    axes = figure.subplots(1, len(logs), squeeze=False)
     for axis, log in zip(axes[0], logs, strict=True):
         entries = [json.loads(line) for line in log.read_text().splitlines()]
         for name in sorted({key for entry in entries for key in entry} - {"step", "seconds"}):
@@ -29,4 +25,3 @@ def draw_curves(work: Path, output: Path) -> None:
         axis.set_yscale("log")
         axis.legend(fontsize=7)
     figure.savefig(output, dpi=110)
-    pyplot.close(figure)

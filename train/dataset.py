@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +81,7 @@ def scene_set(
             partial = path.with_name(path.name + ".partial")
             with open(partial, "wb") as file:
                 save(file)
-            os.replace(partial, path)
+            partial.replace(path)
     return SceneSet(
         np.load(paths[0], mmap_mode="r"),
         np.load(paths[1], mmap_mode="r"),

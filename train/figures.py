@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from fgdm import Engine, Result
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-
-from fgdm import Engine, Result
 
 from .classes import CLASSES, INDEX
 from .prompts import HeldOutPrompt, load_prompts
@@ -154,7 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--prompts", type=Path, default=Path("benchmarks/prompts.json"))
     parser.add_argument("--every", type=int, default=1, help="use every n-th prompt only")
-    parser.add_argument("--segmenter", type=Path, help="weights; without them only maps are measured")
+    parser.add_argument(
+        "--segmenter", type=Path, help="weights; without them only maps are measured"
+    )
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 20])
     parser.add_argument("--output", type=Path, help="JSON file of the figures")
     options = parser.parse_args(arguments)

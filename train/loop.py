@@ -126,4 +126,6 @@ def _report(
         log.write(json.dumps({"step": step, "seconds": elapsed, **means}) + "\n")
     shown = "  ".join(f"{key} {value:.4f}" for key, value in means.items())
     rate = done * budget.batch / elapsed
-    print(f"{name} {step}/{budget.steps}  {shown}  {rate:.0f}/s  {left / 60:.1f} min left", flush=True)
+    print(
+        f"{name} {step}/{budget.steps}  {shown}  {rate:.0f}/s  {left / 60:.1f} min left", flush=True
+    )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from transformers import CLIPTextConfig, CLIPTextModel
-
 from fgdm.export.adapter import TimestepAdapter
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from .presets import Preset
 
@@ -69,9 +68,7 @@ def build_adapter(preset: Preset) -> TimestepAdapter:
 
 def build_controlnet(preset: Preset, unet: UNet2DConditionModel) -> ControlNetModel:
     hint_channels = (16, 32, 64, 96)[: len(preset.vae_channels)]
-    controlnet = ControlNetModel.from_unet(
-        unet, conditioning_embedding_out_channels=hint_channels
-    )
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=hint_channels)
     controlnet.set_attn_processor(AttnProcessor())
     return controlnet
 

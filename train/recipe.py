@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from fgdm.export.adapter import TimestepAdapter
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
-
-from fgdm.export.adapter import TimestepAdapter
 
 from .autoencoder import cached_latents, random_colorize, train_autoencoder
 from .base import train_base

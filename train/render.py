@@ -77,7 +77,9 @@ def _signed_distance(part: Part, u: Array, v: Array, half_w: float, half_h: floa
         normal /= np.linalg.norm(normal) + 1e-9
         edges.append((x - a[0]) * normal[0] + (y - a[1]) * normal[1])
     sign = 1.0 if area > 0 else -1.0
-    return np.asarray(np.maximum.reduce(edges) if sign > 0 else -np.minimum.reduce(edges), np.float32)
+    return np.asarray(
+        np.maximum.reduce(edges) if sign > 0 else -np.minimum.reduce(edges), np.float32
+    )
 
 
 def _texture(kind: Texture, u: Array, v: Array, seed: int) -> Array | float:
@@ -115,8 +117,12 @@ class _Canvas:
 def _draw_background(canvas: _Canvas, scene: Scene) -> None:
     size, y, x = canvas.size, canvas.y, canvas.x
     rng = np.random.default_rng(scene.seed + 1)
-    top = np.array((0.36, 0.60, 0.92)) * (1 - scene.dusk) + np.array((0.32, 0.24, 0.48)) * scene.dusk
-    low = np.array((0.76, 0.88, 0.98)) * (1 - scene.dusk) + np.array((0.98, 0.62, 0.36)) * scene.dusk
+    top = (
+        np.array((0.36, 0.60, 0.92)) * (1 - scene.dusk) + np.array((0.32, 0.24, 0.48)) * scene.dusk
+    )
+    low = (
+        np.array((0.76, 0.88, 0.98)) * (1 - scene.dusk) + np.array((0.98, 0.62, 0.36)) * scene.dusk
+    )
     ramp = np.clip(y / scene.horizon, 0, 1)[..., None]
     if scene.flat:
         ramp = np.full_like(ramp, 0.5)

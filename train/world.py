@@ -65,7 +65,10 @@ def is_held_out(things: frozenset[str]) -> bool:
 
 
 def sample_scene(
-    seed: int, things: tuple[str, ...] | None = None, held_out: bool = False, flat: bool | None = None
+    seed: int,
+    things: tuple[str, ...] | None = None,
+    held_out: bool = False,
+    flat: bool | None = None,
 ) -> Scene:
     """The scene of a seed.
 
@@ -103,7 +106,10 @@ def sample_scene(
         shore=shore,
         ground=str(rng.choice(_GROUNDS, p=(0.4, 0.25, 0.2, 0.15))),
         mountains=mountains,
-        light=(float(rng.choice((-1.0, 1.0)) * rng.uniform(0.4, 0.9)), float(rng.uniform(-0.9, -0.5))),
+        light=(
+            float(rng.choice((-1.0, 1.0)) * rng.uniform(0.4, 0.9)),
+            float(rng.uniform(-0.9, -0.5)),
+        ),
         dusk=float(max(0.0, rng.normal(0.0, 0.35))) if rng.random() < 0.6 else 0.0,
         flat=bool(rng.random() < 0.25) if flat is None else flat,
         instances=instances,
@@ -154,7 +160,9 @@ def _propose(
     else:
         scale *= 0.9
         width, height = shape.size[0] * scale, shape.size[1] * scale
-        y = float(rng.uniform(height / 2 + 0.01, max(height / 2 + 0.02, horizon - height / 2 - 0.03)))
+        y = float(
+            rng.uniform(height / 2 + 0.01, max(height / 2 + 0.02, horizon - height / 2 - 0.03))
+        )
     x = float(rng.uniform(width / 2 * 0.9, 1 - width / 2 * 0.9))
     return Instance(
         name=name,

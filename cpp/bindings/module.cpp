@@ -16,7 +16,8 @@ namespace fgdm::python {
 namespace {
 
 py::array_t<std::uint8_t> array_of(const Pixels& pixels) {
-  const auto area = static_cast<std::size_t>(pixels.height) * static_cast<std::size_t>(pixels.width);
+  const auto area =
+      static_cast<std::size_t>(pixels.height) * static_cast<std::size_t>(pixels.width);
   std::vector<py::ssize_t> shape{pixels.height, pixels.width};
   if (pixels.data.size() == 3 * area)
     shape.push_back(3);
@@ -55,7 +56,8 @@ void bind_step(py::module_& module) {
   py::class_<PythonStep, std::shared_ptr<PythonStep>>(module, "StepInfo")
       .def_property_readonly("factor", [](const PythonStep& step) { return step.get().factor; })
       .def_property_readonly("step", [](const PythonStep& step) { return step.get().step; })
-      .def_property_readonly("num_steps", [](const PythonStep& step) { return step.get().num_steps; })
+      .def_property_readonly("num_steps",
+                             [](const PythonStep& step) { return step.get().num_steps; })
       .def_property_readonly("timestep", [](const PythonStep& step) { return step.get().timestep; })
       .def_property_readonly("candidates", [](const PythonStep& step) { return step.get().rows; })
       .def("predicted_x0", [](const PythonStep& step) {
@@ -162,7 +164,8 @@ void bind_text(py::module_& module) {
              return Tokenizer::load(folder, max_length);
            }),
            py::arg("folder"), py::arg("max_length"))
-      .def("encode", [](const Tokenizer& self, const std::string& text) { return self.encode(text); })
+      .def("encode",
+           [](const Tokenizer& self, const std::string& text) { return self.encode(text); })
       .def("tokenize",
            [](const Tokenizer& self, const std::string& text) { return self.tokenize(text); });
   module.def(

@@ -13,8 +13,7 @@ namespace {
 using FloatArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
 
 // Takes an option out of the dictionary, converted, if it is there and not None.
-template <typename T>
-std::optional<T> take(py::dict& options, const char* name) {
+template <typename T> std::optional<T> take(py::dict& options, const char* name) {
   if (!options.contains(name))
     return std::nullopt;
   const py::object value = options.attr("pop")(name);
@@ -28,8 +27,7 @@ std::optional<T> take(py::dict& options, const char* name) {
   }
 }
 
-template <typename T>
-void take_into(py::dict& options, const char* name, T& target) {
+template <typename T> void take_into(py::dict& options, const char* name, T& target) {
   if (auto value = take<T>(options, name))
     target = std::move(*value);
 }
@@ -98,22 +96,21 @@ py::dict parameters_of(const Request& request) {
   const auto given = [](const std::vector<float>& latents) -> py::object {
     return latents.empty() ? py::object(py::none()) : py::object(py::str("given"));
   };
-  return py::dict(
-      "prompt"_a = request.prompt, "negative_prompt"_a = request.negative_prompt,
-      "objects"_a = request.objects, "candidates"_a = request.candidates, "seed"_a = request.seed,
-      "condition_steps"_a = request.condition_steps,
-      "num_inference_steps"_a = request.num_inference_steps,
-      "guidance"_a = *request.guidance == GuidanceKind::cfg ? "cfg" : "segfree",
-      "guidance_scale"_a = request.guidance_scale,
-      "condition_guidance_scale"_a = request.condition_guidance_scale,
-      "segfree_scale"_a = request.segfree_scale,
-      "segfree_guidance_scale"_a = request.segfree_guidance_scale,
-      "segfree_start"_a = request.segfree_start,
-      "controlnet_conditioning_scale"_a = request.controlnet_conditioning_scale,
-      "sampler"_a = request.sampler == SamplerKind::ddim ? "ddim" : "dpmsolver++",
-      "min_area"_a = request.min_area, "height"_a = request.height, "width"_a = request.width,
-      "latents"_a = given(request.latents),
-      "condition_latents"_a = given(request.condition_latents));
+  return py::dict("prompt"_a = request.prompt, "negative_prompt"_a = request.negative_prompt,
+                  "objects"_a = request.objects, "candidates"_a = request.candidates,
+                  "seed"_a = request.seed, "condition_steps"_a = request.condition_steps,
+                  "num_inference_steps"_a = request.num_inference_steps,
+                  "guidance"_a = *request.guidance == GuidanceKind::cfg ? "cfg" : "segfree",
+                  "guidance_scale"_a = request.guidance_scale,
+                  "condition_guidance_scale"_a = request.condition_guidance_scale,
+                  "segfree_scale"_a = request.segfree_scale,
+                  "segfree_guidance_scale"_a = request.segfree_guidance_scale,
+                  "segfree_start"_a = request.segfree_start,
+                  "controlnet_conditioning_scale"_a = request.controlnet_conditioning_scale,
+                  "sampler"_a = request.sampler == SamplerKind::ddim ? "ddim" : "dpmsolver++",
+                  "min_area"_a = request.min_area, "height"_a = request.height,
+                  "width"_a = request.width, "latents"_a = given(request.latents),
+                  "condition_latents"_a = given(request.condition_latents));
 }
 
 }  // namespace fgdm::python

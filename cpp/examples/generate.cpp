@@ -43,8 +43,8 @@ int run(int argc, char** argv) {
 
   const auto& chosen = result.candidates[static_cast<std::size_t>(result.chosen)];
   std::printf("\ncandidate %d of %zu holds %zu of %zu requested classes; %s, %.2f s\n",
-              result.chosen, result.candidates.size(), chosen.found.size(),
-              result.requested.size(), argv[3], result.timings.at("total"));
+              result.chosen, result.candidates.size(), chosen.found.size(), result.requested.size(),
+              argv[3], result.timings.at("total"));
   return 0;
 }
 

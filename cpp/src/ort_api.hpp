@@ -32,18 +32,17 @@ struct ApiBase {
 using GetApiBase = const ApiBase* (*)() noexcept;
 
 /// A slot of the function table, with the signature behind it.
-template <std::size_t Slot, typename Signature>
-struct Function {
+template <std::size_t Slot, typename Signature> struct Function {
   static constexpr std::size_t slot = Slot;
   using type = Signature*;
 };
 
 using GetErrorMessage = Function<2, const char*(const Status*) noexcept>;
-using CreateSession = Function<7, Status*(const Env*, const char*, const SessionOptions*,
-                                          Session**) noexcept>;
-using Run = Function<9, Status*(Session*, const RunOptions*, const char* const*,
-                                const Value* const*, std::size_t, const char* const*, std::size_t,
-                                Value**) noexcept>;
+using CreateSession =
+    Function<7, Status*(const Env*, const char*, const SessionOptions*, Session**) noexcept>;
+using Run =
+    Function<9, Status*(Session*, const RunOptions*, const char* const*, const Value* const*,
+                        std::size_t, const char* const*, std::size_t, Value**) noexcept>;
 using CreateSessionOptions = Function<10, Status*(SessionOptions**) noexcept>;
 using SetGraphOptimizationLevel = Function<23, Status*(SessionOptions*, int) noexcept>;
 using SessionGetInputCount = Function<30, Status*(const Session*, std::size_t*) noexcept>;
@@ -59,11 +58,11 @@ using SessionGetOutputName =
 using CreateTensorWithData =
     Function<49, Status*(const MemoryInfo*, void*, std::size_t, const std::int64_t*, std::size_t,
                          int, Value**) noexcept>;
-using CastTypeInfoToTensorInfo = Function<55, Status*(const TypeInfo*, const TensorInfo**) noexcept>;
+using CastTypeInfoToTensorInfo =
+    Function<55, Status*(const TypeInfo*, const TensorInfo**) noexcept>;
 using GetTensorElementType = Function<60, Status*(const TensorInfo*, int*) noexcept>;
 using GetDimensionsCount = Function<61, Status*(const TensorInfo*, std::size_t*) noexcept>;
-using GetDimensions =
-    Function<62, Status*(const TensorInfo*, std::int64_t*, std::size_t) noexcept>;
+using GetDimensions = Function<62, Status*(const TensorInfo*, std::int64_t*, std::size_t) noexcept>;
 using CreateCpuMemoryInfo = Function<69, Status*(int, int, MemoryInfo**) noexcept>;
 using AllocatorFree = Function<76, Status*(Allocator*, void*) noexcept>;
 using GetDefaultAllocator = Function<78, Status*(Allocator**) noexcept>;
@@ -87,9 +86,8 @@ using SetGlobalSpinControl = Function<149, Status*(ThreadingOptions*, int) noexc
 using AppendCudaProvider = Function<204, Status*(SessionOptions*, const void*) noexcept>;
 using CreateCudaProviderOptions = Function<205, Status*(void**) noexcept>;
 using ReleaseCudaProviderOptions = Function<208, void(void*) noexcept>;
-using AppendOpenVinoProvider =
-    Function<275, Status*(SessionOptions*, const char* const*, const char* const*,
-                          std::size_t) noexcept>;
+using AppendOpenVinoProvider = Function<275, Status*(SessionOptions*, const char* const*,
+                                                     const char* const*, std::size_t) noexcept>;
 
 // Values of the interface's enumerations.
 inline constexpr int logging_level_error = 3;
@@ -106,18 +104,17 @@ inline constexpr int element_bfloat16 = 16;
 
 /// The function table of an opened library.
 class Table {
- public:
+public:
   explicit Table(const void* const* functions = nullptr) : functions_(functions) {}
 
-  template <typename F, typename... Arguments>
-  auto call(Arguments... arguments) const {
+  template <typename F, typename... Arguments> auto call(Arguments... arguments) const {
     // The table is an array of pointers of one size; each slot's type is its declaration above.
     const auto function =
         reinterpret_cast<typename F::type>(const_cast<void*>(functions_[F::slot]));
     return function(arguments...);
   }
 
- private:
+private:
   const void* const* functions_;
 };
 

@@ -95,8 +95,7 @@ std::vector<float> Pipeline::denoise(const FactorSpec& factor, std::uint32_t fac
       loop.set_hint(hint(factor), timings_);
     const auto rows = std::span(latents).subspan(static_cast<std::size_t>(first) * elements,
                                                  static_cast<std::size_t>(count) * elements);
-    loop.run(
-        rows, first, [this](const StepInfo& info) { step_done(info); }, timings_);
+    loop.run(rows, first, [this](const StepInfo& info) { step_done(info); }, timings_);
   }
   return latents;
 }

@@ -7,9 +7,7 @@ namespace fgdm::test {
 // A complete, consistent manifest of a small bundle, to be broken in one place by each test.
 inline nlohmann::json valid_manifest() {
   using nlohmann::json;
-  const auto file = [](int size) {
-    return json{{"size", size}, {"sha256", std::string(64, '0')}};
-  };
+  const auto file = [](int size) { return json{{"size", size}, {"sha256", std::string(64, '0')}}; };
   json manifest = json::parse(R"({
     "schema": 1, "name": "tiny", "precision": "fp32", "weights": "fp16",
     "text_encoder": {"graph": "text_encoder", "tokenizer": "tokenizer", "max_length": 16,
@@ -41,7 +39,8 @@ inline nlohmann::json valid_manifest() {
         {"inputs", json::array({{{"name", "sample"},
                                  {"dtype", "float32"},
                                  {"shape", {"batch", 4, "height", "width"}}}})},
-        {"outputs", json::array({{{"name", "out"}, {"dtype", "float32"}, {"shape", {"batch", 4}}}})}};
+        {"outputs",
+         json::array({{{"name", "out"}, {"dtype", "float32"}, {"shape", {"batch", 4}}}})}};
     manifest["files"][path] = file(100);
   }
   manifest["files"]["palette.json"] = file(10);

@@ -87,7 +87,8 @@ TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
 
 TEST(Manifest, FilesStayInsideTheBundle) {
   for (const char* path : {"../secret", "/etc/passwd", "a/../../b", ""}) {
-    const auto message = refusal_after([&](json& m) { m["files"][path] = {{"size", 1}, {"sha256", ""}}; });
+    const auto message =
+        refusal_after([&](json& m) { m["files"][path] = {{"size", 1}, {"sha256", ""}}; });
     EXPECT_NE(message.find("inside the bundle"), std::string::npos) << path << ": " << message;
   }
 }

@@ -1,5 +1,5 @@
-// fgdm calls ONNX Runtime by slot number. This compares every slot with the real header's table, and
-// the enumerations' values, so that a wrong number fails here and not in a user's process.
+// fgdm calls ONNX Runtime by slot number. This compares every slot with the real header's table,
+// and the enumerations' values, so that a wrong number fails here and not in a user's process.
 #include <gtest/gtest.h>
 #include <onnxruntime_c_api.h>
 
@@ -9,7 +9,7 @@
 
 namespace {
 
-#define EXPECT_SLOT(ours, theirs) \
+#define EXPECT_SLOT(ours, theirs)                                                                  \
   EXPECT_EQ(fgdm::ort::ours::slot, offsetof(OrtApi, theirs) / sizeof(void*)) << #theirs
 
 TEST(OrtAbi, SlotsAreTheHeadersSlots) {

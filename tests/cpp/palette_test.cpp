@@ -84,9 +84,8 @@ TEST(PaletteTest, RefusesDamagedFiles) {
   expect_broken([](Json& j) { j["classes"][1]["synonyms"] = {1}; }, "class 1 \"synonyms\"");
   expect_broken([](Json& j) { j["classes"][1]["forms"] = "b"; }, "class 1 \"forms\"");
   std::vector<Color> many(256);
-  std::generate(many.begin(), many.end(), [i = 0]() mutable {
-    return Color{static_cast<std::uint8_t>(i++), 0, 0};
-  });
+  std::generate(many.begin(), many.end(),
+                [i = 0]() mutable { return Color{static_cast<std::uint8_t>(i++), 0, 0}; });
   EXPECT_THROW(make_palette(many), BundleError) << "label 255 is taken";
   const std::string deep(100'000, '[');
   expect_error(R"({"name": "p", "classes": [{"index": )" + deep + std::string(100'000, ']') + "}]}",

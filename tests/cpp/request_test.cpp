@@ -14,7 +14,9 @@ namespace {
 
 using fgdm::Request;
 
-fgdm::Manifest manifest() { return fgdm::Manifest::parse(fgdm::test::valid_manifest().dump()); }
+fgdm::Manifest manifest() {
+  return fgdm::Manifest::parse(fgdm::test::valid_manifest().dump());
+}
 
 Request request() {
   Request value;
@@ -58,8 +60,7 @@ TEST(Request, EveryWrongOptionIsNamed) {
       {"segfree_scale", [](Request& r) { r.segfree_scale = -1; }},
       {"segfree_guidance_scale", [&](Request& r) { r.segfree_guidance_scale = nan; }},
       {"segfree_start", [](Request& r) { r.segfree_start = 1.5; }},
-      {"controlnet_conditioning_scale",
-       [&](Request& r) { r.controlnet_conditioning_scale = nan; }},
+      {"controlnet_conditioning_scale", [&](Request& r) { r.controlnet_conditioning_scale = nan; }},
       {"min_area", [](Request& r) { r.min_area = 2; }},
       {"height is 100, expected a multiple of 32; the nearest are 96 and 128",
        [](Request& r) { r.height = 100; }},

@@ -5,9 +5,12 @@ The models are read from the bundle's subfolders, so these tests also show that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
@@ -24,9 +27,10 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
+def seeded() -> Iterator[None]:
     torch.manual_seed(21)
-    torch.set_grad_enabled(False)
+    with torch.no_grad():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +38,13 @@ def unet(tiny_bundle: Path) -> UNet2DConditionModel:
     return UNet2DConditionModel.from_pretrained(tiny_bundle / "unet").eval()
 
 
+@cache
+def session(path: Path) -> onnxruntime.InferenceSession:
+    return open_session(path)
+
+
 def run(bundle: Path, name: str, **inputs: Tensor) -> dict[str, NDArray[np.float32]]:
-    return run_session(open_session(bundle / f"{name}.onnx"), inputs)
+    return run_session(session(bundle / f"{name}.onnx"), inputs)
 
 
 def close(actual: NDArray[np.float32], expected: Tensor) -> None:

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-
 from fgdm.train.__main__ import main
 from fgdm.train.autoencoder import _normalise_latents, encode
 from fgdm.train.dataset import SceneSet
@@ -19,6 +17,8 @@ from fgdm.train.figures import mean_iou, table_row
 from fgdm.train.loop import LoopOptions, train_stage
 from fgdm.train.models import build_autoencoder, build_scheduler, build_unet
 from fgdm.train.presets import SMOKE, StageBudget
+from fgdm.train.render import colorize
+from torch import Tensor, nn
 
 CPU = torch.device("cpu")
 
@@ -83,17 +83,9 @@ def test_normalised_latents_have_unit_variance_and_decode_the_same() -> None:
         _normalise_latents(vae, SceneSet(images, labels, [[""]] * 16), CPU)
         after = vae.decode(vae.encode(pixels).latent_dist.mean).sample
     assert torch.allclose(before, after, atol=1e-4)
-    both = torch.cat(
-        [encode(vae, images, CPU), encode(vae, _palette_picture(labels), CPU)]
-    ).float()
+    both = torch.cat([encode(vae, images, CPU), encode(vae, colorize(labels), CPU)]).float()
     assert torch.allclose(both.std((0, 2, 3)), torch.ones(4), atol=0.05)
     assert torch.allclose(both.mean((0, 2, 3)), torch.zeros(4), atol=0.05)
-
-
-def _palette_picture(labels: np.ndarray) -> np.ndarray:
-    from fgdm.train.render import colorize
-
-    return colorize(labels)
 
 
 class _Interrupted(Exception):

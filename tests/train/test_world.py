@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 import pytest
-
 from fgdm.train.captions import caption
 from fgdm.train.classes import BACKGROUNDS, CLASSES, INDEX, THINGS
 from fgdm.train.prompts import held_out_prompts

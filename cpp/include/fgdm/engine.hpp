@@ -18,11 +18,12 @@ namespace fgdm {
 
 // Where and how an engine runs its graphs.
 struct EngineOptions {
-  std::string backend = "auto";    // "auto", "cpu", "openvino" or "cuda"
-  std::string precision = "auto";  // "auto", "fp32", or "bf16" (openvino on a processor that has it)
-  int threads = 0;                 // of the runtime; 0: its own choice
-  std::filesystem::path library;   // libonnxruntime; empty: FGDM_ONNXRUNTIME or the system's
-  int max_batch_rows = 32;         // rows of one backbone call; larger requests run in parts
+  std::string backend = "auto";  // "auto", "cpu", "openvino" or "cuda"
+  std::string precision =
+      "auto";                     // "auto", "fp32", or "bf16" (openvino on a processor that has it)
+  int threads = 0;                // of the runtime; 0: its own choice
+  std::filesystem::path library;  // libonnxruntime; empty: FGDM_ONNXRUNTIME or the system's
+  int max_batch_rows = 32;        // rows of one backbone call; larger requests run in parts
 };
 
 // What a request asks for. Unset options take the bundle's defaults; names are diffusers' where
@@ -43,10 +44,10 @@ struct Request {
   std::optional<double> segfree_start;              // fraction of the steps, 0 to 1
   double controlnet_conditioning_scale = 1.0;       // 0 to 10
   SamplerKind sampler = SamplerKind::ddim;
-  double min_area = 0.002;            // of a map, for a class to count as found, 0 to 1
-  std::optional<int> height, width;   // of the image in pixels; maps scale along
-  std::vector<float> latents;             // (1, C, h, w) initial noise of the image; empty: from seed
-  std::vector<float> condition_latents;   // (candidates, C, h, w) initial noise of the maps
+  double min_area = 0.002;           // of a map, for a class to count as found, 0 to 1
+  std::optional<int> height, width;  // of the image in pixels; maps scale along
+  std::vector<float> latents;        // (1, C, h, w) initial noise of the image; empty: from seed
+  std::vector<float> condition_latents;  // (candidates, C, h, w) initial noise of the maps
 };
 
 // A sampler step that just ended.
@@ -84,8 +85,8 @@ struct Result {
   std::vector<std::string> requested;
   std::vector<std::string> unrecognized;  // words of the prompt that name no class of the palette
   std::uint64_t seed;
-  std::map<std::string, double> timings;   // seconds per stage, "core" (all else) and "total"
-  Request request;                         // every option as it was resolved
+  std::map<std::string, double> timings;  // seconds per stage, "core" (all else) and "total"
+  Request request;                        // every option as it was resolved
 };
 
 // A submitted request: a future that can be cancelled. Copies speak of the same request.
@@ -127,9 +128,9 @@ public:
   Result generate(Request request, StepCallback callback = {});
 
   const std::string& manifest_json() const;
-  const std::string& backend() const;    // what "auto" became
-  const std::string& precision() const;  // likewise
-  std::string runtime() const;           // such as "onnxruntime 1.31.1"
+  const std::string& backend() const;          // what "auto" became
+  const std::string& precision() const;        // likewise
+  std::string runtime() const;                 // such as "onnxruntime 1.31.1"
   std::span<const std::string> notes() const;  // backends that "auto" passed over, and why
   double load_seconds() const;
 

@@ -18,7 +18,7 @@ std::string_view provider_name(Provider provider);
 ///
 /// The library is found at run time, so fgdm has no link-time dependency on it.
 class OrtRuntime : public std::enable_shared_from_this<OrtRuntime> {
- public:
+public:
   /// Opens the library at `library`; if that is empty, the one FGDM_ONNXRUNTIME names, or the one
   /// the system's loader finds. `threads` = 0 lets the runtime choose. Throws BackendError with
   /// what to install if there is none, or if it is older than interface version 21.

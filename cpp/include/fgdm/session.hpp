@@ -50,7 +50,7 @@ struct TensorSpec {
 /// Implementations read inputs from, and write outputs to, the caller's memory without copies where
 /// the runtime allows it. One session runs one call at a time.
 class Session {
- public:
+public:
   virtual ~Session() = default;
 
   virtual std::span<const TensorSpec> inputs() const = 0;
