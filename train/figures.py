@@ -92,7 +92,7 @@ def map_recalls(
 def picture_figures(
     engine: Engine, prompts: list[HeldOutPrompt], segmenter: Segmenter, **options: Any
 ) -> dict[str, float]:
-    """Recall of the painted pictures as the segmenter sees them, and their agreement with the map."""
+    """Recall of the painted pictures as the segmenter sees them; their agreement with the map."""
     recalls, chosen, ious = [], [], []
     for prompt, result in zip(
         prompts, _generate(engine, prompts, "pictures", **options), strict=True

@@ -1,10 +1,9 @@
-"""The training loop every stage shares: AdamW, warm-up and cosine decay, averaged weights, resume."""
+"""The training loop of every stage: AdamW, warm-up and cosine decay, averaged weights, resume."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ def train_stage(
             },
             partial,
         )
-        os.replace(partial, state_path)
+        partial.replace(state_path)
 
     began = last_saved = time.monotonic()
     window: list[dict[str, float]] = []

@@ -42,7 +42,7 @@ def build_text_encoder(preset: Preset, vocab_size: int, bos: int, eos: int) -> C
 
 
 def build_unet(preset: Preset) -> UNet2DConditionModel:
-    """Stable Diffusion 1.x's layout: cross-attention at every scale but the last, and in the middle."""
+    """SD 1.x's layout: cross-attention at every scale but the last, and in the middle."""
     depth = len(preset.unet_channels)
     unet = UNet2DConditionModel(
         sample_size=preset.latent_size,

@@ -33,7 +33,7 @@ def nearest_labels(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def hint_maps(
     vae: AutoencoderKL, labels: NDArray[np.uint8], device: torch.device
 ) -> NDArray[np.uint8]:
-    """Maps as inference will hand them over: through the autoencoder, then snapped to the palette."""
+    """Maps as inference hands them over: through the autoencoder, then snapped to the palette."""
     restored = decode(vae, encode(vae, colorize(labels), device).to(device))
     return colorize(nearest_labels(restored))
 
@@ -58,7 +58,7 @@ def train_controlnet(
     folder: Path,
     options: LoopOptions,
 ) -> None:
-    """ε-prediction on (n, 4, H, W) image latents given (n, s, s, 3) maps; base and text are frozen."""
+    """ε-prediction on (n, 4, H, W) image latents given (n, s, s, 3) maps; the base is frozen."""
     for model in (unet, text_encoder):
         model.requires_grad_(False)
         model.eval()

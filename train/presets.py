@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True)
 class StageBudget:
-    """Optimiser settings of one training stage. ``steps`` of ``batch`` samples; AdamW, cosine decay."""
+    """Optimiser settings of a training stage: ``steps`` of ``batch`` samples."""
 
     steps: int
     batch: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -222,7 +221,7 @@ class Recipe:
         path.parent.mkdir(exist_ok=True)
         partial = path.with_suffix(".partial")
         save_file(model.state_dict(), partial)
-        os.replace(partial, path)
+        partial.replace(path)
         return model
 
     def _save(self, model: AutoencoderKL | torch.nn.Module, folder: Path) -> None:
@@ -230,5 +229,5 @@ class Recipe:
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         model.save_pretrained(partial)
-        os.replace(partial, folder)
+        partial.replace(folder)
         draw_curves(self.work, self.folder / "curves.png")

@@ -226,8 +226,8 @@ def _dome(part: Part, u: Array, v: Array, mirrored: bool) -> tuple[Array, Array,
 
 
 def render(scene: Scene, size: int, geometry: bool = True) -> Rendering:
-    """Draw a scene at `size` × `size` pixels; without `geometry`, depth and normals stay those of an
-    empty picture (drawing is then a third faster)."""
+    """Draw a scene at `size` × `size` pixels; without `geometry`, which is a third
+    faster, depth and normals stay those of an empty picture."""
     canvas = _Canvas(size, geometry)
     _draw_background(canvas, scene)
     for item in scene.instances:

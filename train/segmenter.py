@@ -29,7 +29,7 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class Segmenter(nn.Module):
-    """A three-scale U-shaped network: (B, 3, S, S) pictures in [-1, 1] to (B, classes, S/2, S/2)."""
+    """A small U-shaped network: (B, 3, S, S) pictures in [-1, 1] to (B, classes, S/2, S/2)."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Trains the CLIP-style byte-pair tokenizer of the world's captions and writes it as CLIP's files."""
+"""Trains a CLIP-style byte-pair tokenizer on the world's captions and writes CLIP's files."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _GROUNDS = ("grass", "sand", "road", "snow")
 
 @dataclass(frozen=True)
 class Instance:
-    """One thing in a scene. Centre and size are fractions of the picture; ``base`` is its bottom edge."""
+    """One thing in a scene. Centre and size are fractions of the picture."""
 
     name: str
     x: float
@@ -41,7 +41,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Scene:
-    """A whole scene. ``instances`` are ordered back to front; ``horizon`` and ``shore`` are heights."""
+    """A whole scene. ``instances`` are ordered back to front; heights are fractions from the top."""
 
     seed: int
     horizon: float
