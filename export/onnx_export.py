@@ -92,7 +92,8 @@ def _trace(graph: Graph) -> ir.Model:
             output_names=[spec.name for spec in graph.outputs],
             dynamic_axes=dynamic,
         )
-    return ir.from_proto(onnx.load_from_string(buffer.getvalue()))
+    model: ir.Model = ir.from_proto(onnx.load_from_string(buffer.getvalue()))
+    return model
 
 
 def _own_parameters(model: ir.Model, module: nn.Module) -> None:

@@ -37,7 +37,7 @@ def train_autoencoder(
     folder: Path,
     options: LoopOptions,
 ) -> None:
-    """Reconstruct pictures, crops of large pictures, maps and posters (L1 and squared error, small KL).
+    """Reconstruct pictures, crops of large pictures, maps and posters (L1, squared error, KL).
 
     Afterwards the latent channels are brought to zero mean and unit variance, inside the
     1×1 convolutions around the latent, so `scaling_factor` is 1 and no channel drowns another.
@@ -113,7 +113,7 @@ def encode(
 def decode(vae: AutoencoderKL, latents: Tensor, batch: int = 64) -> NDArray[np.uint8]:
     """Pictures (n, S, S, 3) uint8 of (n, 4, h, w) latents."""
     pictures = []
-    for chunk in latents.split(batch):
+    for chunk in torch.split(latents, batch):
         image = vae.decode(chunk.float() / vae.config.scaling_factor).sample
         pixels = ((image / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         pictures.append(pixels.permute(0, 2, 3, 1).cpu().numpy())

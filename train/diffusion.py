@@ -40,7 +40,8 @@ class NoisingProcess:
         snr = alpha / (1 - alpha)
         weight = torch.clamp(snr, max=SNR_GAMMA) / snr
         error = (predicted.float() - noise).pow(2).mean((1, 2, 3))
-        return (weight * error).mean()
+        loss: Tensor = (weight * error).mean()
+        return loss
 
 
 class CaptionTokens:

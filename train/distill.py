@@ -61,7 +61,7 @@ def _grid(rows: Tensor, size: int) -> Tensor:
     side = math.isqrt(rows.shape[1])
     if side == size:
         return rows
-    maps = rows.transpose(1, 2).unflatten(2, (side, side))
+    maps = rows.transpose(1, 2).reshape(len(rows), -1, side, side)
     maps = functional.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False)
     return maps.flatten(2).transpose(1, 2)
 

@@ -59,11 +59,12 @@ def build_unet(preset: Preset) -> UNet2DConditionModel:
 
 
 def build_adapter(preset: Preset) -> TimestepAdapter:
-    return TimestepAdapter(
+    adapter: TimestepAdapter = TimestepAdapter(
         channels=preset.unet_channels,
         time_embed_dim=4 * preset.unet_channels[0],
         norm_num_groups=preset.norm_groups,
     )
+    return adapter
 
 
 def build_controlnet(preset: Preset, unet: UNet2DConditionModel) -> ControlNetModel:

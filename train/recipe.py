@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -160,11 +161,12 @@ class Recipe:
     def adapter(self, name: str, distill_weight: float) -> TimestepAdapter:
         folder = self.folder / name
         if folder.exists():
-            return TimestepAdapter.from_pretrained(folder).to(self.device)
+            trained: TimestepAdapter = TimestepAdapter.from_pretrained(folder).to(self.device)
+            return trained
         unet, text_encoder = self.base()
         small = self.small()
         torch.manual_seed(4)
-        adapter = build_adapter(self.preset).to(self.device)
+        adapter: TimestepAdapter = build_adapter(self.preset).to(self.device)
         train_adapter(
             name,
             adapter,
@@ -224,7 +226,7 @@ class Recipe:
         partial.replace(path)
         return model
 
-    def _save(self, model: AutoencoderKL | torch.nn.Module, folder: Path) -> None:
+    def _save(self, model: Any, folder: Path) -> None:
         """Write a model's folder under another name first: a folder that exists is complete."""
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)

@@ -13,7 +13,7 @@ from .classes import CLASSES, INDEX
 from .shapes import SHAPES, Part, Texture
 from .world import Instance, Scene, paint_rgb
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 _NOISE_SIZE = 256
 _GROUND_COLORS = {
     "grass": ((0.36, 0.62, 0.24), (0.24, 0.48, 0.16)),

@@ -41,7 +41,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Scene:
-    """A whole scene. ``instances`` are ordered back to front; heights are fractions from the top."""
+    """A whole scene. ``instances`` are ordered back to front; heights count from the top."""
 
     seed: int
     horizon: float

@@ -50,9 +50,9 @@ Bytes random_pixels(std::size_t count, const std::vector<Color>& colors, std::mt
   for (std::size_t i = 0; i < count; ++i) {
     const Color& color = colors[random() % colors.size()];
     for (const std::uint8_t channel : color) {
-      const int near = channel + static_cast<int>(random() % 65) - 32;
-      result.push_back(
-          static_cast<std::uint8_t>(i % 2 == 0 ? random() % 256 : std::clamp(near, 0, 255)));
+      const int near = std::clamp(channel + static_cast<int>(random() % 65) - 32, 0, 255);
+      const int any = static_cast<int>(random() % 256);
+      result.push_back(static_cast<std::uint8_t>(i % 2 == 0 ? any : near));
     }
   }
   return result;

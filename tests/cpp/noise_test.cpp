@@ -42,7 +42,7 @@ TEST(PhiloxTest, MatchesThePublishedKnownAnswers) {
 // a prefix of a longer one.
 TEST(NormalNoiseTest, ElementsDontDependOnTheLength) {
   const auto whole = noise(7, 1, 0, 1003);
-  for (const std::size_t size : {0, 1, 2, 3, 4, 5, 1002})
+  for (const std::size_t size : {0U, 1U, 2U, 3U, 4U, 5U, 1002U})
     EXPECT_TRUE(std::equal(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size),
                            noise(7, 1, 0, size).begin()))
         << size;
