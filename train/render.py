@@ -42,7 +42,7 @@ class Rendering:
 def _noise() -> Array:
     """A tileable field of smooth noise in [-1, 1], shared by every texture."""
     rng = np.random.default_rng(20240607)
-    field = np.zeros((_NOISE_SIZE, _NOISE_SIZE), np.float32)
+    field: Array = np.zeros((_NOISE_SIZE, _NOISE_SIZE), np.float32)
     for octave, weight in ((4, 0.5), (16, 0.7), (64, 0.8)):
         coarse = rng.standard_normal((octave, octave)).astype(np.float32)
         field += weight * np.kron(coarse, np.ones((_NOISE_SIZE // octave,) * 2, np.float32))

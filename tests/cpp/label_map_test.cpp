@@ -99,7 +99,7 @@ TEST(DecodeTest, AgreesWithBruteForce) {
       random_colors(20, 3, random), random_colors(64, 4, random), random_colors(255, 256, random)};
   for (const auto& colors : palettes) {
     const Palette palette = make_palette(colors);
-    const Bytes rgb = random_pixels(20'000, colors, random);
+    const Bytes rgb = random_pixels(4'000, colors, random);
     Bytes labels(rgb.size() / 3);
     Bytes box_labels(rgb.size() / 3);
     for (const int tolerance : {0, 1, 16, 28, 127, 255}) {
