@@ -16,6 +16,7 @@ class ConditionDefaults:
 
     num_inference_steps: int = 10
     guidance_scale: float = 7.5
+    prompt_prefix: str = ""
     prompt_suffix: str = ""
 
 

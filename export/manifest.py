@@ -166,6 +166,7 @@ def _factors(facts: BundleFacts) -> list[dict[str, Any]]:
             "num_inference_steps": condition.num_inference_steps,
             "guidance": "cfg",
             "guidance_scale": condition.guidance_scale,
+            "prompt_prefix": condition.prompt_prefix,
             "prompt_suffix": condition.prompt_suffix,
             "palette": PALETTE,
         },

@@ -15,6 +15,7 @@ from .recipe import Recipe
 _EXAMPLES = """\
 examples:
   python -m fgdm.train scenes --output runs/scenes                  # two CPU cores: under 4 hours
+  python -m fgdm.train scenes --output runs/scenes --preset quick   # two CPU cores: 90 minutes
   python -m fgdm.train scenes --output runs/scenes --preset gpu     # one H100-class GPU
 An interrupted run goes on where it stopped when the same command is given again.
 """

@@ -17,6 +17,8 @@ from .loop import LoopOptions, train_stage
 from .presets import Preset
 
 NULL_SHARE = 0.2  # FG-DM, section 3.3
+#: What a map's prompt starts with: the base has met maps under that name (joint prompting).
+PROMPT_PREFIX = "a map of "
 
 
 def adapted_noise(
@@ -63,7 +65,8 @@ def train_adapter(
         index = rng.integers(len(maps), size=preset.adapter.batch)
         clean = maps[index].to(options.device).float()
         noisy, noise, timesteps = process.draw(clean, rng)
-        ids = tokens.with_null(pick_captions(captions, index, rng), rng, NULL_SHARE)
+        texts = [PROMPT_PREFIX + text for text in pick_captions(captions, index, rng)]
+        ids = tokens.with_null(texts, rng, NULL_SHARE)
         distilled = distill_weight > 0 and step % preset.distill_every == 0
         with torch.autocast(options.device.type, torch.bfloat16):
             with torch.no_grad():

@@ -165,6 +165,7 @@ FactorSpec factor(const Field& field) {
   spec.width = field["width"].small(8, 16384);
   spec.num_inference_steps = field["num_inference_steps"].small(1, 1000);
   spec.guidance = guidance(field);
+  spec.prompt_prefix = field.text_or("prompt_prefix", "");
   spec.prompt_suffix = field.text_or("prompt_suffix", "");
   return spec;
 }

@@ -55,7 +55,8 @@ Result Pipeline::run() {
 
 void Pipeline::encode_texts(const FactorSpec& factor) {
   auto ids = bundle_.tokenizer().encode(request_.negative_prompt);
-  const auto positive = bundle_.tokenizer().encode(request_.prompt + factor.prompt_suffix);
+  const auto positive =
+      bundle_.tokenizer().encode(factor.prompt_prefix + request_.prompt + factor.prompt_suffix);
   ids.insert(ids.end(), positive.begin(), positive.end());
   contexts_.resize(ids.size() * static_cast<std::size_t>(manifest_.hidden_size));
   const NamedTensor input{"input_ids", {DType::int64, {2, manifest_.max_length}, ids.data()}};

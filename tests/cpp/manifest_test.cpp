@@ -39,6 +39,7 @@ TEST(Manifest, ReadsEveryField) {
   ASSERT_EQ(manifest.factors.size(), 2U);
   EXPECT_FALSE(manifest.factors[0].is_image);
   EXPECT_EQ(manifest.factors[0].palette, "palette.json");
+  EXPECT_EQ(manifest.factors[0].prompt_prefix, "a map of ");
   EXPECT_EQ(manifest.factors[1].condition, "segmentation");
   EXPECT_EQ(manifest.factors[1].guidance.kind, fgdm::GuidanceKind::segfree);
   EXPECT_FLOAT_EQ(manifest.factors[1].guidance.segfree_guidance_scale, 3.5F);

@@ -35,8 +35,8 @@ struct FactorSpec {
   int height, width;       // pixels
   int num_inference_steps;
   GuidanceConfig guidance;
-  std::string prompt_suffix;
-  std::string palette;       // condition factors: file of the label palette
+  std::string prompt_prefix, prompt_suffix;  // put around the request's prompt
+  std::string palette;                       // condition factors: file of the label palette
   std::string hint_palette;  // ControlNet: file of the palette it was trained on; "" = the map's
 };
 
