@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,40 +74,39 @@ def _generate(
             )
 
 
-def map_recalls(
-    engine: Engine, prompts: list[HeldOutPrompt], steps: int, candidates: int = 10
-) -> NDArray[np.float64]:
-    """Recall of every candidate: (prompts, candidates). The picture gets one step, being unused."""
-    results = _generate(
-        engine,
-        prompts,
-        f"maps, {steps} steps",
-        candidates=candidates,
-        condition_steps=steps,
-        num_inference_steps=1,
-    )
+def map_recalls(results: Iterable[Result]) -> NDArray[np.float64]:
+    """Recall of every candidate: (prompts, candidates)."""
     return np.array([[candidate.recall for candidate in r.candidates] for r in results])
 
 
+def map_table(recalls: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+    """Table 3 for N in 1, 5 and 10, and the best of N on the easier and the harder half."""
+    half = len(recalls) // 2
+    rows = {}
+    for count in (1, 5, 10):
+        best = recalls[:, :count].max(1)
+        rows[f"N={count}"] = table_row(recalls, count) | {
+            "easier_half_max": float(best[:half].mean()),
+            "harder_half_max": float(best[half:].mean()),
+        }
+    return rows
+
+
 def picture_figures(
-    engine: Engine, prompts: list[HeldOutPrompt], segmenter: Segmenter, **options: Any
+    results: list[Result], prompts: list[HeldOutPrompt], segmenter: Segmenter
 ) -> dict[str, float]:
     """Recall of the painted pictures as the segmenter sees them; their agreement with the map."""
-    recalls, chosen, ious = [], [], []
-    for prompt, result in zip(
-        prompts, _generate(engine, prompts, "pictures", **options), strict=True
-    ):
-        picture = np.asarray(result.image)[None]
-        labels = segment(segmenter, picture, torch.device("cpu"))[0]
-        recalls.append(label_recall(labels, prompt.things))
-        chosen.append(result.recall)
-        if labels.shape == result.labels.shape:
-            ious.append(mean_iou(labels, result.labels))
+    pictures = np.stack([np.asarray(result.image) for result in results])
+    labels = segment(segmenter, pictures, torch.device("cpu"))
+    recalls = np.array(
+        [label_recall(seen, p.things) for seen, p in zip(labels, prompts, strict=True)]
+    )
+    ious = [mean_iou(seen, r.labels) for seen, r in zip(labels, results, strict=True)]
     return {
-        "image_recall": float(np.mean(recalls)),
-        "all_found": float(np.mean(np.array(recalls) >= 1)),
-        "chosen_map_recall": float(np.mean(chosen)),
-        "miou_with_map": float(np.mean(ious)) if ious else float("nan"),
+        "image_recall": float(recalls.mean()),
+        "all_found": float((recalls >= 1).mean()),
+        "chosen_map_recall": float(np.mean([result.recall for result in results])),
+        "miou_with_map": float(np.mean(ious)),
     }
 
 
@@ -115,34 +114,31 @@ def measure(
     bundle: Path,
     prompts: list[HeldOutPrompt],
     segmenter: Segmenter | None,
-    step_counts: tuple[int, ...],
+    step_counts: list[int],
 ) -> dict[str, Any]:
-    """Every figure of the model card for one bundle."""
+    """Every figure of the model card for one bundle.
+
+    Pictures are painted in the first pass only; in the others the picture gets one step.
+    """
     figures: dict[str, Any] = {"prompts": len(prompts), "maps": {}}
-    half = len(prompts) // 2
     with Engine(bundle) as engine:
-        figures["backend"] = f"{engine.info.runtime} {engine.info.backend} {engine.info.precision}"
-        for steps in step_counts:
-            recalls = map_recalls(engine, prompts, steps)
-            rows: dict[str, Any] = {}
-            for count in (1, 5, 10):
-                rows[f"N={count}"] = table_row(recalls, count)
-                rows[f"N={count}"]["easier_half_max"] = float(recalls[:half, :count].max(1).mean())
-                rows[f"N={count}"]["harder_half_max"] = float(recalls[half:, :count].max(1).mean())
-            figures["maps"][f"steps={steps}"] = rows
-        if segmenter is not None:
-            figures["pictures"] = {
-                "fgdm": picture_figures(engine, prompts, segmenter),
-                # The same base and the same image noise with the map's influence switched off.
-                "base": picture_figures(
-                    engine,
-                    prompts,
-                    segmenter,
-                    candidates=1,
-                    condition_steps=1,
-                    controlnet_conditioning_scale=0.0,
-                ),
-            }
+        figures["runtime"] = f"{engine.info.runtime} {engine.info.backend} {engine.info.precision}"
+        for i, steps in enumerate(step_counts):
+            painted = segmenter is not None and i == 0
+            options = {} if painted else {"num_inference_steps": 1}
+            title = f"{steps} steps a map"
+            results = list(_generate(engine, prompts, title, condition_steps=steps, **options))
+            figures["maps"][f"steps={steps}"] = map_table(map_recalls(results))
+            if segmenter is not None and painted:
+                # The same base and the same image noise, the map's influence switched off.
+                plain = {"candidates": 1, "condition_steps": 1}
+                base = _generate(
+                    engine, prompts, "base", controlnet_conditioning_scale=0.0, **plain
+                )
+                figures["pictures"] = {
+                    "fgdm": picture_figures(results, prompts, segmenter),
+                    "base": picture_figures(list(base), prompts, segmenter),
+                }
     return figures
 
 
@@ -166,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
         segmenter.load_state_dict(weights)
         segmenter.eval()
     prompts = load_prompts(options.prompts)[:: options.every]
-    figures = measure(options.bundle, prompts, segmenter, tuple(options.steps))
+    figures = measure(options.bundle, prompts, segmenter, options.steps)
     text = json.dumps(figures, indent=1)
     if options.output is not None:
         options.output.write_text(text + "\n")
