@@ -67,7 +67,7 @@ QUICK = replace(
     autoencoder=StageBudget(1640, 24, 2e-3, 50),
     base=StageBudget(1450, 64, 1e-3),
     adapter=StageBudget(200, 64, 1.5e-3, 30),
-    controlnet=StageBudget(180, 16, 8e-4, 30),
+    controlnet=StageBudget(200, 16, 8e-4, 30),
     segmenter=StageBudget(240, 16, 2e-3, 30),
 )
 
