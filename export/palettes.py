@@ -12,15 +12,18 @@ import inflect
 from .errors import ExportError
 
 MAX_CLASSES = 255  # label 255 means unlabeled
+DEFAULT_TOLERANCE = 28  # FG-DM's COCO-Stuff palette has colours 32 apart
 KINDS = ("thing", "background")
 
 
 def read_palette(source: Mapping[str, Any] | Path) -> dict[str, Any]:
     """The palette as a bundle stores it, from a description or the JSON file that holds one.
 
-    A description is ``{"name": ..., "classes": [{"name", "color", "kind", "synonyms"}, ...]}`` with
-    colours as three numbers in 0..255 and kind "thing" or "background"; synonyms may be left out. A
-    class's index is its place. ``forms``, all lower case, are name, synonyms, and their plurals.
+    A description is ``{"name": ..., "tolerance": ..., "classes": [{"name", "color", "kind",
+    "synonyms"}, ...]}`` with colours as three numbers in 0..255 and kind "thing" or "background";
+    synonyms may be left out. A class's index is its place. ``forms``, all lower case, are name,
+    synonyms, and their plurals. ``tolerance``, 28 if left out, is how far a decoded colour may lie
+    from its class's, per channel.
 
     Raises:
         ExportError: the file can't be read, or a class is malformed or can't be told from another.
@@ -29,6 +32,9 @@ def read_palette(source: Mapping[str, Any] | Path) -> dict[str, Any]:
     name, classes = description.get("name"), description.get("classes")
     if not isinstance(name, str) or not name:
         raise ExportError(f"the palette's name is {name!r}; expected a string that isn't empty")
+    tolerance = description.get("tolerance", DEFAULT_TOLERANCE)
+    if type(tolerance) is not int or not 0 <= tolerance <= 255:
+        raise ExportError(f"palette {name}: tolerance is {tolerance!r}; expected 0 to 255")
     if not isinstance(classes, list) or not 1 <= len(classes) <= MAX_CLASSES:
         given = len(classes) if isinstance(classes, list) else classes
         raise ExportError(
@@ -37,7 +43,7 @@ def read_palette(source: Mapping[str, Any] | Path) -> dict[str, Any]:
     entries = [_entry(name, index, entry) for index, entry in enumerate(classes)]
     _refuse_repeats(name, entries)
     _add_plurals(entries)
-    return {"name": name, "classes": entries}
+    return {"name": name, "tolerance": tolerance, "classes": entries}
 
 
 def _read(path: Path) -> Mapping[str, Any]:

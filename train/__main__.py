@@ -34,13 +34,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
+        "--start", type=Path, help="begin with the autoencoder and base of this folder or bundle"
+    )
+    parser.add_argument(
         "--no-ablation",
         action="store_true",
         help="skip the second adapter, trained without distillation",
     )
     options = parser.parse_args(arguments)
     recipe = Recipe(
-        PRESETS[options.preset], options.output, torch.device(options.device), options.workers
+        PRESETS[options.preset],
+        options.output,
+        torch.device(options.device),
+        options.workers,
+        options.start,
     )
     try:
         recipe.run(ablation=not options.no_ablation)

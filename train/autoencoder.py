@@ -43,6 +43,7 @@ def train_autoencoder(
     1×1 convolutions around the latent, so `scaling_factor` is 1 and no channel drowns another.
     """
     size = preset.map_size
+    vae.to(memory_format=torch.channels_last)
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         third = preset.autoencoder.batch // 3
@@ -56,7 +57,7 @@ def train_autoencoder(
         batch = np.concatenate(
             [pictures, crops, colorize(maps[:half]), random_colorize(maps[half:], rng)]
         )
-        target = to_tensor(batch, options.device)
+        target = to_tensor(batch, options.device).to(memory_format=torch.channels_last)
         with torch.autocast(options.device.type, torch.bfloat16):
             posterior = vae.encode(target).latent_dist
             decoded = vae.decode(posterior.sample()).sample.float()

@@ -54,6 +54,9 @@ CLASSES: tuple[WorldClass, ...] = (
     _background("snow", (255, 255, 255)),
 )
 
+#: Just under half the distance of the nearest two colours: no pixel is near to both.
+TOLERANCE = 63
+
 INDEX: dict[str, int] = {entry.name: i for i, entry in enumerate(CLASSES)}
 THINGS: tuple[str, ...] = tuple(entry.name for entry in CLASSES if entry.thing)
 BACKGROUNDS: tuple[str, ...] = tuple(entry.name for entry in CLASSES if not entry.thing)
@@ -63,6 +66,7 @@ def palette_json() -> dict[str, object]:
     """The palette as a bundle stores it (``palette.json``)."""
     return {
         "name": "scenes",
+        "tolerance": TOLERANCE,
         "classes": [
             {
                 "index": i,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,17 @@ from .presets import Preset
 from .render import colorize
 
 NULL_SHARE = 0.2
+#: The share of the steps after which pictures are large.
+LARGE_FROM = 0.6
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the ControlNet learns from: latents (n, 4, h, w), maps (n, s, s, 3) uint8, captions."""
+
+    latents: Tensor
+    maps: NDArray[np.uint8]
+    captions: list[list[str]]
 
 
 def nearest_labels(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -51,23 +63,37 @@ def train_controlnet(
     text_encoder: CLIPTextModel,
     tokens: CaptionTokens,
     process: NoisingProcess,
-    latents: Tensor,
-    maps: NDArray[np.uint8],
-    captions: list[list[str]],
+    small: Pictures,
+    large: Pictures,
     preset: Preset,
     folder: Path,
     options: LoopOptions,
 ) -> None:
-    """ε-prediction on (n, 4, H, W) image latents given (n, s, s, 3) maps; the base is frozen."""
+    """ε-prediction on image latents given maps; the base is frozen.
+
+    It learns to follow a map on small pictures, four to the price of a large one, and only then
+    what the full size asks for.
+    """
     for model in (unet, text_encoder):
         model.requires_grad_(False)
         model.eval()
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        index = rng.integers(len(latents), size=preset.controlnet.batch)
-        noisy, noise, timesteps = process.draw(latents[index].to(options.device).float(), rng)
-        ids = tokens.with_null(pick_captions(captions, index, rng), rng, NULL_SHARE)
-        hint = hint_tensor(maps[index], preset.image_size, options.device)
+        use_large = step >= LARGE_FROM * preset.controlnet.steps
+        source, count = (
+            (large, max(1, preset.controlnet.batch // 4))
+            if use_large
+            else (
+                small,
+                preset.controlnet.batch,
+            )
+        )
+        index = rng.integers(len(source.latents), size=count)
+        clean = source.latents[index].to(options.device).float()
+        noisy, noise, timesteps = process.draw(clean, rng)
+        ids = tokens.with_null(pick_captions(source.captions, index, rng), rng, NULL_SHARE)
+        size = clean.shape[-1] * preset.latent_scale
+        hint = hint_tensor(source.maps[index], size, options.device)
         with torch.autocast(options.device.type, torch.bfloat16):
             with torch.no_grad():
                 context = text_encoder(ids).last_hidden_state
@@ -79,7 +105,8 @@ def train_controlnet(
                 down_block_additional_residuals=down,
                 mid_block_additional_residual=middle,
             ).sample
-        return process.loss(predicted, noise, timesteps), {}
+        value = process.loss(predicted, noise, timesteps)
+        return value, {"large" if use_large else "small": float(value.detach())}
 
     modules = nn.ModuleDict({"controlnet": controlnet})
     train_stage("controlnet", modules, loss, preset.controlnet, folder, options)

@@ -31,7 +31,7 @@ from .models import (
     build_text_encoder,
     build_unet,
 )
-from .painter import hint_maps, train_controlnet
+from .painter import Pictures, hint_maps, train_controlnet
 from .presets import Preset
 from .render import colorize
 from .segmenter import Segmenter, train_segmenter
@@ -46,11 +46,20 @@ class Recipe:
     The folder ends up as a diffusers pipeline folder (``unet``, ``vae``, ``text_encoder``,
     ``tokenizer``, ``scheduler``, ``controlnet``) with ``adapter``, ``adapter_plain`` (the ablation
     without distillation), ``segmenter`` and ``palette.json`` beside them; ``work`` holds what only
-    training needs.
+    training needs. `start` names a folder of the same layout, such as a bundle: autoencoder, base
+    and tokenizer begin with its weights instead of random ones.
     """
 
-    def __init__(self, preset: Preset, folder: Path, device: torch.device, workers: int) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        folder: Path,
+        device: torch.device,
+        workers: int,
+        start: Path | None = None,
+    ) -> None:
         self.preset, self.folder, self.device, self.workers = preset, folder, device, workers
+        self.start = start
         self.work = folder / "work"
         self.work.mkdir(parents=True, exist_ok=True)
         self.options = LoopOptions(device)
@@ -102,11 +111,26 @@ class Recipe:
             return cached_latents(self.autoencoder(), images(), path, self.device)
         return torch.from_numpy(np.load(path))
 
+    def _hints(self, name: str, labels: np.ndarray) -> np.ndarray:
+        path = self.work / f"hints-{name}.npy"
+        if not path.exists():
+            print(f"hints for {name}", flush=True)
+            np.save(path, hint_maps(self.autoencoder(), labels, self.device))
+        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+    def _begin(self, model: Any, name: str) -> None:
+        if self.start is not None:
+            trained = type(model).from_pretrained(self.start / name, torch_dtype=torch.float32)
+            model.load_state_dict(trained.state_dict())
+
     # The stages: each returns its trained model, trained now or read back.
 
     def tokenizer(self) -> CLIPTokenizer:
         folder = self.folder / "tokenizer"
         if folder.exists():
+            return load_tokenizer(folder)
+        if self.start is not None:
+            shutil.copytree(self.start / "tokenizer", folder)
             return load_tokenizer(folder)
         texts = (text for variants in self.small().captions for text in variants)
         return train_tokenizer(texts, folder, self.preset.max_tokens)
@@ -117,6 +141,7 @@ class Recipe:
             return AutoencoderKL.from_pretrained(folder).to(self.device)
         torch.manual_seed(1)
         vae = build_autoencoder(self.preset).to(self.device)
+        self._begin(vae, "vae")
         train_autoencoder(vae, self.small(), self.large(), self.preset, self.work, self.options)
         self._save(vae, folder)
         return vae
@@ -137,6 +162,8 @@ class Recipe:
         text_encoder = build_text_encoder(
             self.preset, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
         ).to(self.device)
+        self._begin(unet, "unet")
+        self._begin(text_encoder, "text_encoder")
         rng = np.random.default_rng(3)
         train_base(
             unet,
@@ -190,10 +217,7 @@ class Recipe:
         if folder.exists():
             return ControlNetModel.from_pretrained(folder).to(self.device)
         unet, text_encoder = self.base()
-        large = self.large()
-        maps_path = self.work / "hints.npy"
-        if not maps_path.exists():
-            np.save(maps_path, hint_maps(self.autoencoder(), large.labels, self.device))
+        small, large = self.small(), self.large()
         torch.manual_seed(5)
         controlnet = build_controlnet(self.preset, unet).to(self.device)
         train_controlnet(
@@ -202,9 +226,16 @@ class Recipe:
             text_encoder,
             CaptionTokens(self.tokenizer(), self.device),
             self.process,
-            self._latents("large", lambda: large.images),
-            np.load(maps_path, mmap_mode="r"),
-            large.captions,
+            Pictures(
+                self._latents("small", lambda: small.images),
+                self._hints("small", small.labels),
+                small.captions,
+            ),
+            Pictures(
+                self._latents("large", lambda: large.images),
+                self._hints("large", large.labels),
+                large.captions,
+            ),
             self.preset,
             self.work,
             self.options,

@@ -84,12 +84,6 @@ PaletteClass parse_class(const Entry& entry, std::size_t index) {
           parse_words(entry, "forms")};
 }
 
-void check_tolerance(int tolerance) {
-  if (tolerance < 0 || tolerance > 255)
-    throw RequestError("tolerance is " + std::to_string(tolerance) +
-                       ", expected 0 to 255 levels per channel");
-}
-
 void check_sizes(std::span<const std::uint8_t> rgb, std::span<const std::uint8_t> labels) {
   if (rgb.size() != 3 * labels.size())
     throw RequestError("label map: rgb has " + std::to_string(rgb.size()) + " bytes, expected " +
@@ -97,7 +91,11 @@ void check_sizes(std::span<const std::uint8_t> rgb, std::span<const std::uint8_t
                        " labels");
 }
 
-LabelDecoder make_decoder(const Palette& palette, int tolerance) {
+LabelDecoder make_decoder(const Palette& palette, std::optional<int> given) {
+  const int tolerance = given.value_or(palette.tolerance());
+  if (tolerance < 0 || tolerance > 255)
+    throw RequestError("tolerance is " + std::to_string(tolerance) +
+                       ", expected 0 to 255 levels per channel");
   std::vector<Color> colors;
   for (const PaletteClass& listed : palette.classes())
     colors.push_back(listed.color);
@@ -127,6 +125,11 @@ Palette Palette::parse(std::string_view json) {
 
   Palette result;
   result.name_ = top.text("name");
+  if (const auto tolerance = root.find("tolerance"); tolerance != root.end()) {
+    if (!tolerance->is_number_integer() || *tolerance < 0 || *tolerance > 255)
+      fail("\"tolerance\" ", "is " + describe(*tolerance) + ", expected an integer from 0 to 255");
+    result.tolerance_ = tolerance->get<int>();
+  }
   std::map<Color, std::size_t> colors;
   std::set<std::string> names;
   for (std::size_t i = 0; i < classes.size(); ++i) {
@@ -148,8 +151,7 @@ std::optional<int> Palette::find(std::string_view name) const {
 }
 
 void decode_labels(const Palette& palette, std::span<const std::uint8_t> rgb,
-                   std::span<std::uint8_t> labels, int tolerance) {
-  check_tolerance(tolerance);
+                   std::span<std::uint8_t> labels, std::optional<int> tolerance) {
   check_sizes(rgb, labels);
   LabelDecoder decoder = make_decoder(palette, tolerance);
   for (std::size_t i = 0; i < labels.size(); ++i)
@@ -157,8 +159,7 @@ void decode_labels(const Palette& palette, std::span<const std::uint8_t> rgb,
 }
 
 void decode_labels_box(const Palette& palette, std::span<const std::uint8_t> rgb,
-                       std::span<std::uint8_t> labels, int tolerance) {
-  check_tolerance(tolerance);
+                       std::span<std::uint8_t> labels, std::optional<int> tolerance) {
   check_sizes(rgb, labels);
   const LabelDecoder decoder = make_decoder(palette, tolerance);
   for (std::size_t i = 0; i < labels.size(); ++i)

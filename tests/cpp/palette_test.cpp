@@ -35,6 +35,7 @@ TEST(PaletteTest, ParsesEveryField) {
        "synonyms": ["man", "woman"], "forms": ["people"]},
       {"index": 1, "name": "sky", "color": [0, 0, 0], "kind": "background"}]})");
   EXPECT_EQ(palette.name(), "scenes");
+  EXPECT_EQ(palette.tolerance(), default_tolerance);
   ASSERT_EQ(palette.classes().size(), 2U);
   EXPECT_EQ(palette.classes()[0].name, "person");
   EXPECT_EQ(palette.classes()[0].color, (Color{255, 0, 7}));
@@ -43,6 +44,19 @@ TEST(PaletteTest, ParsesEveryField) {
   EXPECT_EQ(palette.classes()[0].forms, (std::vector<std::string>{"people"}));
   EXPECT_FALSE(palette.classes()[1].thing);
   EXPECT_TRUE(palette.classes()[1].synonyms.empty() && palette.classes()[1].forms.empty());
+}
+
+// Protects maps whose palette says how far its colours may stray.
+TEST(PaletteTest, DecodesWithItsOwnTolerance) {
+  const nlohmann::json json = {
+      {"name", "p"}, {"tolerance", 40}, {"classes", {class_json(0, "a", {100, 100, 100})}}};
+  const Palette palette = Palette::parse(json.dump());
+  const std::vector<std::uint8_t> rgb = {140, 60, 100, 141, 100, 100};
+  std::vector<std::uint8_t> labels(2);
+  decode_labels(palette, rgb, labels);
+  EXPECT_EQ(labels, (std::vector<std::uint8_t>{0, unlabeled}));
+  decode_labels(palette, rgb, labels, 41);
+  EXPECT_EQ(labels, (std::vector<std::uint8_t>{0, 0}));
 }
 
 // Protects users from a damaged palette: it is refused, and the message names the fault.
@@ -68,6 +82,7 @@ TEST(PaletteTest, RefusesDamagedFiles) {
   expect_error(good.dump().substr(0, 50), "not valid JSON");
   expect_error("[1]", "not a JSON object");
   expect_error("{}", "classes");
+  expect_broken([](auto& json) { json["tolerance"] = 256; }, "\"tolerance\" is 256");
   using Json = nlohmann::json;
   expect_broken([](Json& j) { j.erase("name"); }, "\"name\"");
   expect_broken([](Json& j) { j["classes"] = Json::array(); }, "1 to 255");

@@ -74,6 +74,17 @@ def test_malformed_classes(classes: list[Any], message: str) -> None:
         read_palette({"name": "p", "classes": classes})
 
 
+@pytest.mark.parametrize("tolerance", [-1, 256, 2.5, "28"])
+def test_malformed_tolerance(tolerance: Any) -> None:
+    with pytest.raises(ExportError, match="expected 0 to 255"):
+        read_palette({**palette(thing("dog", RED)), "tolerance": tolerance})
+
+
+def test_tolerance_is_the_papers_unless_given() -> None:
+    assert read_palette(palette(thing("dog", RED)))["tolerance"] == 28
+    assert read_palette({**palette(thing("dog", RED)), "tolerance": 63})["tolerance"] == 63
+
+
 @pytest.mark.parametrize("text", ["", "[1]", "\x00"])
 def test_unreadable_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "palette.json"

@@ -22,7 +22,8 @@ struct PaletteClass {
 // The label of a pixel that belongs to no class.
 inline constexpr std::uint8_t unlabeled = 255;
 
-// How far a decoded colour may lie from its class's, per channel.
+// How far a decoded colour may lie from its class's, per channel, where a palette doesn't say. (In
+// the COCO-Stuff palette of the FG-DM paper the nearest two colours lie 32 apart.)
 inline constexpr int default_tolerance = 28;
 
 // The classes that a label map can hold, at most 255, with distinct names and colours. Immutable.
@@ -32,6 +33,8 @@ public:
   static Palette parse(std::string_view json);
 
   const std::string& name() const { return name_; }
+  // How far a decoded colour may lie from its class's, per channel (L infinity), 0 to 255.
+  int tolerance() const { return tolerance_; }
   const std::vector<PaletteClass>& classes() const { return classes_; }
 
   // The index of the class with exactly this name; synonyms are not searched.
@@ -41,6 +44,7 @@ private:
   Palette() = default;
 
   std::string name_;
+  int tolerance_ = default_tolerance;
   std::vector<PaletteClass> classes_;
 };
 
@@ -49,15 +53,16 @@ private:
 // disagree or a tolerance lies outside 0 to 255.
 
 // Labels each pixel with the class of the nearest colour in the largest difference per channel (L
-// infinity) if that is at most `tolerance`, else unlabeled. Of equally near colours the one with
-// the smaller sum of differences (L1) wins, then the lower index.
+// infinity) if that is at most `tolerance` (the palette's own, if none is given), else unlabeled.
+// Of equally near colours the one with the smaller sum of differences (L1) wins, then the lower
+// index.
 void decode_labels(const Palette& palette, std::span<const std::uint8_t> rgb,
-                   std::span<std::uint8_t> labels, int tolerance = default_tolerance);
+                   std::span<std::uint8_t> labels, std::optional<int> tolerance = std::nullopt);
 
 // The rule of the original FG-DM code: of all classes within `tolerance` per channel, the one with
 // the highest index.
 void decode_labels_box(const Palette& palette, std::span<const std::uint8_t> rgb,
-                       std::span<std::uint8_t> labels, int tolerance = default_tolerance);
+                       std::span<std::uint8_t> labels, std::optional<int> tolerance = std::nullopt);
 
 // Paints labels in the palette's colours; unlabeled pixels are black. Throws RequestError for a
 // label that the palette lacks.
