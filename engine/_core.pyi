@@ -1,6 +1,6 @@
 """The compiled core (pybind11, sources in cpp/bindings). `fgdm.Engine` is what users call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,10 @@ class StepInfo:
 
     def predicted_x0(self) -> npt.NDArray[np.float32]:
         """A copy of the predicted clean latents, (candidates, channels, h, w)."""
+
+    def preview(self, candidate: int = 0) -> npt.NDArray[np.uint8]:
+        """A candidate's predicted_x0 as a picture, RGB (height, width, 3), by the bundle's preview
+        decoder if it has one, else by its full decoder. RequestError for no such candidate."""
 
 class Candidate:
     @property
@@ -149,13 +153,14 @@ class Engine:
         segfree_scale: float | None = None,
         segfree_guidance_scale: float | None = None,
         segfree_start: float | None = None,
-        controlnet_conditioning_scale: float = 1.0,
+        controlnet_conditioning_scale: float | Sequence[float] | None = None,
         sampler: str = "ddim",
         min_area: float = 0.002,
         height: int | None = None,
         width: int | None = None,
         latents: npt.NDArray[np.float32] | None = None,
         condition_latents: npt.NDArray[np.float32] | None = None,
+        control_images: Mapping[str, npt.NDArray[np.uint8]] | None = None,
         step_callback: Callable[[StepInfo], bool | None] | None = None,
     ) -> Job: ...
 

@@ -94,10 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--controlnet-conditioning-scale",
-        type=float,
-        default=1.0,
-        metavar="S",
-        help="weight of the map's influence; default: 1",
+        type=_split_numbers,
+        metavar="S[,S]",
+        help="weight of what the image is painted from, one for all networks or one for each",
     )
 
     machine = parser.add_argument_group("machine")
@@ -203,6 +202,10 @@ def _read_prompt() -> str:
             f"the prompt on standard input isn't UTF-8 text: byte {error.start} is "
             f"0x{content[error.start]:02x}; convert it to UTF-8"
         ) from None
+
+
+def _split_numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
 
 
 def _split_names(text: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,7 @@ from fgdm import __version__, machine, request
 from fgdm.errors import BundleError, RequestError
 from fgdm.job import CallbackGuard, Job, complete
 from fgdm.result import Color, EngineInfo, Result
+from PIL import Image
 
 StepCallback = Callable[[_core.StepInfo], "bool | None"]
 
@@ -102,13 +103,14 @@ class Engine:
         segfree_scale: float | None = None,
         segfree_guidance_scale: float | None = None,
         segfree_start: float | None = None,
-        controlnet_conditioning_scale: float = 1.0,
+        controlnet_conditioning_scale: float | Sequence[float] | None = None,
         sampler: str = "ddim",
         min_area: float = 0.002,
         height: int | None = None,
         width: int | None = None,
         latents: npt.NDArray[np.float32] | None = None,
         condition_latents: npt.NDArray[np.float32] | None = None,
+        control_images: Mapping[str, Image.Image | npt.NDArray[np.uint8]] | None = None,
         step_callback: StepCallback | None = None,
     ) -> Result:
         """Samples `candidates` maps, keeps the one with the best recall, and paints it.
@@ -138,6 +140,7 @@ class Engine:
                 width=width,
                 latents=latents,
                 condition_latents=condition_latents,
+                control_images=control_images,
                 step_callback=step_callback,
             )
         )
@@ -158,13 +161,14 @@ class Engine:
         segfree_scale: float | None = None,
         segfree_guidance_scale: float | None = None,
         segfree_start: float | None = None,
-        controlnet_conditioning_scale: float = 1.0,
+        controlnet_conditioning_scale: float | Sequence[float] | None = None,
         sampler: str = "ddim",
         min_area: float = 0.002,
         height: int | None = None,
         width: int | None = None,
         latents: npt.NDArray[np.float32] | None = None,
         condition_latents: npt.NDArray[np.float32] | None = None,
+        control_images: Mapping[str, Image.Image | npt.NDArray[np.uint8]] | None = None,
         step_callback: StepCallback | None = None,
     ) -> Job:
         """Starts a request and returns at once. None stands for the bundle's default.
@@ -179,11 +183,14 @@ class Engine:
         segfree_scale: a; the strongest token of each patch is weighted by -a in the negative
         branch. segfree_guidance_scale: g of those steps. segfree_start: the fraction of the steps
         before them, 0 to 1 (segmentation-free guidance paper, section 3).
-        controlnet_conditioning_scale: weight of the map's influence on the image.
+        controlnet_conditioning_scale: weight of what the image is painted from; one for each
+        network that sees a map or control image, or one for all.
         sampler: "ddim" or "dpmsolver++". min_area: the fraction of a map, 0 to 1, from which on a
         class counts as found. height, width: of the image in pixels; maps have half of each.
         latents: (1, 4, h, w), condition_latents: (candidates, 4, h, w), float32: the noise to start
         from instead of the seed's; h and w are latent cells.
+        control_images: what networks of the image factor paint from that no factor of the bundle
+        makes, by condition: RGB pictures, or (height, width, 3) uint8, of the image's size.
         step_callback: called on the engine's thread after every step with a StepInfo, which is
         valid during the call; returning True stops the request (CancelledError).
 
@@ -207,7 +214,7 @@ class Engine:
             segfree_scale=request.real("segfree_scale", segfree_scale),
             segfree_guidance_scale=request.real("segfree_guidance_scale", segfree_guidance_scale),
             segfree_start=request.real("segfree_start", segfree_start),
-            controlnet_conditioning_scale=request.required_real(
+            controlnet_conditioning_scale=request.reals(
                 "controlnet_conditioning_scale", controlnet_conditioning_scale
             ),
             sampler=request.text("sampler", sampler),
@@ -216,6 +223,7 @@ class Engine:
             width=request.integer("width", width),
             latents=request.array("latents", latents),
             condition_latents=request.array("condition_latents", condition_latents),
+            control_images=request.pictures("control_images", control_images),
             step_callback=guard,
         )
         return Job(
@@ -254,9 +262,10 @@ def _find_library(backend: str) -> str:
 
 def _read_palette(bundle: Path, manifest: dict[str, Any]) -> str:
     """The palette of the map that the image is painted from, which the core has checked."""
-    conditions = {factor["name"]: factor for factor in manifest["factors"]}
-    painted_from = conditions[manifest["factors"][-1]["condition"]]
-    path = bundle / str(painted_from["palette"])
+    palettes = {entry["name"]: entry["palette"] for entry in manifest["factors"][:-1]}
+    networks = manifest["factors"][-1]["conditionings"]
+    painted_from = next(n["condition"] for n in networks if n["condition"] in palettes)
+    path = bundle / str(palettes[painted_from])
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -15,7 +15,7 @@ from fgdm.errors import BundleError
 from fgdm.fields import Fields, parse_object
 
 #: The newest manifest schema that this version reads.
-SCHEMA = 1
+SCHEMA = 2
 
 #: The manifest, and the file with its SHA-256 as sha256sum writes it.
 MANIFEST = "manifest.json"
@@ -46,13 +46,25 @@ class Graph:
 
 
 @dataclass(frozen=True)
+class Conditioning:
+    """A conditioning network of a factor: "adapter", "controlnet" or "t2i_adapter".
+
+    condition: the map or control image that it sees; None for an adapter, which sees the latent.
+    """
+
+    kind: str
+    graph: str
+    hint_graph: str | None
+    condition: str | None
+
+
+@dataclass(frozen=True)
 class Factor:
     """One model of the chain; height and width in pixels of the map or image it makes."""
 
     name: str
     kind: str
-    conditioning: str
-    graph: str
+    conditionings: tuple[Conditioning, ...]
     height: int
     width: int
     num_inference_steps: int
@@ -247,6 +259,19 @@ def _port(fields: Fields) -> Port:
     return Port(fields.text("name"), fields.text("dtype"), tuple(shape))
 
 
+def _conditioning(fields: Fields, graphs: set[str]) -> Conditioning:
+    kind, graph = fields.text("kind"), fields.text("graph")
+    hint_graph = fields.text("hint_graph") if kind == "controlnet" else None
+    for named in (graph, hint_graph):
+        if named is not None and named not in graphs:
+            raise BundleError(
+                f"{fields.place}: its graph {named!a:.60} isn't listed under graphs; "
+                "export the bundle again"
+            )
+    condition = None if kind == "adapter" else fields.text("condition")
+    return Conditioning(kind, graph, hint_graph, condition)
+
+
 def _factor(fields: Fields, graphs: set[str]) -> Factor:
     kind = fields.text("kind")
     if kind not in ("condition", "image"):
@@ -254,17 +279,13 @@ def _factor(fields: Fields, graphs: set[str]) -> Factor:
             f"{fields.place}: kind must be condition or image, got {kind!a:.60}; "
             "export the bundle again"
         )
-    graph = fields.text("graph")
-    if graph not in graphs:
-        raise BundleError(
-            f"{fields.place}: its graph {graph!a:.60} isn't listed under graphs; "
-            "export the bundle again"
-        )
     return Factor(
         name=fields.text("name"),
         kind=kind,
-        conditioning=fields.text("conditioning"),
-        graph=graph,
+        conditionings=tuple(
+            _conditioning(Fields(value, f"{fields.place}, conditionings[{i}]"), graphs)
+            for i, value in enumerate(fields.items("conditionings"))
+        ),
         height=fields.whole("height", 1, _LARGEST_SIDE),
         width=fields.whole("width", 1, _LARGEST_SIDE),
         num_inference_steps=fields.whole("num_inference_steps", 1, 1000),

@@ -7,11 +7,12 @@ TypeError: text that is no Unicode, a fraction where a whole number belongs, an 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 from fgdm.errors import RequestError
+from PIL import Image
 
 _INT_RANGE = (-(2**31), 2**31 - 1)
 _SEED_RANGE = (0, 2**64 - 1)
@@ -73,6 +74,34 @@ def required_real(name: str, value: object) -> float:
         except OverflowError:
             pass
     raise RequestError(f"{name} must be a number, got {value!r:.60}")
+
+
+def reals(name: str, value: object) -> float | list[float] | None:
+    """A number, a list of numbers, or None."""
+    if value is None or isinstance(value, (int, float, np.number)):
+        return real(name, value)
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise RequestError(f"{name} must be a number or a list of numbers, got {value!r:.60}")
+    return [required_real(f"{name}[{i}]", item) for i, item in enumerate(value)]
+
+
+def pictures(name: str, value: object) -> dict[str, npt.NDArray[np.uint8]] | None:
+    """RGB pictures by name, as contiguous (height, width, 3) uint8, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise RequestError(f"{name} must map names to pictures, got {type(value).__name__}")
+    return {text(name, key): _picture(f"{name}[{key!r}]", item) for key, item in value.items()}
+
+
+def _picture(name: str, value: object) -> npt.NDArray[np.uint8]:
+    given = np.asarray(value.convert("RGB") if isinstance(value, Image.Image) else value)
+    if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != 3:
+        raise RequestError(
+            f"{name} must be a PIL picture or a uint8 array of shape (height, width, 3), got "
+            f"{given.dtype} of shape {given.shape}"
+        )
+    return np.ascontiguousarray(given)
 
 
 def array(name: str, value: object) -> npt.NDArray[np.float32] | None:

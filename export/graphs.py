@@ -81,9 +81,9 @@ def adapter_graph(factor: str, adapter: TimestepAdapter, unet: UNet2DConditionMo
     )
 
 
-def hint_graph(controlnet: ControlNetModel, downscale: int) -> Graph:
+def hint_graph(condition: str, controlnet: ControlNetModel, downscale: int) -> Graph:
     return Graph(
-        "controlnet_hint",
+        f"controlnet_{condition}_hint",
         Hint(controlnet),
         (_picture("controlnet_cond", low=0.0),),
         (_latent("hint", controlnet.conv_in.out_channels),),

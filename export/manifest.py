@@ -15,9 +15,8 @@ from .errors import ExportError
 from .layout import BackboneLayout
 from .signature import Graph, TensorSpec
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
-MANIFEST_HASH = "manifest.sha256"
 MANIFEST_HASH = "manifest.sha256"
 PALETTE = "palette.json"
 
@@ -104,8 +103,6 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
     }
     (root / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     digest = describe_file(root / MANIFEST)["sha256"]
-    (root / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n", encoding="utf-8")
-    digest = describe_file(root / MANIFEST)["sha256"]
     (root / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n", encoding="ascii")
 
 
@@ -158,9 +155,7 @@ def _factors(facts: BundleFacts) -> list[dict[str, Any]]:
         {
             "name": facts.condition,
             "kind": "condition",
-            "conditioning": "adapter",
-            "graph": f"adapter_{facts.condition}",
-            "input": "sample",
+            "conditionings": [{"kind": "adapter", "graph": f"adapter_{facts.condition}"}],
             "height": height // 2,
             "width": width // 2,
             "num_inference_steps": condition.num_inference_steps,
@@ -173,11 +168,16 @@ def _factors(facts: BundleFacts) -> list[dict[str, Any]]:
         {
             "name": "image",
             "kind": "image",
-            "conditioning": "controlnet",
-            "graph": f"controlnet_{facts.condition}",
-            "hint_graph": "controlnet_hint",
-            "condition": facts.condition,
-            "hint_palette": None,
+            "conditionings": [
+                {
+                    "kind": "controlnet",
+                    "graph": f"controlnet_{facts.condition}",
+                    "hint_graph": f"controlnet_{facts.condition}_hint",
+                    "condition": facts.condition,
+                    "hint_palette": None,
+                    "scale": 1.0,
+                }
+            ],
             "height": height,
             "width": width,
             "num_inference_steps": image.num_inference_steps,

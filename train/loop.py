@@ -54,7 +54,12 @@ def train_stage(
     """
     state_path, log_path = folder / f"{name}.state.pt", folder / f"{name}.jsonl"
     parameters = [p for p in modules.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=budget.learning_rate, weight_decay=1e-2)
+    # Where gradients all but vanish, the moments become denormal numbers, which processors handle
+    # so slowly that the optimiser would take longer than the network.
+    torch.set_flush_denormal(True)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=budget.learning_rate, weight_decay=1e-2, fused=True
+    )
     average = [p.detach().clone() for p in parameters]
     first = 0
     if state_path.exists():

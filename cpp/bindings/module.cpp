@@ -60,11 +60,23 @@ void bind_step(py::module_& module) {
                              [](const PythonStep& step) { return step.get().num_steps; })
       .def_property_readonly("timestep", [](const PythonStep& step) { return step.get().timestep; })
       .def_property_readonly("candidates", [](const PythonStep& step) { return step.get().rows; })
-      .def("predicted_x0", [](const PythonStep& step) {
-        const auto& info = step.get();
-        return py::array_t<float>({info.rows, info.channels, info.height, info.width},
-                                  info.predicted_x0.data());
-      });
+      .def("predicted_x0",
+           [](const PythonStep& step) {
+             const auto& info = step.get();
+             return py::array_t<float>({info.rows, info.channels, info.height, info.width},
+                                       info.predicted_x0.data());
+           })
+      .def(
+          "preview",
+          [](const PythonStep& step, int candidate) {
+            const auto& info = step.get();
+            const py::gil_scoped_release unlocked;
+            const auto picture = info.preview(candidate);
+            const py::gil_scoped_acquire locked;
+            return py::array_t<std::uint8_t>({picture.height, picture.width, 3},
+                                             picture.data.data());
+          },
+          py::arg("candidate") = 0);
 }
 
 // A candidate and the result that owns it.

@@ -42,6 +42,26 @@ std::vector<float> take_latents(py::dict& options, const char* name) {
   return {array->data(), array->data() + array->size()};
 }
 
+std::vector<double> take_scales(py::dict& options, const char* name) {
+  if (options.contains(name) && py::isinstance<py::float_>(options[name]))
+    return {*take<double>(options, name)};
+  return take<std::vector<double>>(options, name).value_or(std::vector<double>{});
+}
+
+std::map<std::string, Pixels> take_images(py::dict& options, const char* name) {
+  using ByteArray = py::array_t<std::uint8_t, py::array::c_style>;
+  std::map<std::string, Pixels> images;
+  for (const auto& [key, array] : take<std::map<std::string, ByteArray>>(options, name)
+                                      .value_or(std::map<std::string, ByteArray>{})) {
+    if (array.ndim() != 3 || array.shape(2) != 3)
+      throw RequestError(std::string(name) + "[\"" + key + "\"] is not (height, width, 3)");
+    images[key] = {static_cast<int>(array.shape(0)),
+                   static_cast<int>(array.shape(1)),
+                   {array.data(), array.data() + array.size()}};
+  }
+  return images;
+}
+
 SamplerKind sampler_from(const std::string& name) {
   if (name == "ddim")
     return SamplerKind::ddim;
@@ -77,7 +97,7 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   request.segfree_scale = take<double>(options, "segfree_scale");
   request.segfree_guidance_scale = take<double>(options, "segfree_guidance_scale");
   request.segfree_start = take<double>(options, "segfree_start");
-  take_into(options, "controlnet_conditioning_scale", request.controlnet_conditioning_scale);
+  request.controlnet_conditioning_scale = take_scales(options, "controlnet_conditioning_scale");
   if (const auto sampler = take<std::string>(options, "sampler"))
     request.sampler = sampler_from(*sampler);
   take_into(options, "min_area", request.min_area);
@@ -85,6 +105,7 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   request.width = take<int>(options, "width");
   request.latents = take_latents(options, "latents");
   request.condition_latents = take_latents(options, "condition_latents");
+  request.control_images = take_images(options, "control_images");
   if (!options.empty())
     throw py::type_error("submit() got an unexpected keyword argument " +
                          py::repr(options.begin()->first).cast<std::string>());
@@ -96,6 +117,9 @@ py::dict parameters_of(const Request& request) {
   const auto given = [](const std::vector<float>& latents) -> py::object {
     return latents.empty() ? py::object(py::none()) : py::object(py::str("given"));
   };
+  std::vector<std::string> control_images;
+  for (const auto& [name, picture] : request.control_images)
+    control_images.push_back(name);
   return py::dict("prompt"_a = request.prompt, "negative_prompt"_a = request.negative_prompt,
                   "objects"_a = request.objects, "candidates"_a = request.candidates,
                   "seed"_a = request.seed, "condition_steps"_a = request.condition_steps,
@@ -110,7 +134,8 @@ py::dict parameters_of(const Request& request) {
                   "sampler"_a = request.sampler == SamplerKind::ddim ? "ddim" : "dpmsolver++",
                   "min_area"_a = request.min_area, "height"_a = request.height,
                   "width"_a = request.width, "latents"_a = given(request.latents),
-                  "condition_latents"_a = given(request.condition_latents));
+                  "condition_latents"_a = given(request.condition_latents),
+                  "control_images"_a = control_images);
 }
 
 }  // namespace fgdm::python

@@ -52,9 +52,15 @@ Bundle::Bundle(fs::path folder, Manifest manifest, std::string manifest_json, To
     : folder_(std::move(folder)), manifest_(std::move(manifest)),
       manifest_json_(std::move(manifest_json)), tokenizer_(std::move(tokenizer)) {
   for (const auto& factor : manifest_.factors)
-    for (const auto& file : {factor.palette, factor.hint_palette})
-      if (!file.empty() && !palettes_.contains(file))
-        palettes_.emplace(file, Palette::parse(read(folder_ / file)));
+    load_palette(factor.palette);
+  for (const auto& factor : manifest_.factors)
+    for (const auto& network : factor.conditionings)
+      load_palette(network.hint_palette);
+}
+
+void Bundle::load_palette(const std::string& file) {
+  if (!file.empty() && !palettes_.contains(file))
+    palettes_.emplace(file, Palette::parse(read(folder_ / file)));
 }
 
 Bundle Bundle::open(const fs::path& folder) {

@@ -82,10 +82,13 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options)
 void Graphs::load_all(const Bundle& bundle, Provider provider, bool bfloat16) {
   const auto& manifest = bundle.manifest();
   std::vector<std::string> names{manifest.text_encoder, manifest.backbone, manifest.vae_decoder};
+  if (!manifest.preview_decoder.empty())
+    names.push_back(manifest.preview_decoder);
   for (const auto& factor : manifest.factors)
-    for (const auto& graph : {factor.graph, factor.hint_graph})
-      if (!graph.empty())
-        names.push_back(graph);
+    for (const auto& network : factor.conditionings)
+      for (const auto& graph : {network.graph, network.hint_graph})
+        if (!graph.empty())
+          names.push_back(graph);
   for (const auto& name : names)
     if (!sessions_.contains(name))
       sessions_[name] = runtime_->load(bundle.graph_file(name), provider, bfloat16);

@@ -1,5 +1,6 @@
 #include "fgdm/manifest.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -98,7 +99,7 @@ private:
   std::string path_;
 };
 
-ResidualSpec residual(const Field& field) {
+ResidualSpec residual_spec(const Field& field) {
   return {field["channels"].integer(1, 65536), field["stride"].integer(1, 1024)};
 }
 
@@ -141,6 +142,32 @@ GuidanceConfig guidance(const Field& factor) {
   return config;
 }
 
+ConditioningSpec conditioning(const Field& field) {
+  ConditioningSpec spec;
+  const auto kind = field["kind"].text();
+  if (kind == "adapter")
+    spec.kind = Conditioning::adapter;
+  else if (kind == "controlnet")
+    spec.kind = Conditioning::controlnet;
+  else if (kind == "t2i_adapter")
+    spec.kind = Conditioning::t2i_adapter;
+  else
+    fail(field.where() + ".kind is \"" + kind +
+         "\", expected \"adapter\", \"controlnet\" or \"t2i_adapter\"");
+  spec.graph = field["graph"].text();
+  if (spec.kind == Conditioning::controlnet)
+    spec.hint_graph = field["hint_graph"].text();
+  if (spec.sees_image()) {
+    spec.condition = field["condition"].text();
+    spec.hint_palette = field.text_or("hint_palette", "");
+    if (field.has("recolor"))
+      for (const auto& [from, to] : field["recolor"].entries())
+        spec.recolor.emplace(from, to.text());
+    spec.scale = field.has("scale") ? field["scale"].number(0, 10) : 1.0;
+  }
+  return spec;
+}
+
 FactorSpec factor(const Field& field) {
   FactorSpec spec;
   spec.name = field["name"].text();
@@ -148,17 +175,8 @@ FactorSpec factor(const Field& field) {
   if (kind != "condition" && kind != "image")
     fail(field.where() + ".kind is \"" + kind + "\", expected \"condition\" or \"image\"");
   spec.is_image = kind == "image";
-  const auto conditioning = field["conditioning"].text();
-  if (conditioning != "adapter" && conditioning != "controlnet")
-    fail(field.where() + ".conditioning is \"" + conditioning +
-         "\", expected \"adapter\" or \"controlnet\"");
-  spec.conditioning = conditioning == "adapter" ? Conditioning::adapter : Conditioning::controlnet;
-  spec.graph = field["graph"].text();
-  if (spec.conditioning == Conditioning::controlnet) {
-    spec.hint_graph = field["hint_graph"].text();
-    spec.condition = field["condition"].text();
-    spec.hint_palette = field.text_or("hint_palette", "");
-  }
+  for (const auto& item : field["conditionings"].items())
+    spec.conditionings.push_back(conditioning(item));
   if (!spec.is_image)
     spec.palette = field["palette"].text();
   spec.height = field["height"].small(8, 16384);
@@ -170,6 +188,20 @@ FactorSpec factor(const Field& field) {
   return spec;
 }
 
+// A map must come from an earlier factor; only the image's networks may see images of the request.
+void check_conditioning(const Manifest& manifest, const FactorSpec& factor,
+                        const ConditioningSpec& spec, const std::set<std::string>& earlier) {
+  manifest.graph(spec.graph);
+  if (!spec.hint_graph.empty())
+    manifest.graph(spec.hint_graph);
+  const bool later = manifest.makes_map(spec.condition) && !earlier.contains(spec.condition);
+  if (spec.sees_image() && (later || (!factor.is_image && !earlier.contains(spec.condition))))
+    fail("factor " + factor.name + " needs the map of \"" + spec.condition +
+         "\", which is no earlier factor");
+  if (!spec.hint_palette.empty() && !manifest.files.contains(spec.hint_palette))
+    fail("factor " + factor.name + " names " + spec.hint_palette + ", which is not in \"files\"");
+}
+
 void check_chain(const Manifest& manifest) {
   if (manifest.factors.empty() || !manifest.factors.back().is_image)
     fail("factors should end with one of kind \"image\"");
@@ -177,21 +209,18 @@ void check_chain(const Manifest& manifest) {
   for (const auto& factor : manifest.factors) {
     if (factor.is_image != (&factor == &manifest.factors.back()))
       fail("only the last factor may be of kind \"image\", but " + factor.name + " is");
-    if (!factor.condition.empty() && !earlier.contains(factor.condition))
-      fail("factor " + factor.name + " needs the map of \"" + factor.condition +
-           "\", which is no earlier factor");
+    for (const auto& spec : factor.conditionings)
+      check_conditioning(manifest, factor, spec, earlier);
     if (!earlier.insert(factor.name).second)
       fail("two factors are called " + factor.name);
     const int cell = manifest.latent_downscale * manifest.backbone_downscale;
     if (factor.height % cell != 0 || factor.width % cell != 0)
       fail("the size of factor " + factor.name + " is not divisible by " + std::to_string(cell));
-    for (const auto& graph : {factor.graph, factor.hint_graph})
-      if (!graph.empty())
-        manifest.graph(graph);
-    for (const auto& file : {factor.palette, factor.hint_palette})
-      if (!file.empty() && !manifest.files.contains(file))
-        fail("factor " + factor.name + " names " + file + ", which is not in \"files\"");
+    if (!factor.palette.empty() && !manifest.files.contains(factor.palette))
+      fail("factor " + factor.name + " names " + factor.palette + ", which is not in \"files\"");
   }
+  if (!manifest.preview_decoder.empty())
+    manifest.graph(manifest.preview_decoder);
   for (const auto& graph :
        {manifest.text_encoder, manifest.vae_decoder, manifest.vae_encoder, manifest.backbone})
     manifest.graph(graph);
@@ -222,16 +251,18 @@ Manifest Manifest::parse(std::string_view json) {
   const auto autoencoder = root["autoencoder"];
   manifest.vae_decoder = autoencoder["decoder"].text();
   manifest.vae_encoder = autoencoder["encoder"].text();
+  manifest.preview_decoder = autoencoder.text_or("preview_decoder", "");
   manifest.latent_channels = autoencoder["latent_channels"].small(1, 256);
   manifest.latent_downscale = autoencoder["downscale"].small(1, 64);
   const auto backbone = root["backbone"];
   manifest.backbone = backbone["graph"].text();
   manifest.backbone_downscale = backbone["downscale"].small(1, 64);
-  for (const auto& item : backbone["intrablock_residuals"].items())
-    manifest.intrablock_residuals.push_back(residual(item));
-  for (const auto& item : backbone["down_residuals"].items())
-    manifest.down_residuals.push_back(residual(item));
-  manifest.mid_residual = residual(backbone["mid_residual"]);
+  for (const std::string kind : {"intrablock_residual", "down_residual"}) {
+    int number = 0;
+    for (const auto& item : backbone[kind + "s"].items())
+      manifest.residuals.emplace(kind + "_" + std::to_string(number++), residual_spec(item));
+  }
+  manifest.residuals.emplace("mid_residual", residual_spec(backbone["mid_residual"]));
 
   const auto scheduler = root["scheduler"];
   manifest.schedule.num_train_timesteps = scheduler["num_train_timesteps"].small(1, 100'000);
@@ -266,6 +297,23 @@ const GraphSpec& Manifest::graph(const std::string& graph_name) const {
   if (found == graphs.end())
     fail("it names the graph \"" + graph_name + "\" but describes none");
   return found->second;
+}
+
+const ResidualSpec& Manifest::residual(const std::string& input) const {
+  const auto found = residuals.find(input);
+  if (found == residuals.end())
+    fail("the backbone has no residual input \"" + input + "\"");
+  return found->second;
+}
+
+DType Manifest::context_dtype() const {
+  return graph(text_encoder).outputs.front().dtype;
+}
+
+bool Manifest::makes_map(const std::string& condition) const {
+  return std::ranges::any_of(factors, [&](const FactorSpec& factor) {
+    return !factor.is_image && factor.name == condition;
+  });
 }
 
 }  // namespace fgdm

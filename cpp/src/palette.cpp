@@ -217,10 +217,21 @@ void resize_nearest(std::span<const std::uint8_t> labels, int height, int width,
   }
 }
 
-std::vector<int> match_classes(const Palette& from, const Palette& to) {
-  std::vector<int> result;
-  for (const PaletteClass& added : from.classes())
-    result.push_back(to.find(added.name).value_or(unlabeled));
+std::vector<int> match_classes(const Palette& from, const Palette& to,
+                               const std::map<std::string, std::string>& names) {
+  std::vector<int> result(from.classes().size(), unlabeled);
+  if (names.empty())
+    for (std::size_t i = 0; i < result.size(); ++i)
+      result[i] = to.find(from.classes()[i].name).value_or(unlabeled);
+  for (const auto& [source, target] : names) {
+    const auto index = from.find(source);
+    const auto match = to.find(target);
+    if (!index || !match)
+      throw BundleError("the table from palette \"" + from.name() + "\" to \"" + to.name() +
+                        "\" names " + (index ? target : source) +
+                        ", which is no class of it; export the bundle again");
+    result[static_cast<std::size_t>(*index)] = *match;
+  }
   return result;
 }
 

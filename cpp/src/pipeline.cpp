@@ -42,7 +42,8 @@ Result Pipeline::run() {
       continue;
     }
     const auto latents = denoise(factor, index, 1);
-    result_.image = std::move(decode(latents, 1, factor_size(request_, manifest_, factor)).front());
+    const auto size = factor_size(request_, manifest_, factor);
+    result_.image = std::move(decode(manifest_.vae_decoder, latents, 1, size).front());
   }
   const auto elapsed = std::chrono::steady_clock::now() - begin;
   const double total = std::chrono::duration<double>(elapsed).count();
@@ -58,11 +59,10 @@ void Pipeline::encode_texts(const FactorSpec& factor) {
   const auto positive =
       bundle_.tokenizer().encode(factor.prompt_prefix + request_.prompt + factor.prompt_suffix);
   ids.insert(ids.end(), positive.begin(), positive.end());
-  contexts_.resize(ids.size() * static_cast<std::size_t>(manifest_.hidden_size));
+  contexts_ =
+      RowBuffer(manifest_.context_dtype(), {manifest_.max_length, manifest_.hidden_size}, 2);
   const NamedTensor input{"input_ids", {DType::int64, {2, manifest_.max_length}, ids.data()}};
-  const NamedTensor output{
-      "encoder_hidden_states",
-      {DType::float32, {2, manifest_.max_length, manifest_.hidden_size}, contexts_.data()}};
+  const NamedTensor output{"encoder_hidden_states", contexts_.view(2)};
   graphs_.run(manifest_.text_encoder, "text_encoder", {&input, 1}, {&output, 1}, timings_);
 }
 
@@ -86,30 +86,41 @@ std::vector<float> Pipeline::denoise(const FactorSpec& factor, std::uint32_t fac
                                      int candidates) {
   auto latents = initial_latents(factor, factor_index, candidates);
   const auto elements = latents.size() / static_cast<std::size_t>(candidates);
-  const std::span<const float> contexts(contexts_);
-  const Contexts pair{contexts.first(contexts.size() / 2), contexts.last(contexts.size() / 2)};
+  const auto size = factor_size(request_, manifest_, factor);
   const int group = std::max(1, max_batch_rows_ / 2);
   for (int first = 0; first < candidates; first += group) {
     const int count = std::min(group, candidates - first);
-    FactorLoop loop(manifest_, factor, request_, count, pair, graphs_);
-    if (factor.conditioning == Conditioning::controlnet)
-      loop.set_hint(hint(factor), timings_);
+    FactorLoop loop(manifest_, factor, request_, count, contexts_, graphs_);
+    for (auto& network : loop.networks())
+      if (network.spec().sees_image())
+        network.see(control_image(factor, network.spec()), timings_);
     const auto rows = std::span(latents).subspan(static_cast<std::size_t>(first) * elements,
                                                  static_cast<std::size_t>(count) * elements);
-    loop.run(rows, first, [this](const StepInfo& info) { step_done(info); }, timings_);
+    loop.run(rows, first, [&](const StepInfo& info) { step_done(info, size); }, timings_);
   }
   return latents;
 }
 
-void Pipeline::step_done(const StepInfo& info) {
+void Pipeline::step_done(StepInfo info, const FactorSize& size) {
   check_();
+  info.preview = [&](int row) {
+    if (row < 0 || row >= info.rows)
+      throw RequestError("preview of row " + std::to_string(row) + ", expected 0 to " +
+                         std::to_string(info.rows - 1));
+    const auto elements = info.predicted_x0.size() / static_cast<std::size_t>(info.rows);
+    const auto latents =
+        info.predicted_x0.subspan(static_cast<std::size_t>(row) * elements, elements);
+    const auto& decoder =
+        manifest_.preview_decoder.empty() ? manifest_.vae_decoder : manifest_.preview_decoder;
+    return std::move(decode(decoder, latents, 1, size).front());
+  };
   if (callback_ && callback_(info))
     throw CancelledError("the step callback stopped the request after step " +
                          std::to_string(info.step + 1) + " of factor " + info.factor);
 }
 
-std::vector<Pixels> Pipeline::decode(const std::vector<float>& latents, int rows,
-                                     const FactorSize& size) {
+std::vector<Pixels> Pipeline::decode(const std::string& decoder, std::span<const float> latents,
+                                     int rows, const FactorSize& size) {
   const auto elements = latents.size() / static_cast<std::size_t>(rows);
   const auto planes = 3 * pixels(size);
   std::vector<Pixels> pictures;
@@ -128,7 +139,7 @@ std::vector<Pixels> Pipeline::decode(const std::vector<float>& latents, int rows
          part.data()}};
     const NamedTensor output{"image",
                              {DType::float32, {count, 3, size.height, size.width}, decoded.data()}};
-    graphs_.run(manifest_.vae_decoder, "vae_decoder", {&input, 1}, {&output, 1}, timings_);
+    graphs_.run(decoder, decoder, {&input, 1}, {&output, 1}, timings_);
     for (std::size_t row = 0; row < static_cast<std::size_t>(count); ++row) {
       Pixels picture{size.height, size.width, std::vector<std::uint8_t>(planes)};
       image_to_rgb(std::span(decoded).subspan(row * planes, planes), size.height, size.width,
@@ -151,22 +162,22 @@ void Pipeline::sample_maps(const FactorSpec& factor, std::uint32_t factor_index)
   result_.requested = names_of(palette, requested_);
 
   const auto latents = denoise(factor, factor_index, request_.candidates);
-  chosen_size_ = factor_size(request_, manifest_, factor);
-  const auto pictures = decode(latents, request_.candidates, chosen_size_);
+  const auto size = factor_size(request_, manifest_, factor);
+  const auto pictures = decode(manifest_.vae_decoder, latents, request_.candidates, size);
   recalls_.clear();
   result_.candidates.clear();
   for (std::size_t i = 0; i < pictures.size(); ++i)
     measure_map(palette, pictures[i], static_cast<int>(i));
   result_.chosen = static_cast<int>(select(recalls_));
   // The painted map is snapped: every pixel takes the nearest class, however far.
-  chosen_palette_ = &palette;
-  chosen_labels_.resize(pixels(chosen_size_));
-  decode_labels(palette, pictures[static_cast<std::size_t>(result_.chosen)].data, chosen_labels_,
+  ChosenMap& chosen = chosen_[factor.name];
+  chosen = {&palette, size, std::vector<std::uint8_t>(pixels(size))};
+  decode_labels(palette, pictures[static_cast<std::size_t>(result_.chosen)].data, chosen.labels,
                 255);
 }
 
 void Pipeline::measure_map(const Palette& palette, const Pixels& picture, int index) {
-  const auto count = pixels(chosen_size_);
+  const auto count = picture.data.size() / 3;
   Pixels labels{picture.height, picture.width, std::vector<std::uint8_t>(count)};
   Pixels snapped{picture.height, picture.width, std::vector<std::uint8_t>(3 * count)};
   decode_labels(palette, picture.data, labels.data, 255);
@@ -179,26 +190,32 @@ void Pipeline::measure_map(const Palette& palette, const Pixels& picture, int in
                                 std::move(snapped), std::move(labels)});
 }
 
-std::vector<float> Pipeline::hint(const FactorSpec& factor) const {
+std::vector<float> Pipeline::control_image(const FactorSpec& factor,
+                                           const ConditioningSpec& network) const {
   const auto size = factor_size(request_, manifest_, factor);
-  std::vector<std::uint8_t> labels(pixels(size)), rgb(3 * pixels(size));
-  resize_nearest(chosen_labels_, chosen_size_.height, chosen_size_.width, labels, size.height,
-                 size.width);
-  const Palette* palette = chosen_palette_;
-  if (!factor.hint_palette.empty()) {
-    const auto& trained = bundle_.palette(factor.hint_palette);
-    const auto table = match_classes(*palette, trained);
-    for (auto& label : labels)
-      if (label != unlabeled)
-        label = static_cast<std::uint8_t>(table[label]);
-    palette = &trained;
+  std::vector<std::uint8_t> rgb(3 * pixels(size));
+  if (const auto found = chosen_.find(network.condition); found != chosen_.end()) {
+    const ChosenMap& map = found->second;
+    std::vector<std::uint8_t> labels(pixels(size));
+    resize_nearest(map.labels, map.size.height, map.size.width, labels, size.height, size.width);
+    const Palette* palette = map.palette;
+    if (!network.hint_palette.empty()) {
+      const auto& trained = bundle_.palette(network.hint_palette);
+      const auto table = match_classes(*palette, trained, network.recolor);
+      for (auto& label : labels)
+        if (label != unlabeled)
+          label = static_cast<std::uint8_t>(table[label]);
+      palette = &trained;
+    }
+    render_labels(*palette, labels, rgb);
+  } else {
+    rgb = request_.control_images.at(network.condition).data;
   }
-  render_labels(*palette, labels, rgb);
+  const auto count = pixels(size);
   std::vector<float> planes(rgb.size());
-  for (std::size_t pixel = 0; pixel < labels.size(); ++pixel)
+  for (std::size_t pixel = 0; pixel < count; ++pixel)
     for (std::size_t channel = 0; channel < 3; ++channel)
-      planes[channel * labels.size() + pixel] =
-          static_cast<float>(rgb[3 * pixel + channel]) / 255.0F;
+      planes[channel * count + pixel] = static_cast<float>(rgb[3 * pixel + channel]) / 255.0F;
   return planes;
 }
 

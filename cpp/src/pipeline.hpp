@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <vector>
 
 #include "fgdm/bundle.hpp"
@@ -8,6 +9,7 @@
 #include "fgdm/recall.hpp"
 #include "graphs.hpp"
 #include "request.hpp"
+#include "row_buffer.hpp"
 
 namespace fgdm {
 
@@ -26,11 +28,12 @@ private:
   std::vector<float> initial_latents(const FactorSpec& factor, std::uint32_t factor_index,
                                      int candidates) const;
   std::vector<float> denoise(const FactorSpec& factor, std::uint32_t factor_index, int candidates);
-  std::vector<Pixels> decode(const std::vector<float>& latents, int rows, const FactorSize& size);
+  std::vector<Pixels> decode(const std::string& decoder, std::span<const float> latents, int rows,
+                             const FactorSize& size);
   void sample_maps(const FactorSpec& factor, std::uint32_t factor_index);
   void measure_map(const Palette& palette, const Pixels& picture, int index);
-  std::vector<float> hint(const FactorSpec& factor) const;
-  void step_done(const StepInfo& info);
+  std::vector<float> control_image(const FactorSpec& factor, const ConditioningSpec& network) const;
+  void step_done(StepInfo info, const FactorSize& size);
 
   const Bundle& bundle_;
   const Manifest& manifest_;
@@ -40,12 +43,17 @@ private:
   StepCallback callback_;
   std::function<void()> check_;
 
-  std::vector<float> contexts_;  // negative, then positive prompt, of the current factor
+  // The map that was kept of a condition factor.
+  struct ChosenMap {
+    const Palette* palette;
+    FactorSize size;
+    std::vector<std::uint8_t> labels;  // snapped: every pixel has a class
+  };
+
+  RowBuffer contexts_;  // negative, then positive prompt, of the current factor
   std::vector<int> requested_;
   std::vector<MapRecall> recalls_;
-  std::vector<std::uint8_t> chosen_labels_;  // snapped: every pixel has a class
-  FactorSize chosen_size_{};
-  const Palette* chosen_palette_ = nullptr;
+  std::map<std::string, ChosenMap> chosen_;  // by factor
   Result result_;
   Timings timings_;
 };

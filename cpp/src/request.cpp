@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <random>
+#include <set>
 #include <sstream>
 
 #include "fgdm/error.hpp"
@@ -61,6 +62,48 @@ void check_latents(const char* name, const std::vector<float>& latents, std::siz
       throw RequestError(std::string(name) + " holds a value that is not finite");
 }
 
+// One scale for each network of the image factor that sees a control image.
+void resolve_conditioning_scales(std::vector<double>& scales, const FactorSpec& image) {
+  std::vector<double> defaults;
+  for (const auto& spec : image.conditionings)
+    if (spec.sees_image())
+      defaults.push_back(spec.scale);
+  if (scales.empty())
+    scales = defaults;
+  if (scales.size() == 1)
+    scales.assign(defaults.size(), scales.front());
+  if (scales.size() != defaults.size())
+    throw RequestError("controlnet_conditioning_scale has " + shown(scales.size()) +
+                       " values, expected 1 or " + shown(defaults.size()) +
+                       ", one for each network that sees a control image");
+  for (const double scale : scales)
+    require_between("controlnet_conditioning_scale", scale, 0.0, 10.0);
+}
+
+// Every control image that no factor makes is there, in the image's size, and no other.
+void check_control_images(const Request& request, const Manifest& manifest) {
+  std::set<std::string> wanted;
+  for (const auto& spec : image_factor(manifest).conditionings)
+    if (spec.sees_image() && !manifest.makes_map(spec.condition))
+      wanted.insert(spec.condition);
+  for (const auto& name : wanted)
+    if (!request.control_images.contains(name))
+      throw RequestError("control_images lacks \"" + name +
+                         "\", which this bundle's image factor paints from");
+  for (const auto& [name, picture] : request.control_images) {
+    if (!wanted.contains(name))
+      throw RequestError("control_images holds \"" + name +
+                         "\", which no network of this bundle takes");
+    const auto bytes =
+        3 * static_cast<std::size_t>(*request.height) * static_cast<std::size_t>(*request.width);
+    if (picture.height != *request.height || picture.width != *request.width ||
+        picture.data.size() != bytes)
+      throw RequestError("control image \"" + name + "\" is " + shown(picture.width) + " x " +
+                         shown(picture.height) + " pixels, expected the image's size, " +
+                         shown(*request.width) + " x " + shown(*request.height));
+  }
+}
+
 std::size_t latent_elements(const Manifest& manifest, const FactorSize& size) {
   return static_cast<std::size_t>(manifest.latent_channels) *
          static_cast<std::size_t>(size.latent_height) * static_cast<std::size_t>(size.latent_width);
@@ -86,8 +129,7 @@ Request resolve(Request request, const Manifest& manifest) {
   check_optional("segfree_scale", request.segfree_scale, 0.0, 1000.0);
   check_optional("segfree_guidance_scale", request.segfree_guidance_scale, 0.0, 100.0);
   check_optional("segfree_start", request.segfree_start, 0.0, 1.0);
-  require_between("controlnet_conditioning_scale", request.controlnet_conditioning_scale, 0.0,
-                  10.0);
+  resolve_conditioning_scales(request.controlnet_conditioning_scale, image);
   require_between("min_area", request.min_area, 0.0, 1.0);
   request.height = request.height.value_or(image.height);
   request.width = request.width.value_or(image.width);
@@ -119,6 +161,7 @@ Request resolve(Request request, const Manifest& manifest) {
     // The sampler knows how many distinct timesteps there are.
     timesteps(manifest.schedule, factor_steps(request, factor), request.sampler);
   }
+  check_control_images(request, manifest);
   if (!request.seed) {
     std::random_device entropy;
     request.seed = (static_cast<std::uint64_t>(entropy()) << 32U) | entropy();
@@ -146,6 +189,17 @@ GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor
   config.segfree_guidance_scale = static_cast<float>(*resolved.segfree_guidance_scale);
   config.segfree_start = *resolved.segfree_start;
   return config;
+}
+
+std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec& factor) {
+  std::vector<float> scales(factor.conditionings.size(), 1.0F);
+  std::size_t image = 0;
+  for (std::size_t i = 0; i < scales.size(); ++i)
+    if (factor.conditionings[i].sees_image())
+      scales[i] =
+          static_cast<float>(factor.is_image ? resolved.controlnet_conditioning_scale.at(image++)
+                                             : factor.conditionings[i].scale);
+  return scales;
 }
 
 int factor_steps(const Request& resolved, const FactorSpec& factor) {

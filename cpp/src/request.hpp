@@ -19,6 +19,9 @@ FactorSize factor_size(const Request& resolved, const Manifest& manifest, const 
 // The guidance of a factor in a resolved request.
 GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor);
 
+// The weight of each conditioning network of a factor in a resolved request; 1 for adapters.
+std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec& factor);
+
 // The sampler steps of a factor in a resolved request.
 int factor_steps(const Request& resolved, const FactorSpec& factor);
 

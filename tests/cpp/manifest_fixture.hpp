@@ -9,7 +9,7 @@ inline nlohmann::json valid_manifest() {
   using nlohmann::json;
   const auto file = [](int size) { return json{{"size", size}, {"sha256", std::string(64, '0')}}; };
   json manifest = json::parse(R"({
-    "schema": 1, "name": "tiny", "precision": "fp32", "weights": "fp16",
+    "schema": 2, "name": "tiny", "precision": "fp32", "weights": "fp16",
     "text_encoder": {"graph": "text_encoder", "tokenizer": "tokenizer", "max_length": 16,
                      "hidden_size": 8},
     "autoencoder": {"decoder": "vae_decoder", "encoder": "vae_encoder", "latent_channels": 4,
@@ -22,12 +22,13 @@ inline nlohmann::json valid_manifest() {
                   "beta_schedule": "scaled_linear", "prediction_type": "epsilon",
                   "timestep_spacing": "leading", "steps_offset": 1},
     "factors": [
-      {"name": "segmentation", "kind": "condition", "conditioning": "adapter",
-       "graph": "adapter_segmentation", "height": 64, "width": 64, "num_inference_steps": 10,
+      {"name": "segmentation", "kind": "condition",
+       "conditionings": [{"kind": "adapter", "graph": "adapter_segmentation"}], "height": 64, "width": 64, "num_inference_steps": 10,
        "guidance": "cfg", "guidance_scale": 4.0, "prompt_prefix": "a map of ", "palette": "palette.json"},
-      {"name": "image", "kind": "image", "conditioning": "controlnet",
-       "graph": "controlnet_segmentation", "hint_graph": "controlnet_hint",
-       "condition": "segmentation", "hint_palette": null, "height": 128, "width": 128,
+      {"name": "image", "kind": "image",
+       "conditionings": [{"kind": "controlnet", "graph": "controlnet_segmentation",
+                          "hint_graph": "controlnet_hint", "condition": "segmentation",
+                          "hint_palette": null, "scale": 0.5}], "height": 128, "width": 128,
        "num_inference_steps": 20, "guidance": "segfree", "guidance_scale": 4.0,
        "segfree_guidance_scale": 3.5, "segfree_scale": 10.0, "segfree_start": 0.5}],
     "graphs": {}, "files": {}})");

@@ -40,17 +40,18 @@ TEST(Manifest, ReadsEveryField) {
   EXPECT_FALSE(manifest.factors[0].is_image);
   EXPECT_EQ(manifest.factors[0].palette, "palette.json");
   EXPECT_EQ(manifest.factors[0].prompt_prefix, "a map of ");
-  EXPECT_EQ(manifest.factors[1].condition, "segmentation");
+  EXPECT_EQ(manifest.factors[1].conditionings.at(0).condition, "segmentation");
+  EXPECT_EQ(manifest.factors[1].conditionings.at(0).scale, 0.5);
   EXPECT_EQ(manifest.factors[1].guidance.kind, fgdm::GuidanceKind::segfree);
   EXPECT_FLOAT_EQ(manifest.factors[1].guidance.segfree_guidance_scale, 3.5F);
-  EXPECT_EQ(manifest.down_residuals.at(1).stride, 2);
+  EXPECT_EQ(manifest.residual("down_residual_1").stride, 2);
   EXPECT_EQ(manifest.graph("backbone").inputs.at(0).shape,
             (std::vector<std::int64_t>{-1, 4, -1, -1}));
 }
 
 TEST(Manifest, ANewerSchemaSaysUpgrade) {
-  const auto message = refusal_after([](json& m) { m["schema"] = 2; });
-  EXPECT_NE(message.find("schema 2"), std::string::npos) << message;
+  const auto message = refusal_after([](json& m) { m["schema"] = 3; });
+  EXPECT_NE(message.find("schema 3"), std::string::npos) << message;
   EXPECT_NE(message.find("upgrade fgdm"), std::string::npos) << message;
 }
 
@@ -76,7 +77,16 @@ TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
       {"adapter_segmentation", [](json& m) { m["graphs"].erase("adapter_segmentation"); }},
       {"backbone.onnx", [](json& m) { m["files"].erase("backbone.onnx"); }},
       {"palette.json", [](json& m) { m["files"].erase("palette.json"); }},
-      {"depth", [](json& m) { m["factors"][1]["condition"] = "depth"; }},
+      {"needs the map of \"image\"",
+       [](json& m) {
+         m["factors"][0]["conditionings"].push_back(m["factors"][1]["conditionings"][0]);
+         m["factors"][0]["conditionings"][1]["condition"] = "image";
+       }},
+      {"conditionings[0].kind", [](json& m) { m["factors"][1]["conditionings"][0]["kind"] = "x"; }},
+      {"conditionings[0].scale is 11",
+       [](json& m) { m["factors"][1]["conditionings"][0]["scale"] = 11; }},
+      {"ade20k.json",
+       [](json& m) { m["factors"][1]["conditionings"][0]["hint_palette"] = "ade20k.json"; }},
       {"image", [](json& m) { m["factors"].erase(1); }},
       {"segmentation", [](json& m) { m["factors"].insert(m["factors"].begin(), m["factors"][0]); }},
       {"divisible", [](json& m) { m["factors"][0]["height"] = 72; }}};

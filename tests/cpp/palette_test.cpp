@@ -25,6 +25,9 @@ TEST(MatchTest, MatchesClassesByName) {
   };
   EXPECT_EQ(match_classes(palette({"dog", "sky", "boat"}), palette({"boat", "dog"})),
             (std::vector<int>{1, unlabeled, 0}));
+  EXPECT_EQ(match_classes(palette({"dog", "sky"}), palette({"animal", "sky"}), {{"dog", "animal"}}),
+            (std::vector<int>{0, unlabeled}));
+  EXPECT_THROW(match_classes(palette({"dog"}), palette({"cat"}), {{"dog", "cow"}}), BundleError);
   EXPECT_EQ(palette({"dog", "sky"}).find("sky"), 1);
   EXPECT_EQ(palette({"dog", "sky"}).find("Sky"), std::nullopt);
 }

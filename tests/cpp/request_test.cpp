@@ -32,6 +32,33 @@ TEST(Request, UnsetOptionsBecomeTheBundles) {
   EXPECT_EQ(resolved.guidance_scale, 4.0);
   EXPECT_EQ(resolved.height, 128);
   EXPECT_TRUE(resolved.seed.has_value());
+  EXPECT_EQ(resolved.controlnet_conditioning_scale, std::vector<double>{0.5});
+}
+
+// Protects painting from images that no factor makes: they must be there, in the image's size.
+TEST(Request, ControlImagesAreCheckedAgainstTheBundle) {
+  auto json = fgdm::test::valid_manifest();
+  json["factors"][1]["conditionings"].push_back(json["factors"][1]["conditionings"][0]);
+  json["factors"][1]["conditionings"][1]["condition"] = "depth";
+  const auto bundle = fgdm::Manifest::parse(json.dump());
+  const auto refusal = [&](const Request& value) -> std::string {
+    try {
+      fgdm::resolve(value, bundle);
+    } catch (const fgdm::RequestError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  auto value = request();
+  EXPECT_NE(refusal(value).find("control_images lacks \"depth\""), std::string::npos);
+  value.control_images["depth"] = {64, 128, std::vector<std::uint8_t>(3 * 64 * 128)};
+  EXPECT_NE(refusal(value).find("is 128 x 64 pixels"), std::string::npos) << refusal(value);
+  value.control_images["depth"] = {128, 128, std::vector<std::uint8_t>(3 * 128 * 128)};
+  value.controlnet_conditioning_scale = {0.25, 0.75};
+  EXPECT_EQ(refusal(value), "");
+  const auto& image = bundle.factors.back();
+  EXPECT_EQ(fgdm::conditioning_scales(fgdm::resolve(value, bundle), image),
+            (std::vector<float>{0.25F, 0.75F}));
 }
 
 TEST(Request, MapsScaleWithTheImage) {
@@ -60,7 +87,11 @@ TEST(Request, EveryWrongOptionIsNamed) {
       {"segfree_scale", [](Request& r) { r.segfree_scale = -1; }},
       {"segfree_guidance_scale", [&](Request& r) { r.segfree_guidance_scale = nan; }},
       {"segfree_start", [](Request& r) { r.segfree_start = 1.5; }},
-      {"controlnet_conditioning_scale", [&](Request& r) { r.controlnet_conditioning_scale = nan; }},
+      {"controlnet_conditioning_scale",
+       [&](Request& r) { r.controlnet_conditioning_scale = {nan}; }},
+      {"has 2 values, expected 1 or 1",
+       [](Request& r) { r.controlnet_conditioning_scale = {1, 1}; }},
+      {"holds \"depth\"", [](Request& r) { r.control_images["depth"] = {}; }},
       {"min_area", [](Request& r) { r.min_area = 2; }},
       {"height is 100, expected a multiple of 32; the nearest are 96 and 128",
        [](Request& r) { r.height = 100; }},

@@ -83,8 +83,7 @@ def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
     ]
     sample = {"name": "sample", "dtype": "float32", "shape": ["batch", 4, "height", "width"]}
     factor = {
-        "conditioning": "adapter",
-        "graph": "adapter_segmentation",
+        "conditionings": [{"kind": "adapter", "graph": "adapter_segmentation"}],
         "height": 64,
         "width": 64,
         "num_inference_steps": 10,
@@ -92,14 +91,14 @@ def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
         "guidance_scale": 7.5,
     }
     return {
-        "schema": 1,
+        "schema": 2,
         "name": "scenes",
         "created_by": "fgdm 0.1.0",
         "precision": "fp32",
         "weights": "fp16",
         "factors": [
             {"name": "segmentation", "kind": "condition", **factor},
-            {"name": "image", "kind": "image", **factor, "graph": "backbone", "height": 128},
+            {"name": "image", "kind": "image", **factor, "height": 128},
         ],
         "graphs": {
             "backbone": {

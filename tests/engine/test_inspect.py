@@ -88,8 +88,8 @@ def test_many_damaged_files_are_counted_in_one_line(make_bundle: MakeBundle) -> 
 
 
 def test_newer_schema_says_to_upgrade(make_bundle: MakeBundle) -> None:
-    bundle = make_bundle(lambda manifest: manifest.update(schema=2))
-    with pytest.raises(BundleError, match=r"has schema 2.*upgrade fgdm"):
+    bundle = make_bundle(lambda manifest: manifest.update(schema=3))
+    with pytest.raises(BundleError, match=r"has schema 3.*upgrade fgdm"):
         describe(bundle)
 
 
@@ -132,7 +132,7 @@ def changed(manifest: Json, path: list[str | int], value: object) -> bytes:
         (["factors"], []),
         (["factors", 1, "kind"], "condition"),
         (["factors", 0, "kind"], "pictures"),
-        (["factors", 0, "graph"], "none"),
+        (["factors", 0, "conditionings", 0, "graph"], "none"),
         (["factors", 0, "height"], 0),
         (["factors", 0, "height"], 64.0),
         (["factors", 0, "num_inference_steps"], 10**9),

@@ -30,7 +30,7 @@ GRAPHS = {
     "text_encoder",
     "backbone",
     "adapter_segmentation",
-    "controlnet_hint",
+    "controlnet_segmentation_hint",
     "controlnet_segmentation",
     "vae_decoder",
     "vae_encoder",

@@ -151,7 +151,7 @@ def test_controlnet_with_its_hint_apart(tiny_bundle: Path) -> None:
     controlnet = ControlNetModel.from_pretrained(folder).eval()
     inputs = latent_inputs(2, 8, 12)
     picture = torch.rand(2, 3, 32, 48)
-    hint = run(tiny_bundle, "controlnet_hint", controlnet_cond=picture)["hint"]
+    hint = run(tiny_bundle, "controlnet_segmentation_hint", controlnet_cond=picture)["hint"]
     scales = [0.5, 1.25]
     outputs = run(
         tiny_bundle,

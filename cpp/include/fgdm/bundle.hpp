@@ -30,6 +30,7 @@ public:
 private:
   Bundle(std::filesystem::path folder, Manifest manifest, std::string manifest_json,
          Tokenizer tokenizer);
+  void load_palette(const std::string& file);
 
   std::filesystem::path folder_;
   Manifest manifest_;

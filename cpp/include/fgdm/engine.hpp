@@ -26,6 +26,12 @@ struct EngineOptions {
   int max_batch_rows = 32;        // rows of one backbone call; larger requests run in parts
 };
 
+// 8-bit pixels, row-major: (height, width, 3) colours or (height, width) labels.
+struct Pixels {
+  int height = 0, width = 0;
+  std::vector<std::uint8_t> data;
+};
+
 // What a request asks for. Unset options take the bundle's defaults; names are diffusers' where
 // diffusers has the thing.
 struct Request {
@@ -42,12 +48,15 @@ struct Request {
   std::optional<double> segfree_scale;              // a, 0 to 1000
   std::optional<double> segfree_guidance_scale;     // 0 to 100
   std::optional<double> segfree_start;              // fraction of the steps, 0 to 1
-  double controlnet_conditioning_scale = 1.0;       // 0 to 10
+  // One for each network that sees a control image, or one for all, 0 to 10; empty: the bundle's.
+  std::vector<double> controlnet_conditioning_scale;
   SamplerKind sampler = SamplerKind::ddim;
   double min_area = 0.002;           // of a map, for a class to count as found, 0 to 1
   std::optional<int> height, width;  // of the image in pixels; maps scale along
   std::vector<float> latents;        // (1, C, h, w) initial noise of the image; empty: from seed
   std::vector<float> condition_latents;  // (candidates, C, h, w) initial noise of the maps
+  // Control images that no factor of the bundle makes: RGB of the image's size, by condition.
+  std::map<std::string, Pixels> control_images;
 };
 
 // A sampler step that just ended.
@@ -58,16 +67,13 @@ struct StepInfo {
   int rows;             // candidates of this factor
   int channels, height, width;
   std::span<const float> predicted_x0;  // (rows, channels, height, width), valid during the call
+  // The RGB picture of a row's predicted x0, by the bundle's preview decoder if it has one, else by
+  // its full decoder; valid during the call. Throws RequestError for a row that isn't there.
+  std::function<Pixels(int row)> preview;
 };
 
 // Sees every step; true stops the request with CancelledError. Called on the engine's thread.
 using StepCallback = std::function<bool(const StepInfo&)>;
-
-// 8-bit pixels, row-major: (height, width, 3) colours or (height, width) labels.
-struct Pixels {
-  int height = 0, width = 0;
-  std::vector<std::uint8_t> data;
-};
 
 // One sampled map and what it holds.
 struct Candidate {

@@ -13,7 +13,7 @@
 namespace fgdm {
 
 // The manifest schema this version writes and reads.
-inline constexpr int manifest_schema = 1;
+inline constexpr int manifest_schema = 2;
 
 // A residual input of the backbone: its channels, and how much smaller than the latent it is.
 struct ResidualSpec {
@@ -21,23 +21,36 @@ struct ResidualSpec {
   std::int64_t stride;
 };
 
-// How a factor's conditioning network is fed and what it adds to the backbone.
-enum class Conditioning { adapter, controlnet };
+// What a conditioning network looks at. An adapter sees its factor's own noisy latent in every
+// step; a ControlNet sees that, the text and a control image in every step; a T2I-Adapter sees a
+// control image once.
+enum class Conditioning { adapter, controlnet, t2i_adapter };
+
+// One conditioning network of a factor; what several of them add to the backbone is summed.
+struct ConditioningSpec {
+  Conditioning kind;
+  std::string graph;
+  std::string hint_graph;  // ControlNet only
+  // ControlNet and T2I-Adapter: the factor whose chosen map is the control image, or the name of an
+  // image that the request brings.
+  std::string condition;
+  std::string hint_palette;  // file of the palette the network was trained on; "" = the map's
+  std::map<std::string, std::string> recolor;  // class of the map to class of hint_palette
+  double scale = 1.0;                          // unless the request says otherwise
+
+  bool sees_image() const { return kind != Conditioning::adapter; }
+};
 
 // One factor of the chain, P(map or image given the prompt and earlier maps).
 struct FactorSpec {
   std::string name;
   bool is_image;  // the last factor; the others are conditions
-  Conditioning conditioning;
-  std::string graph;       // the conditioning network
-  std::string hint_graph;  // ControlNet only
-  std::string condition;   // ControlNet only: the factor whose chosen map is the hint
-  int height, width;       // pixels
+  std::vector<ConditioningSpec> conditionings;
+  int height, width;  // pixels
   int num_inference_steps;
   GuidanceConfig guidance;
   std::string prompt_prefix, prompt_suffix;  // put around the request's prompt
   std::string palette;                       // condition factors: file of the label palette
-  std::string hint_palette;  // ControlNet: file of the palette it was trained on; "" = the map's
 };
 
 struct GraphSpec {
@@ -57,12 +70,12 @@ struct Manifest {
   std::string text_encoder, tokenizer;  // graph; folder
   int max_length, hidden_size;          // of the text encoder's context
   std::string vae_decoder, vae_encoder;
+  std::string preview_decoder;  // a tiny decoder for previews; "" = the bundle has none
   int latent_channels;
   int latent_downscale;  // pixels per latent cell
   std::string backbone;
-  int backbone_downscale;  // latent height and width are divisible by this
-  std::vector<ResidualSpec> intrablock_residuals, down_residuals;
-  ResidualSpec mid_residual;
+  int backbone_downscale;                         // latent height and width are divisible by this
+  std::map<std::string, ResidualSpec> residuals;  // the backbone's residual inputs by name
   NoiseSchedule schedule;
   std::vector<FactorSpec> factors;
   std::map<std::string, GraphSpec> graphs;
@@ -72,8 +85,17 @@ struct Manifest {
   // was expected.
   static Manifest parse(std::string_view json);
 
-  // The input or output of a graph with this name. Throws BundleError if there is none.
+  // The graph with this name. Throws BundleError if there is none.
   const GraphSpec& graph(const std::string& graph_name) const;
+
+  // The residual input of the backbone with this name. Throws BundleError if there is none.
+  const ResidualSpec& residual(const std::string& input) const;
+
+  // The type of contexts on their way from the text encoder.
+  DType context_dtype() const;
+
+  // Whether a condition factor has this name.
+  bool makes_map(const std::string& condition) const;
 };
 
 }  // namespace fgdm

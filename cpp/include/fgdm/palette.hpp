@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -77,8 +78,11 @@ void image_to_rgb(std::span<const float> chw, int height, int width, std::span<s
 void resize_nearest(std::span<const std::uint8_t> labels, int height, int width,
                     std::span<std::uint8_t> resized, int resized_height, int resized_width);
 
-// For each class of `from`, the index in `to` of the class with the same name, or `unlabeled`: the
-// table that recolours a map for a model trained on another palette.
-std::vector<int> match_classes(const Palette& from, const Palette& to);
+// For each class of `from`, the index in `to` of the class that `names` gives for it, or, where
+// `names` is empty, of the class with the same name; `unlabeled` where there is none: the table
+// that recolours a map for a model trained on another palette. Throws BundleError if `names` speaks
+// of a class that a palette lacks.
+std::vector<int> match_classes(const Palette& from, const Palette& to,
+                               const std::map<std::string, std::string>& names = {});
 
 }  // namespace fgdm

@@ -1,0 +1,76 @@
+// What passes from graph to graph may be float16: converting and adding it must round as the
+// standard says, and rows must land where the batch expects them.
+#include "row_buffer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "half.hpp"
+
+namespace fgdm {
+namespace {
+
+TEST(Half, EveryHalfComesBackAndLiesInOrder) {
+  float previous = -1;
+  for (std::uint32_t bits = 0; bits < 0x7C00; ++bits) {
+    const float value = half_to_float(static_cast<std::uint16_t>(bits));
+    ASSERT_GT(value, previous);
+    ASSERT_EQ(float_to_half(value), bits);
+    ASSERT_EQ(float_to_half(-value), bits | 0x8000U);
+    previous = value;
+  }
+  EXPECT_EQ(previous, 65504.0F);
+  EXPECT_EQ(half_to_float(1), std::ldexp(1.0F, -24));
+  EXPECT_EQ(half_to_float(0x3C00), 1.0F);
+}
+
+TEST(Half, RoundsToTheNearestAndTiesToEven) {
+  for (std::uint32_t bits = 0; bits < 0x7BFF; ++bits) {
+    const float low = half_to_float(static_cast<std::uint16_t>(bits));
+    const float high = half_to_float(static_cast<std::uint16_t>(bits + 1));
+    const float middle = (low + high) / 2;  // exact in float
+    ASSERT_EQ(float_to_half(middle), bits % 2 == 0 ? bits : bits + 1) << low;
+    ASSERT_EQ(float_to_half(std::nextafter(middle, low)), bits) << low;
+    ASSERT_EQ(float_to_half(std::nextafter(middle, high)), bits + 1) << low;
+  }
+}
+
+TEST(Half, WhatDoesNotFitIsInfiniteAndNanStaysNan) {
+  EXPECT_EQ(float_to_half(65519.0F), 0x7BFF);
+  EXPECT_EQ(float_to_half(65520.0F), 0x7C00);
+  EXPECT_EQ(float_to_half(-std::numeric_limits<float>::infinity()), 0xFC00);
+  EXPECT_TRUE(std::isnan(half_to_float(float_to_half(std::nanf("")))));
+}
+
+TEST(RowBuffer, RepeatsACandidatesRowsBehindThemselves) {
+  RowBuffer buffer(DType::float32, {2}, 4);
+  const std::array<float, 4> two_rows{1, 2, 3, 4};
+  std::ranges::copy(two_rows, buffer.floats(2).begin());
+  buffer.repeat(2, 4);
+  const auto all = buffer.floats(4);
+  EXPECT_EQ(std::vector<float>(all.begin(), all.end()),
+            (std::vector<float>{1, 2, 3, 4, 1, 2, 3, 4}));
+  EXPECT_EQ(buffer.view(3, 1).shape, (std::vector<std::int64_t>{3, 2}));
+  EXPECT_EQ(static_cast<const float*>(buffer.view(1, 1).data)[0], 3);
+}
+
+TEST(RowBuffer, AddsInItsOwnType) {
+  RowBuffer total(DType::float16, {2}, 1), a(DType::float16, {2}, 1), b(DType::float16, {2}, 1);
+  const auto halves = [](RowBuffer& buffer) {
+    return static_cast<std::uint16_t*>(buffer.view(1).data);
+  };
+  halves(a)[0] = float_to_half(1.0F);
+  halves(a)[1] = float_to_half(-0.25F);
+  halves(b)[0] = float_to_half(0.5F);
+  halves(b)[1] = float_to_half(1024.0F);
+  const std::array<RowBuffer*, 2> terms{&a, &b};
+  total.sum(terms, 1);
+  EXPECT_EQ(half_to_float(halves(total)[0]), 1.5F);
+  EXPECT_EQ(half_to_float(halves(total)[1]), half_to_float(float_to_half(1023.75F)));
+}
+
+}  // namespace
+}  // namespace fgdm
