@@ -14,9 +14,9 @@ from .recipe import Recipe
 
 _EXAMPLES = """\
 examples:
-  python -m fgdm.train scenes --output runs/scenes                  # two CPU cores: under 4 hours
-  python -m fgdm.train scenes --output runs/scenes --preset quick   # two CPU cores: 90 minutes
-  python -m fgdm.train scenes --output runs/scenes --preset gpu     # one H100-class GPU
+  python -m fgdm.train scenes --output runs/scenes                # two CPU cores: three hours
+  python -m fgdm.train scenes --output runs/scenes --preset gpu   # one H100-class GPU
+  python -m fgdm.train scenes --output runs/more --start bundles/scenes
 An interrupted run goes on where it stopped when the same command is given again.
 """
 
