@@ -110,8 +110,8 @@ def _graphs(models: Models, condition: str) -> list[Graph]:
         text_encoder_graph(models.text_encoder, length),
         backbone_graph(models.unet, length),
         adapter_graph(condition, models.adapter, models.unet),
-        hint_graph(condition, models.controlnet, downscale),
-        controlnet_graph(condition, models.controlnet, length),
+        hint_graph(f"controlnet_{condition}", models.controlnet, downscale),
+        controlnet_graph(f"controlnet_{condition}", models.controlnet, length),
         decoder_graph(models.vae, downscale),
         encoder_graph(models.vae, downscale),
     ]

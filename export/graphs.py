@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ControlNetModel,
+    T2IAdapter,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextModel
 
 from .adapter import TimestepAdapter
 from .attention import use_plain_attention, use_segfree_attention
 from .layout import BackboneLayout, Residual, backbone_layout
-from .modules import Adapter, Backbone, ControlNet, Decoder, Encoder, Hint, TextEncoder
+from .modules import (
+    Adapter,
+    Backbone,
+    ControlNet,
+    Decoder,
+    Encoder,
+    Hint,
+    ImageAdapter,
+    PreviewDecoder,
+    TextEncoder,
+)
 from .signature import (
     IMAGE_SIZE,
     Graph,
@@ -43,6 +59,7 @@ def _picture(name: str, low: float = -1.0) -> TensorSpec:
     return TensorSpec(name, ("batch", 3, *IMAGE_SIZE), draw=uniform(low, 1.0))
 
 
+_CONDITIONING_SCALE = TensorSpec("conditioning_scale", ("batch",), draw=uniform(0.0, 2.0))
 _TIMESTEP = TensorSpec("timestep", ("batch",), draw=integers(1000, torch.float32))
 
 
@@ -81,9 +98,9 @@ def adapter_graph(factor: str, adapter: TimestepAdapter, unet: UNet2DConditionMo
     )
 
 
-def hint_graph(condition: str, controlnet: ControlNetModel, downscale: int) -> Graph:
+def hint_graph(name: str, controlnet: ControlNetModel, downscale: int) -> Graph:
     return Graph(
-        f"controlnet_{condition}_hint",
+        f"{name}_hint",
         Hint(controlnet),
         (_picture("controlnet_cond", low=0.0),),
         (_latent("hint", controlnet.conv_in.out_channels),),
@@ -91,20 +108,33 @@ def hint_graph(condition: str, controlnet: ControlNetModel, downscale: int) -> G
     )
 
 
-def controlnet_graph(condition: str, controlnet: ControlNetModel, max_length: int) -> Graph:
+def controlnet_graph(name: str, controlnet: ControlNetModel, max_length: int) -> Graph:
     use_plain_attention(controlnet)
     layout = backbone_layout(controlnet)
     return Graph(
-        f"controlnet_{condition}",
+        name,
         ControlNet(controlnet),
         (
             _latent("sample", controlnet.config.in_channels),
             _TIMESTEP,
             _context(max_length, controlnet.config.cross_attention_dim),
             _latent("hint", controlnet.conv_in.out_channels),
-            TensorSpec("conditioning_scale", ("batch",), draw=uniform(0.0, 2.0)),
+            _CONDITIONING_SCALE,
         ),
         _controlnet_features(layout),
+        multiple=layout.multiple,
+    )
+
+
+def t2i_adapter_graph(
+    name: str, adapter: T2IAdapter, layout: BackboneLayout, downscale: int
+) -> Graph:
+    return Graph(
+        name,
+        ImageAdapter(adapter),
+        (_picture("controlnet_cond", low=0.0), _CONDITIONING_SCALE),
+        _all_features("intrablock_residual", layout.intrablock),
+        downscale=downscale,
         multiple=layout.multiple,
     )
 
@@ -123,6 +153,13 @@ def text_encoder_graph(text_encoder: CLIPTextModel, max_length: int) -> Graph:
 def decoder_graph(vae: AutoencoderKL, downscale: int) -> Graph:
     latents = _latent("latents", vae.config.latent_channels)
     return Graph("vae_decoder", Decoder(vae), (latents,), (_picture("image"),), downscale)
+
+
+def preview_decoder_graph(vae: AutoencoderTiny, downscale: int) -> Graph:
+    latents = _latent("latents", vae.config.latent_channels)
+    return Graph(
+        "preview_decoder", PreviewDecoder(vae), (latents,), (_picture("image"),), downscale
+    )
 
 
 def encoder_graph(vae: AutoencoderKL, downscale: int) -> Graph:

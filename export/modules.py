@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ControlNetModel,
+    T2IAdapter,
+    UNet2DConditionModel,
+)
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
@@ -106,6 +112,25 @@ class ControlNet(nn.Module):
         return (*down, net.controlnet_mid_block(hidden) * scale)
 
 
+class ImageAdapter(nn.Module):
+    """A T2I-Adapter: features of a control image in 0..1, weighted per row, the same in each step.
+
+    An adapter of one channel gets the picture's brightness (ITU-R 601, as PIL's mode L has it).
+    """
+
+    def __init__(self, adapter: T2IAdapter) -> None:
+        super().__init__()
+        self.adapter = adapter
+
+    def forward(self, controlnet_cond: Tensor, conditioning_scale: Tensor) -> tuple[Tensor, ...]:
+        picture = controlnet_cond
+        if self.adapter.config.in_channels == 1:
+            red, green, blue = picture.split(1, dim=1)
+            picture = 0.299 * red + 0.587 * green + 0.114 * blue
+        scale = conditioning_scale[:, None, None, None]
+        return tuple(feature * scale for feature in self.adapter(picture))
+
+
 class TextEncoder(nn.Module):
     """Token ids (B, T) to the context (B, T, C)."""
 
@@ -127,6 +152,17 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         unscaled = latents / self.vae.config.scaling_factor
         return cast(Tensor, self.vae.decode(unscaled, return_dict=False)[0].clamp(-1.0, 1.0))
+
+
+class PreviewDecoder(nn.Module):
+    """A tiny autoencoder's decoder (TAESD): latents as the UNet sees them to a picture in -1..1."""
+
+    def __init__(self, vae: AutoencoderTiny) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return cast(Tensor, self.vae.decode(latents, return_dict=False)[0].clamp(-1.0, 1.0))
 
 
 class Encoder(nn.Module):
