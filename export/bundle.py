@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from .check import check_graph
 from .defaults import TOLERANCE, FactorDefaults
@@ -24,7 +23,7 @@ from .graphs import (
 )
 from .manifest import MANIFEST, PALETTE, BundleFacts, CheckedGraph, read_scheduler, write_manifest
 from .onnx_export import export_graph
-from .palettes import read_palette
+from .palettes import PaletteSource, read_palette
 from .progress import Progress, silent
 from .signature import Graph
 from .sources import TOKENIZER_FILES, Models, load_models
@@ -38,7 +37,7 @@ def export_bundle(
     base: Path,
     adapters: Mapping[str, Path],
     controlnet: Path,
-    palette: Mapping[str, Any] | Path,
+    palette: PaletteSource,
     output: Path,
     *,
     name: str,
@@ -57,7 +56,7 @@ def export_bundle(
         base: a diffusers folder (unet, vae, text_encoder, tokenizer, scheduler) of SD 1.x's layout.
         adapters: the condition factor's name (lower-case letters, digits, _) and adapter's folder.
         controlnet: a diffusers ControlNet folder, trained on that factor's maps.
-        palette: a palette's description or JSON file; see `palettes.read_palette`.
+        palette: a built-in palette's name, JSON file or description; see `palettes.read_palette`.
         weights: "fp16" or "fp32", the numbers on disk; graphs compute in float32 from either.
         tolerance: the largest error a graph may have; see `check.check_graph`.
         overwrite: replace a bundle that is already there.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .defaults import TOLERANCE, ConditionDefaults, FactorDefaults, ImageDefaults
 from .errors import ExportError
+from .palettes import BUILT_IN
 
 EPILOG = """\
 examples:
@@ -16,8 +17,8 @@ examples:
       --controlnet runs/scenes/controlnet --palette runs/scenes/palette.json \\
       --output bundles/scenes
 
-  fgdm export --base sd15 --adapter segmentation=adapter --controlnet sd-controlnet-seg \\
-      --palette palette.json --output bundles/sd15 --image-size 512x512 --weights fp32 --overwrite
+  fgdm export --base sd15 --adapter segmentation=adapter --controlnet controlnet \\
+      --palette coco-stuff --output bundles/sd15 --image-size 512x512 --weights fp32 --overwrite
 """
 
 
@@ -44,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--controlnet", type=Path, required=True, help="diffusers folder of the ControlNet"
     )
-    files.add_argument("--palette", type=Path, required=True, help="JSON file with the classes")
+    files.add_argument(
+        "--palette",
+        required=True,
+        metavar="NAME|FILE",
+        help=f"{', '.join(BUILT_IN)}, or a JSON file with the classes",
+    )
     files.add_argument("--output", type=Path, required=True, help="the bundle's folder")
     files.add_argument("--name", help="the bundle's name (default: the output's last part)")
     files.add_argument("--overwrite", action="store_true", help="replace an existing bundle")

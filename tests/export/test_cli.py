@@ -49,6 +49,20 @@ def test_exports_with_the_chosen_defaults(
     assert (image["height"], image["num_inference_steps"], image["guidance"]) == (96, 12, "cfg")
 
 
+@pytest.mark.parametrize(
+    ("palette", "message"),
+    [("coco-stuff", "missing/scheduler"), ("coco", "can't read the palette coco")],
+)
+def test_a_palette_may_be_a_built_in_one(
+    palette: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The built-in one is read before the base, whose absence is what then stops the export."""
+    folder = tmp_path / "missing"
+    files = TinyCheckpoint(folder, folder, folder, Path(palette))
+    assert run(parse(*options(files, tmp_path / "bundle"))) == 1
+    assert message in capsys.readouterr().err
+
+
 def test_an_error_is_one_line_and_exit_code_1(
     tiny_checkpoint: TinyCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fgdm.export.errors import ExportError
-from fgdm.export.palettes import read_palette
+from fgdm.export.palettes import BUILT_IN, read_palette
 
 
 def thing(name: Any, color: Any, *synonyms: Any, kind: str = "thing") -> dict[str, Any]:
@@ -45,11 +45,45 @@ def test_words_that_are_plural_already(word: str) -> None:
     assert entry["forms"] == [word]
 
 
+def test_forms_are_spelled_as_the_object_finder_reads_a_prompt() -> None:
+    (entry,) = read_palette(palette(thing("left_eye", RED, "T-shirt", "t shirt")))["classes"]
+    assert entry["forms"] == ["left eye", "t shirt", "left eyes", "t shirts"]
+    assert entry["name"] == "left_eye"
+
+
+def test_colours_may_follow_pascal_vocs_rule() -> None:
+    described = {"name": "dog", "kind": "thing"}
+    made = read_palette(
+        {"name": "p", "colors": "pascal-voc", "classes": [described, thing("sky", [1, 2, 3])]}
+    )
+    assert [entry["color"] for entry in made["classes"]] == [[0, 0, 0], [1, 2, 3]]
+    assert read_palette(made) == made
+
+
+def test_unknown_rule_for_colours() -> None:
+    with pytest.raises(ExportError, match="colors is 'viridis'; expected 'pascal-voc'"):
+        read_palette({**palette(thing("dog", RED)), "colors": "viridis"})
+
+
 def test_reads_a_file_and_its_own_output(tmp_path: Path) -> None:
     made = read_palette(palette(thing("dog", RED), thing("sky", BLUE, kind="background")))
     path = tmp_path / "palette.json"
     path.write_text(json.dumps(made))
-    assert read_palette(path) == made
+    assert read_palette(path) == read_palette(str(path)) == made
+
+
+def test_a_file_called_like_a_built_in_palette_needs_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cityscapes").write_text(json.dumps(palette(thing("dog", RED))))
+    assert read_palette("cityscapes")["name"] == "cityscapes"
+    assert read_palette("./cityscapes")["name"] == read_palette(Path("cityscapes"))["name"] == "p"
+
+
+def test_a_name_that_is_neither_built_in_nor_a_file() -> None:
+    with pytest.raises(ExportError, match=f"JSON file or one of {', '.join(BUILT_IN)}"):
+        read_palette("coco")
 
 
 @pytest.mark.parametrize(
@@ -63,6 +97,9 @@ def test_reads_a_file_and_its_own_output(tmp_path: Path) -> None:
         ([thing("dog", [0, 0, 1.5])], "color is"),
         ([thing("dog", RED, kind="stuff")], "kind is 'stuff'"),
         ([thing("dog", RED, 7)], "synonyms are"),
+        ([thing("dog", RED, "?!")], "synonyms are"),
+        ([thing("wall-tile", RED), thing("tile", BLUE, "wall tile")], "wall tile stands for both"),
+        ([{"name": "dog", "kind": "thing"}], "color is None"),
         ([thing("dog", RED), thing("cat", RED)], "stands for both dog and cat"),
         ([thing("dog", RED, "pet"), thing("cat", BLUE, "Pet")], "pet stands for both"),
         ([{**thing("dog", RED), "index": 3}], "index is 3; expected 0"),
