@@ -1,4 +1,4 @@
-"""The timestep-conditioned adapter of a condition factor (FG-DM, section 3.3)."""
+"""The adapters of a condition factor (FG-DM, section 3.3), with and without the timestep."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from torch import Tensor, nn
 class TimestepResBlock(nn.Module):
     """Residual block that adds a projection of the timestep embedding between its convolutions.
 
-    `down` halves the resolution first (average pooling); a change of channels goes through a 3×3
-    convolution on the skip.
+    `down` halves the resolution first (average pooling); a change of channels goes through a
+    convolution on the skip, of the size `skip_kernel_size`.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, embed_dim: int, groups: int, down: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        embed_dim: int,
+        groups: int,
+        down: bool,
+        skip_kernel_size: int,
     ) -> None:
         super().__init__()
         self.pool = nn.AvgPool2d(2) if down else nn.Identity()
@@ -37,7 +43,9 @@ class TimestepResBlock(nn.Module):
         self.skip_connection = (
             nn.Identity()
             if in_channels == out_channels
-            else nn.Conv2d(in_channels, out_channels, 3, padding=1)
+            else nn.Conv2d(
+                in_channels, out_channels, skip_kernel_size, padding=skip_kernel_size // 2
+            )
         )
         nn.init.zeros_(cast(nn.Conv2d, self.out_layers[-1]).weight)
         nn.init.zeros_(cast(Tensor, cast(nn.Conv2d, self.out_layers[-1]).bias))
@@ -62,6 +70,8 @@ class TimestepAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
         num_res_blocks: residual blocks per scale.
         time_embed_dim: width of the backbone's timestep embedding.
         norm_num_groups: groups of the group normalisations.
+        skip_kernel_size: of the convolutions on skips that change channels; 1 in the published
+            checkpoints.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -72,6 +82,7 @@ class TimestepAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
         num_res_blocks: int = 2,
         time_embed_dim: int = 1280,
         norm_num_groups: int = 32,
+        skip_kernel_size: int = 3,
     ) -> None:
         super().__init__()
         self.num_res_blocks = num_res_blocks
@@ -82,7 +93,8 @@ class TimestepAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 channels[scale],
                 time_embed_dim,
                 norm_num_groups,
-                down=scale > 0 and block == 0,
+                scale > 0 and block == 0,
+                skip_kernel_size,
             )
             for scale in range(len(channels))
             for block in range(num_res_blocks)
@@ -100,6 +112,74 @@ class TimestepAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
             if (index + 1) % self.num_res_blocks == 0:
                 features.append(hidden)
         return features
+
+
+class PlainResBlock(nn.Module):
+    """T2I-Adapter's residual block: 3×3 convolution, ReLU, 1×1 convolution.
+
+    `down` halves the resolution first (average pooling); a 1×1 convolution changes the channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, down: bool) -> None:
+        super().__init__()
+        self.pool = nn.AvgPool2d(2) if down else nn.Identity()
+        self.in_conv = (
+            nn.Identity()
+            if in_channels == out_channels
+            else nn.Conv2d(in_channels, out_channels, 1)
+        )
+        self.block1 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.block2 = nn.Conv2d(out_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden: Tensor = self.in_conv(self.pool(x))
+        return cast(Tensor, self.block2(self.block1(hidden).relu()) + hidden)
+
+
+class PlainAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """T2I-Adapter's network on a noisy latent, the other kind of published FG-DM checkpoint.
+
+    Layout and key names are those of the checkpoints; the timestep plays no part.
+
+    Args:
+        in_channels: channels of the latent (4 for Stable Diffusion 1.x).
+        channels: channels per scale, those of the backbone's encoder blocks.
+        num_res_blocks: residual blocks per scale.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        in_channels: int = 4,
+        channels: tuple[int, ...] = (320, 640, 1280, 1280),
+        num_res_blocks: int = 2,
+    ) -> None:
+        super().__init__()
+        self.num_res_blocks = num_res_blocks
+        self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
+        self.body = nn.ModuleList(
+            PlainResBlock(
+                channels[scale - 1] if scale > 0 and block == 0 else channels[scale],
+                channels[scale],
+                scale > 0 and block == 0,
+            )
+            for scale in range(len(channels))
+            for block in range(num_res_blocks)
+        )
+
+    def forward(self, sample: Tensor, emb: Tensor) -> list[Tensor]:
+        """As `TimestepAdapter.forward`; `emb` is ignored."""
+        features: list[Tensor] = []
+        hidden: Tensor = self.conv_in(sample)
+        for index, block in enumerate(self.body):
+            hidden = block(hidden)
+            if (index + 1) % self.num_res_blocks == 0:
+                features.append(hidden)
+        return features
+
+
+#: What a condition factor's maps can be sampled with.
+ConditionAdapter = TimestepAdapter | PlainAdapter
 
 
 def timestep_embedding(unet: nn.Module, timestep: Tensor, dtype: torch.dtype) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,12 +21,12 @@ from .graphs import (
     hint_graph,
     text_encoder_graph,
 )
-from .manifest import MANIFEST, PALETTE, BundleFacts, CheckedGraph, read_scheduler, write_manifest
+from .manifest import MANIFEST, PALETTE, BundleFacts, CheckedGraph, write_manifest
 from .onnx_export import export_graph
 from .palettes import PaletteSource, read_palette
 from .progress import Progress, silent
 from .signature import Graph
-from .sources import TOKENIZER_FILES, Models, load_models
+from .sources import Lora, Models, Source, load_models
 from .weights import DTYPES, Storage, WeightStore
 
 _DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
@@ -34,29 +34,37 @@ _TRANSFORMERS_FILE = "model.safetensors"
 
 
 def export_bundle(
-    base: Path,
-    adapters: Mapping[str, Path],
-    controlnet: Path,
+    base: Source,
+    adapters: Mapping[str, Source],
+    controlnet: Source | Sequence[Source],
     palette: PaletteSource,
     output: Path,
     *,
     name: str,
+    tokenizer: Source | None = None,
+    loras: Sequence[Lora] = (),
+    tiny_decoder: Source | None = None,
     weights: Storage = "fp16",
     defaults: FactorDefaults | None = None,
     tolerance: float = TOLERANCE,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Path:
-    """Write the bundle `output` from a diffusers folder, an adapter and a ControlNet.
+    """Write the bundle `output` from a base, a condition factor's adapter and a ControlNet.
 
     The bundle appears under its name only when it is complete and every graph has passed its check;
     until then an older bundle there stays as it was.
 
     Args:
-        base: a diffusers folder (unet, vae, text_encoder, tokenizer, scheduler) of SD 1.x's layout.
-        adapters: the condition factor's name (lower-case letters, digits, _) and adapter's folder.
-        controlnet: a diffusers ControlNet folder, trained on that factor's maps.
+        base: a diffusers folder, a Hugging Face id or a checkpoint; see `sources.load_base`.
+        adapters: the condition factor's name (lower-case letters, digits, _) and its adapter; see
+            `sources.load_adapter`.
+        controlnet: the ControlNet, trained on that factor's maps, or a list of it alone; see
+            `sources.load_controlnet`.
         palette: a built-in palette's name, JSON file or description; see `palettes.read_palette`.
+        tokenizer: a folder or Hugging Face id, in place of the base's own.
+        loras: merged into the base in turn.
+        tiny_decoder: not in bundles yet; anything but None is refused.
         weights: "fp16" or "fp32", the numbers on disk; graphs compute in float32 from either.
         tolerance: the largest error a graph may have; see `check.check_graph`.
         overwrite: replace a bundle that is already there.
@@ -69,14 +77,19 @@ def export_bundle(
             `output` exists. Nothing is left behind.
     """
     condition, adapter = _only_condition(adapters)
+    only_controlnet = _only_controlnet(controlnet)
+    if tiny_decoder is not None:
+        raise ExportError(
+            f"the tiny decoder {tiny_decoder} was given, but bundles can't hold one yet; leave it "
+            "out"
+        )
     _check_arguments(name, weights)
     _check_output(output, overwrite)
     chosen = defaults or FactorDefaults()
     chosen.check()
     palette_json = read_palette(palette)
-    scheduler = read_scheduler(base)
     progress("load models", 0, 1)
-    models = load_models(base, adapter, controlnet)
+    models = load_models(base, adapter, [only_controlnet], tokenizer=tokenizer, loras=loras)
     facts = BundleFacts(
         name=name,
         condition=condition,
@@ -86,7 +99,7 @@ def export_bundle(
         latent_channels=models.vae.config.latent_channels,
         downscale=models.downscale,
         layout=models.layout,
-        scheduler=scheduler,
+        scheduler=dict(models.scheduler),
         defaults=chosen,
         image_size=_image_size(models, chosen),
     )
@@ -94,10 +107,7 @@ def export_bundle(
         store = WeightStore(root, weights)
         _save_weights(store, models, condition)
         (root / PALETTE).write_text(json.dumps(palette_json, indent=1) + "\n", encoding="utf-8")
-        (root / "tokenizer").mkdir()
-        for file in TOKENIZER_FILES:
-            if (models.tokenizer / file).is_file():
-                shutil.copyfile(models.tokenizer / file, root / "tokenizer" / file)
+        models.tokenizer.save(root / "tokenizer")
         graphs = _export_and_check(store, _graphs(models, condition), tolerance, progress)
         write_manifest(root, facts, graphs)
     return output
@@ -105,12 +115,13 @@ def export_bundle(
 
 def _graphs(models: Models, condition: str) -> list[Graph]:
     length, downscale = models.max_length, models.downscale
+    (controlnet,) = models.controlnets
     return [
         text_encoder_graph(models.text_encoder, length),
         backbone_graph(models.unet, length),
         adapter_graph(condition, models.adapter, models.unet),
-        hint_graph(f"controlnet_{condition}", models.controlnet, downscale),
-        controlnet_graph(f"controlnet_{condition}", models.controlnet, length),
+        hint_graph(f"controlnet_{condition}", controlnet, downscale),
+        controlnet_graph(f"controlnet_{condition}", controlnet, length),
         decoder_graph(models.vae, downscale),
         encoder_graph(models.vae, downscale),
     ]
@@ -120,7 +131,7 @@ def _save_weights(store: WeightStore, models: Models, condition: str) -> None:
     store.save(models.text_encoder, "text_encoder", _TRANSFORMERS_FILE)
     store.save(models.unet, "unet", _DIFFUSERS_FILE)
     store.save(models.adapter, f"adapter_{condition}", _DIFFUSERS_FILE)
-    store.save(models.controlnet, f"controlnet_{condition}", _DIFFUSERS_FILE)
+    store.save(models.controlnets[0], f"controlnet_{condition}", _DIFFUSERS_FILE)
     store.save(models.vae, "vae", _DIFFUSERS_FILE)
 
 
@@ -137,20 +148,30 @@ def _export_and_check(
     return checked
 
 
-def _only_condition(adapters: Mapping[str, Path]) -> tuple[str, Path]:
+def _only_condition(adapters: Mapping[str, Source]) -> tuple[str, Source]:
     if len(adapters) != 1:
         raise ExportError(
             f"{len(adapters)} adapters given ({', '.join(adapters) or 'none'}); expected one, that "
             "of the condition factor whose maps the ControlNet takes"
         )
-    ((condition, folder),) = adapters.items()
+    ((condition, source),) = adapters.items()
     plain = condition.isascii() and condition.replace("_", "a").isalnum()
     if not plain or condition != condition.lower() or condition in ("image", "hint"):
         raise ExportError(
             f"the condition factor's name is {condition!r}; expected lower-case letters, digits "
             "and _, and neither 'image' nor 'hint'"
         )
-    return condition, folder
+    return condition, source
+
+
+def _only_controlnet(controlnet: Source | Sequence[Source]) -> Source:
+    given = [controlnet] if isinstance(controlnet, str | Path) else controlnet
+    if len(given) != 1:
+        raise ExportError(
+            f"{len(given)} ControlNets given ({', '.join(map(str, given)) or 'none'}); bundles "
+            "hold exactly one so far"
+        )
+    return given[0]
 
 
 def _check_arguments(name: str, weights: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -17,8 +18,12 @@ examples:
       --controlnet runs/scenes/controlnet --palette runs/scenes/palette.json \\
       --output bundles/scenes
 
-  fgdm export --base sd15 --adapter segmentation=adapter --controlnet controlnet \\
-      --palette coco-stuff --output bundles/sd15 --image-size 512x512 --weights fp32 --overwrite
+  fgdm export --base sd15 --adapter segmentation=adapter --controlnet sd-controlnet-seg \\
+      --palette palette.json --output bundles/sd15 --image-size 512x512 --weights fp32 --overwrite
+
+  fgdm export --base fgdm-seg.ckpt --adapter segmentation=fgdm-seg.ckpt \\
+      --controlnet lllyasviel/sd-controlnet-seg --lora style.safetensors:0.8 \\
+      --palette palette.json --output bundles/fgdm
 """
 
 
@@ -26,24 +31,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options on `parser`."""
     condition, image = ConditionDefaults(), ImageDefaults()
     parser.description = (
-        "Make a bundle from a diffusers folder, a condition adapter and a ControlNet. Every graph "
-        "is compared with PyTorch; the bundle appears only when all of them agree."
+        "Make a bundle from a Stable Diffusion 1.x base, a condition adapter and a ControlNet. A "
+        "SOURCE is a folder, a file (.safetensors, .ckpt, .pt, .pth, .bin), a Hugging Face id "
+        "owner/name, or owner/name/file. Every graph is compared with PyTorch; the bundle appears "
+        "only when all of them agree."
     )
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     files = parser.add_argument_group("what goes in and out")
     files.add_argument(
-        "--base", type=Path, required=True, help="diffusers folder of the text-to-image base"
+        "--base",
+        required=True,
+        metavar="SOURCE",
+        help="the text-to-image base: a diffusers folder or id, or an LDM checkpoint",
     )
     files.add_argument(
         "--adapter",
-        type=_named_path,
+        type=_named_source,
         required=True,
-        metavar="NAME=FOLDER",
-        help="the condition factor's name and its adapter's folder, e.g. segmentation=adapter",
+        metavar="NAME=SOURCE",
+        help="the condition factor's name and its adapter, e.g. segmentation=adapter",
     )
     files.add_argument(
-        "--controlnet", type=Path, required=True, help="diffusers folder of the ControlNet"
+        "--controlnet",
+        action="append",
+        required=True,
+        metavar="SOURCE",
+        help="a ControlNet: a diffusers folder or id, or an original checkpoint; repeatable",
+    )
+    files.add_argument(
+        "--tokenizer",
+        metavar="SOURCE",
+        help="folder or id of CLIP's tokenizer (default: the base's own; for a checkpoint, which "
+        "has none, openai/clip-vit-large-patch14)",
+    )
+    files.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        type=_scaled_source,
+        metavar="SOURCE[:SCALE]",
+        help="a LoRA to merge into the base, with a weight (default: 1); repeatable",
+    )
+    files.add_argument(
+        "--tiny-decoder",
+        metavar="SOURCE",
+        help="a tiny decoder for previews: an AutoencoderTiny's folder or id, or TAESD's decoder",
     )
     files.add_argument(
         "--palette",
@@ -104,17 +137,21 @@ def run(args: argparse.Namespace) -> int:
     """Export as the options say. Returns the exit code: 0, 1 for an error, 130 for Ctrl-C."""
     # PyTorch and diffusers take seconds to import, which --help need not wait for.
     from .bundle import export_bundle  # noqa: PLC0415
+    from .sources import Lora  # noqa: PLC0415
 
-    name, folder = args.adapter
+    name, adapter = args.adapter
     started = time.monotonic()
     try:
         output = export_bundle(
             args.base,
-            {name: folder},
+            {name: adapter},
             args.controlnet,
             args.palette,
             args.output,
             name=args.name or args.output.resolve().name,
+            tokenizer=args.tokenizer,
+            loras=[Lora(source, scale) for source, scale in args.lora],
+            tiny_decoder=args.tiny_decoder,
             weights=args.weights,
             defaults=_defaults(args),
             tolerance=args.tolerance,
@@ -157,11 +194,26 @@ def _print_progress(what: str, done: int, total: int) -> None:
     print(f"[{done}/{total}] {what}", flush=True)
 
 
-def _named_path(text: str) -> tuple[str, Path]:
-    name, separator, folder = text.partition("=")
-    if not (name and separator and folder):
-        raise argparse.ArgumentTypeError(f"{text!r} isn't NAME=FOLDER, e.g. segmentation=adapter")
-    return name, Path(folder)
+def _named_source(text: str) -> tuple[str, str]:
+    name, separator, source = text.partition("=")
+    if not (name and separator and source):
+        raise argparse.ArgumentTypeError(f"{text!r} isn't NAME=SOURCE, e.g. segmentation=adapter")
+    return name, source
+
+
+def _scaled_source(text: str) -> tuple[str, float]:
+    source, separator, number = text.rpartition(":")
+    if not separator or "/" in number or "\\" in number:  # a path that happens to have a colon
+        return text, 1.0
+    try:
+        scale = float(number)
+    except ValueError:
+        scale = math.nan
+    if not source or not math.isfinite(scale):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} isn't SOURCE or SOURCE:SCALE, e.g. style.safetensors:0.8"
+        )
+    return source, scale
 
 
 def _size(text: str) -> tuple[int, int]:

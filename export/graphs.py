@@ -12,7 +12,7 @@ from diffusers import (
 )
 from transformers import CLIPTextModel
 
-from .adapter import TimestepAdapter
+from .adapter import ConditionAdapter
 from .attention import use_plain_attention, use_segfree_attention
 from .layout import BackboneLayout, Residual, backbone_layout
 from .modules import (
@@ -87,7 +87,7 @@ def backbone_graph(unet: UNet2DConditionModel, max_length: int) -> Graph:
     )
 
 
-def adapter_graph(factor: str, adapter: TimestepAdapter, unet: UNet2DConditionModel) -> Graph:
+def adapter_graph(factor: str, adapter: ConditionAdapter, unet: UNet2DConditionModel) -> Graph:
     layout = backbone_layout(unet)
     return Graph(
         f"adapter_{factor}",

@@ -11,7 +11,6 @@ from typing import Any
 from fgdm import __version__
 
 from .defaults import FactorDefaults
-from .errors import ExportError
 from .layout import BackboneLayout
 from .signature import Graph, TensorSpec
 
@@ -44,7 +43,7 @@ class CheckedGraph:
 class BundleFacts:
     """All that a manifest says beside graphs and files.
 
-    downscale: the picture's size over the latent's. scheduler: as `read_scheduler` returns it.
+    downscale: the picture's size over the latent's. scheduler: as `sources.Base` has it.
     image_size: height and width in pixels.
     """
 
@@ -113,39 +112,6 @@ def describe_file(path: Path) -> dict[str, Any]:
         while block := stream.read(1 << 20):
             digest.update(block)
     return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
-
-
-def read_scheduler(folder: Path) -> dict[str, Any]:
-    """The noise schedule in a diffusers folder's ``scheduler/scheduler_config.json``.
-
-    Keys that old configurations lack get Stable Diffusion 1.x's values.
-
-    Raises:
-        ExportError: the file is missing or malformed, or the model doesn't predict the noise.
-    """
-    path = folder / "scheduler" / "scheduler_config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ExportError(f"can't read the noise schedule {path}: {error}") from error
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction != "epsilon":
-        raise ExportError(
-            f"{path}: prediction_type is {prediction!r}; only models that predict the noise "
-            "('epsilon'), such as Stable Diffusion 1.x, can be exported"
-        )
-    missing = [key for key in ("beta_start", "beta_end", "beta_schedule") if key not in config]
-    if missing:
-        raise ExportError(f"{path} lacks {', '.join(missing)}")
-    return {
-        "num_train_timesteps": config.get("num_train_timesteps", 1000),
-        "beta_start": config["beta_start"],
-        "beta_end": config["beta_end"],
-        "beta_schedule": config["beta_schedule"],
-        "prediction_type": prediction,
-        "timestep_spacing": config.get("timestep_spacing", "leading"),
-        "steps_offset": config.get("steps_offset", 1),
-    }
 
 
 def _factors(facts: BundleFacts) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from diffusers import (
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from .adapter import TimestepAdapter, timestep_embedding
+from .adapter import ConditionAdapter, timestep_embedding
 from .layout import has_cross_attention
 
 
@@ -62,7 +62,7 @@ class Backbone(nn.Module):
 class Adapter(nn.Module):
     """A condition factor's adapter together with the backbone's own timestep embedding."""
 
-    def __init__(self, adapter: TimestepAdapter, unet: UNet2DConditionModel) -> None:
+    def __init__(self, adapter: ConditionAdapter, unet: UNet2DConditionModel) -> None:
         super().__init__()
         self.adapter = adapter
         self.time_proj, self.time_embedding = unet.time_proj, unet.time_embedding

@@ -155,6 +155,9 @@ def _describe(model: ir.Model, graph: Graph) -> None:
     model.producer_name, model.producer_version = "fgdm", None
     model.graph.name = graph.name
     by_name = {value.name: value for value in model.graph.inputs}
+    for spec in graph.inputs:
+        # The tracer drops an input that nothing uses, such as a plain adapter's timestep.
+        by_name.setdefault(spec.name, ir.Value(name=spec.name))
     for specs, values in (
         (graph.inputs, [by_name[spec.name] for spec in graph.inputs]),
         (graph.outputs, list(model.graph.outputs)),

@@ -19,9 +19,10 @@ from fgdm.export.check import check_graph, open_session
 from fgdm.export.errors import ExportError
 from fgdm.export.graphs import decoder_graph
 from fgdm.export.onnx_export import export_graph
+from fgdm.export.sources import Lora
 from fgdm.export.weights import WeightStore
 from onnx.external_data_helper import load_external_data_for_tensor
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from tests.tiny_models import GROUPS, TinyCheckpoint
@@ -183,6 +184,29 @@ def test_fp32_weights_are_the_checkpoints(tiny_checkpoint: TinyCheckpoint, tmp_p
     assert set(external) == {onnx.TensorProto.FLOAT}
 
 
+def test_a_tokenizer_of_new_transformers_and_a_lora(
+    tiny_checkpoint: TinyCheckpoint, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """The bundle has the merged weights, and a tokenizer in the files that the engine reads."""
+    tokenizer = CLIPTokenizer.from_pretrained(tiny_checkpoint.base / "tokenizer")
+    tokenizer.save_pretrained(tmp_path / "new")
+    layer = "mid_block.resnets.0.time_emb_proj"
+    down, up = torch.ones(1, 128), torch.ones(64, 1)
+    lora = {f"unet.{layer}.lora_A.weight": down, f"unet.{layer}.lora_B.weight": up}
+    save_file(lora, tmp_path / "lora.safetensors")
+    loras = [Lora(tmp_path / "lora.safetensors", 0.25)]
+    root = export(tiny_checkpoint, tmp_path / "b", tokenizer=tmp_path / "new", loras=loras)
+    plain, merged = (
+        load_file(folder / "unet/diffusion_pytorch_model.safetensors")
+        for folder in (tiny_bundle, root)
+    )
+    changed = {key for key in plain if not torch.equal(plain[key], merged[key])}
+    assert changed == {f"{layer}.weight"}
+    for name in ("merges.txt", "vocab.json"):
+        expected = (tiny_bundle / "tokenizer" / name).read_text()
+        assert (root / "tokenizer" / name).read_text().split() == expected.split()
+
+
 # What happens to what is there already.
 
 
@@ -233,7 +257,10 @@ def test_interruption_leaves_nothing(tiny_checkpoint: TinyCheckpoint, tmp_path: 
         ({"adapters": {"Depth Map": Path("x")}}, "lower-case"),
         ({"weights": "int3"}, "expected one of fp16, fp32"),
         ({"name": " "}, "name is empty"),
-        ({"controlnet": Path("missing")}, "missing isn't a folder"),
+        ({"controlnet": Path("missing")}, "the ControlNet: there is no missing"),
+        ({"controlnet": []}, "0 ControlNets given"),
+        ({"controlnet": ["a", "b"]}, r"2 ControlNets given \(a, b\)"),
+        ({"tiny_decoder": "taesd"}, "the tiny decoder taesd was given, but bundles can't hold"),
     ],
 )
 def test_bad_arguments(
@@ -265,7 +292,9 @@ def test_truncated_weights(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> N
     shutil.copytree(tiny_checkpoint.controlnet, broken)
     path = broken / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ExportError, match="can't read the model in"):
+    with pytest.raises(
+        ExportError, match=r"controlnet/diffusion_pytorch_model\.safetensors is truncated"
+    ):
         export(tiny_checkpoint, tmp_path / "b", controlnet=broken)
 
 

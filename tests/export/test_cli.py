@@ -72,7 +72,52 @@ def test_an_error_is_one_line_and_exit_code_1(
     assert not (tmp_path / "b").exists()
 
 
-@pytest.mark.parametrize("bad", ["--adapter=folder", "--image-size=512", "--guidance=none"])
+def test_sources(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
+    """Ids stay text; LoRAs may have a scale; colons in paths are no scales."""
+    args = parse(
+        *options(tiny_checkpoint, tmp_path),
+        "--base=runwayml/stable-diffusion-v1-5",
+        "--controlnet=lllyasviel/sd-controlnet-seg",
+        "--lora=style.safetensors",
+        "--lora=owner/name/other.safetensors:-0.5",
+        "--lora=C:\\loras\\third.safetensors",
+        "--tokenizer=openai/clip-vit-large-patch14",
+        "--tiny-decoder=madebyollin/taesd",
+    )
+    assert args.base == "runwayml/stable-diffusion-v1-5"
+    assert args.adapter == ("segmentation", str(tiny_checkpoint.adapter))
+    assert args.controlnet == [str(tiny_checkpoint.controlnet), "lllyasviel/sd-controlnet-seg"]
+    assert args.lora == [
+        ("style.safetensors", 1.0),
+        ("owner/name/other.safetensors", -0.5),
+        ("C:\\loras\\third.safetensors", 1.0),
+    ]
+    assert (args.tokenizer, args.tiny_decoder) == (
+        "openai/clip-vit-large-patch14",
+        "madebyollin/taesd",
+    )
+
+
+@pytest.mark.parametrize("more", ["--controlnet=other", "--tiny-decoder=taesd"])
+def test_what_bundles_cannot_hold_yet_is_refused(
+    tiny_checkpoint: TinyCheckpoint, tmp_path: Path, more: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(parse(*options(tiny_checkpoint, tmp_path / "b"), more)) == 1
+    assert more.split("=")[1] in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "--adapter=folder",
+        "--lora=style.safetensors:strong",
+        "--lora=:1",
+        "--lora=style.safetensors:nan",
+        "--image-size=512",
+        "--guidance=none",
+    ],
+)
 def test_bad_options(
     tiny_checkpoint: TinyCheckpoint, tmp_path: Path, bad: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,29 @@
+"""Reads the models that a bundle is made of, from the files in which they are published.
+
+`load_models` reads all of a bundle; `load_base`, `load_adapter`, `load_controlnet`,
+`load_tiny_decoder` and `load_tokenizer` read one of its parts, and `merge_lora` changes a base.
+"""
+
+from .adapters import load_adapter
+from .base import Base, load_base
+from .controlnets import load_controlnet
+from .loras import Lora, merge_lora
+from .models import Models, load_models
+from .places import Source
+from .tiny_decoder import load_tiny_decoder
+from .tokenizers import Tokenizer, load_tokenizer
+
+__all__ = [
+    "Base",
+    "Lora",
+    "Models",
+    "Source",
+    "Tokenizer",
+    "load_adapter",
+    "load_base",
+    "load_controlnet",
+    "load_models",
+    "load_tiny_decoder",
+    "load_tokenizer",
+    "merge_lora",
+]
