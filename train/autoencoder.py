@@ -114,9 +114,12 @@ def encode(
 def decode(vae: AutoencoderKL, latents: Tensor, batch: int = 64) -> NDArray[np.uint8]:
     """Pictures (n, S, S, 3) uint8 of (n, 4, h, w) latents."""
     pictures = []
+    vae = vae.to(memory_format=torch.channels_last)
     for chunk in torch.split(latents, batch):
-        image = vae.decode(chunk.float() / vae.config.scaling_factor).sample
-        pixels = ((image / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        scaled = (chunk.float() / vae.config.scaling_factor).to(memory_format=torch.channels_last)
+        with torch.autocast(latents.device.type, torch.bfloat16):
+            image = vae.decode(scaled).sample
+        pixels = ((image.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         pictures.append(pixels.permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(pictures)
 
