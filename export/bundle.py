@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .calibration import Call, sampling_calls
 from .check import check_graph
 from .defaults import TOLERANCE, FactorDefaults
 from .errors import ExportError
@@ -24,9 +25,10 @@ from .graphs import (
 )
 from .manifest import MANIFEST, PALETTE, BundleFacts, CheckedGraph, read_scheduler, write_manifest
 from .onnx_export import export_graph
+from .overflow import check_overflow
 from .palettes import read_palette
 from .progress import Progress, silent
-from .signature import Graph
+from .signature import Graph, Precision
 from .sources import TOKENIZER_FILES, Models, load_models
 from .weights import DTYPES, Storage, WeightStore
 
@@ -43,8 +45,10 @@ def export_bundle(
     *,
     name: str,
     weights: Storage = "fp16",
+    precision: Precision = "fp32",
+    keep_fp32: Sequence[str] = (),
     defaults: FactorDefaults | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Path:
@@ -58,8 +62,13 @@ def export_bundle(
         adapters: the condition factor's name (lower-case letters, digits, _) and adapter's folder.
         controlnet: a diffusers ControlNet folder, trained on that factor's maps.
         palette: a palette's description or JSON file; see `palettes.read_palette`.
-        weights: "fp16" or "fp32", the numbers on disk; graphs compute in float32 from either.
-        tolerance: the largest error a graph may have; see `check.check_graph`.
+        weights: "fp16" or "fp32", the numbers on disk.
+        precision: "fp32", or "fp16" for strongly typed float16 graphs, of fp16 weights; they are
+            checked for overflow on a few prompts.
+        keep_fp32: of a float16 bundle, nodes to keep in float32: ``GRAPH/NODES``, where NODES may
+            have wildcards, such as ``vae_decoder/*``; see `precision.py`.
+        tolerance: the largest error a graph may have; see `check.check_graph`. None takes the
+            precision's own.
         overwrite: replace a bundle that is already there.
 
     Returns:
@@ -70,7 +79,7 @@ def export_bundle(
             `output` exists. Nothing is left behind.
     """
     condition, adapter = _only_condition(adapters)
-    _check_arguments(name, weights)
+    _check_arguments(name, weights, precision, keep_fp32)
     _check_output(output, overwrite)
     chosen = defaults or FactorDefaults()
     chosen.check()
@@ -82,6 +91,8 @@ def export_bundle(
         name=name,
         condition=condition,
         weights=weights,
+        precision=precision,
+        keep_fp32=tuple(keep_fp32),
         max_length=models.max_length,
         hidden_size=models.text_encoder.config.hidden_size,
         latent_channels=models.vae.config.latent_channels,
@@ -99,8 +110,20 @@ def export_bundle(
         for file in TOKENIZER_FILES:
             if (models.tokenizer / file).is_file():
                 shutil.copyfile(models.tokenizer / file, root / "tokenizer" / file)
-        graphs = _export_and_check(store, _graphs(models, condition), tolerance, progress)
-        write_manifest(root, facts, graphs)
+        graphs = [graph.in_precision(precision) for graph in _graphs(models, condition)]
+        kept = _kept_nodes(keep_fp32, graphs)
+        calls: dict[str, list[Call]] = {}
+        if precision == "fp16":
+            progress("sample the calibration prompts", 0, len(graphs))
+            latent = (
+                facts.image_size[0] // facts.downscale,
+                facts.image_size[1] // facts.downscale,
+            )
+            calls = sampling_calls(graphs, root / "tokenizer", scheduler, latent)
+        allowed = TOLERANCE[precision] if tolerance is None else tolerance
+        write_manifest(
+            root, facts, _export_and_check(store, graphs, kept, calls, allowed, progress)
+        )
     return output
 
 
@@ -126,16 +149,37 @@ def _save_weights(store: WeightStore, models: Models, condition: str) -> None:
 
 
 def _export_and_check(
-    store: WeightStore, graphs: list[Graph], tolerance: float, progress: Progress
+    store: WeightStore,
+    graphs: list[Graph],
+    kept: Mapping[str, list[str]],
+    calls: Mapping[str, list[Call]],
+    tolerance: float,
+    progress: Progress,
 ) -> list[CheckedGraph]:
     checked: list[CheckedGraph] = []
     for graph in graphs:
         progress(f"export {graph.name}", len(checked), len(graphs))
-        path = export_graph(graph, store)
+        path = export_graph(graph, store, kept[graph.name])
+        # First, since what overflows also differs, but with a message that says less.
+        largest = check_overflow(graph, path, calls[graph.name]) if calls else None
         error = check_graph(graph, path, tolerance)
-        checked.append(CheckedGraph(graph, path.name, error, tolerance))
+        checked.append(CheckedGraph(graph, path.name, error, tolerance, largest))
         progress(f"{graph.name}: largest error {error:.1e}", len(checked), len(graphs))
     return checked
+
+
+def _kept_nodes(patterns: Sequence[str], graphs: list[Graph]) -> dict[str, list[str]]:
+    """Patterns of node names by graph."""
+    kept: dict[str, list[str]] = {graph.name: [] for graph in graphs}
+    for pattern in patterns:
+        name, separator, nodes = pattern.partition("/")
+        if name not in kept or not separator:
+            raise ExportError(
+                f"can't keep {pattern!r} in float32; expected GRAPH/NODES, such as "
+                f"'vae_decoder/*', with one of the graphs {', '.join(kept)}"
+            )
+        kept[name].append(nodes)
+    return kept
 
 
 def _only_condition(adapters: Mapping[str, Path]) -> tuple[str, Path]:
@@ -154,11 +198,23 @@ def _only_condition(adapters: Mapping[str, Path]) -> tuple[str, Path]:
     return condition, folder
 
 
-def _check_arguments(name: str, weights: str) -> None:
+def _check_arguments(name: str, weights: str, precision: str, keep_fp32: Sequence[str]) -> None:
     if not name.strip():
         raise ExportError("the bundle's name is empty; give it one")
     if weights not in DTYPES:
         raise ExportError(f"weights is {weights!r}; expected one of {', '.join(DTYPES)}")
+    if precision not in TOLERANCE:
+        raise ExportError(f"precision is {precision!r}; expected one of {', '.join(TOLERANCE)}")
+    if precision == "fp16" and weights != "fp16":
+        raise ExportError(
+            f"precision fp16 reads its weights as fp16, but {weights} was asked for; store fp16 "
+            "weights, or export with precision fp32"
+        )
+    if precision == "fp32" and keep_fp32:
+        raise ExportError(
+            f"{', '.join(keep_fp32)} can't be kept in float32 with precision fp32, in which "
+            "everything is; leave it out, or export with precision fp16"
+        )
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

@@ -17,7 +17,7 @@ examples:
       --output bundles/scenes
 
   fgdm export --base sd15 --adapter segmentation=adapter --controlnet sd-controlnet-seg \\
-      --palette palette.json --output bundles/sd15 --image-size 512x512 --weights fp32 --overwrite
+      --palette palette.json --output bundles/sd15 --image-size 512x512 --precision fp16
 """
 
 
@@ -52,13 +52,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         choices=("fp16", "fp32"),
         default="fp16",
-        help="numbers on disk; graphs compute in float32 from either (default: %(default)s)",
+        help="numbers on disk (default: %(default)s)",
     )
+    files.add_argument(
+        "--precision",
+        choices=tuple(TOLERANCE),
+        default="fp32",
+        help="what the graphs compute in; fp16 is strongly typed, with normalisations and softmax "
+        "in float32, and is checked for overflow (default: %(default)s)",
+    )
+    files.add_argument(
+        "--keep-fp32",
+        action="append",
+        default=[],
+        metavar="GRAPH/NODES",
+        help="with fp16, nodes to keep in float32, e.g. 'vae_decoder/*'; may be repeated",
+    )
+    allowed = ", ".join(f"{value:g} in {precision}" for precision, value in TOLERANCE.items())
     files.add_argument(
         "--tolerance",
         type=float,
-        default=TOLERANCE,
-        help="largest error against PyTorch, relative to an output's scale (default: %(default)g)",
+        help=f"largest error against PyTorch, relative to an output's scale (default: {allowed})",
     )
     factors = parser.add_argument_group("what requests get by default")
     factors.add_argument(
@@ -110,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
             args.output,
             name=args.name or args.output.resolve().name,
             weights=args.weights,
+            precision=args.precision,
+            keep_fp32=args.keep_fp32,
             defaults=_defaults(args),
             tolerance=args.tolerance,
             overwrite=args.overwrite,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,37 @@ from fgdm import __version__
 from .defaults import FactorDefaults
 from .errors import ExportError
 from .layout import BackboneLayout
-from .signature import Graph, TensorSpec
+from .overflow import Magnitude
+from .signature import Graph, Precision, TensorSpec
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-MANIFEST_HASH = "manifest.sha256"
 MANIFEST_HASH = "manifest.sha256"
 PALETTE = "palette.json"
 
 
 @dataclass(frozen=True)
 class CheckedGraph:
-    """A graph that is in the bundle, with the error that its check found."""
+    """A graph that is in the bundle, with what its checks found.
+
+    largest: the largest value of a float16 node on the calibration prompts; None in float32.
+    """
 
     graph: Graph
     file: str
     max_error: float
     tolerance: float
+    largest: Magnitude | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
             "file": self.file,
+            "precision": self.graph.precision,
             "inputs": [_tensor(spec) for spec in self.graph.inputs],
             "outputs": [_tensor(spec) for spec in self.graph.outputs],
             "max_error": self.max_error,
             "tolerance": self.tolerance,
+            "largest_float16": self.largest and asdict(self.largest),
         }
 
 
@@ -46,12 +52,14 @@ class BundleFacts:
     """All that a manifest says beside graphs and files.
 
     downscale: the picture's size over the latent's. scheduler: as `read_scheduler` returns it.
-    image_size: height and width in pixels.
+    image_size: height and width in pixels. keep_fp32: nodes that a float16 bundle keeps in float32.
     """
 
     name: str
     condition: str
     weights: str
+    precision: Precision
+    keep_fp32: tuple[str, ...]
     max_length: int
     hidden_size: int
     latent_channels: int
@@ -71,7 +79,8 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
         "schema": SCHEMA,
         "name": facts.name,
         "created_by": f"fgdm {__version__}",
-        "precision": "fp32",
+        "precision": facts.precision,
+        "keep_fp32": list(facts.keep_fp32),
         "weights": facts.weights,
         "text_encoder": {
             "graph": "text_encoder",
@@ -103,8 +112,6 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
         },
     }
     (root / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    digest = describe_file(root / MANIFEST)["sha256"]
-    (root / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n", encoding="utf-8")
     digest = describe_file(root / MANIFEST)["sha256"]
     (root / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n", encoding="ascii")
 
