@@ -18,12 +18,13 @@ examples:
       --controlnet runs/scenes/controlnet --palette runs/scenes/palette.json \\
       --output bundles/scenes
 
-  fgdm export --base sd15 --adapter segmentation=adapter --controlnet sd-controlnet-seg \\
-      --palette palette.json --output bundles/sd15 --image-size 512x512 --weights fp32 --overwrite
+  fgdm export --base fgdm-seg.ckpt --adapter segmentation=fgdm-seg.ckpt --palette coco-stuff \\
+      --controlnet lllyasviel/sd-controlnet-seg --hint-palette ade20k --image-size 512x512 \\
+      --lora style.safetensors:0.8 --precision fp16 --output bundles/fgdm
 
-  fgdm export --base fgdm-seg.ckpt --adapter segmentation=fgdm-seg.ckpt \\
-      --controlnet lllyasviel/sd-controlnet-seg --lora style.safetensors:0.8 \\
-      --palette palette.json --output bundles/fgdm
+  fgdm export --base sd15 --adapter segmentation=adapter --palette coco-stuff \\
+      --controlnet segnet:0.7 --controlnet depth=depthnet:0.5 --t2i-adapter sketch=sketch.pth \\
+      --output bundles/sd15        (requests bring the depth map and the sketch)
 """
 
 
@@ -55,9 +56,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--controlnet",
         action="append",
-        required=True,
-        metavar="SOURCE",
-        help="a ControlNet: a diffusers folder or id, or an original checkpoint; repeatable",
+        default=[],
+        type=_network,
+        metavar="[CONDITION=]SOURCE[:SCALE]",
+        help="a ControlNet of the image: a diffusers folder or id, or an original checkpoint; it "
+        "paints from the factor's maps, or from a picture that requests bring; repeatable",
+    )
+    files.add_argument(
+        "--t2i-adapter",
+        action="append",
+        default=[],
+        type=_network,
+        metavar="[CONDITION=]SOURCE[:SCALE]",
+        help="the same for a T2I-Adapter",
+    )
+    files.add_argument(
+        "--hint-palette",
+        metavar="NAME|FILE",
+        help="palette of the maps that the ControlNet was trained on (default: the maps' own)",
     )
     files.add_argument(
         "--tokenizer",
@@ -91,13 +107,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         choices=("fp16", "fp32"),
         default="fp16",
-        help="numbers on disk; graphs compute in float32 from either (default: %(default)s)",
+        help="numbers on disk (default: %(default)s)",
     )
+    files.add_argument(
+        "--precision",
+        choices=tuple(TOLERANCE),
+        default="fp32",
+        help="what the graphs compute in; fp16 is strongly typed, with normalisations and softmax "
+        "in float32, and is checked for overflow (default: %(default)s)",
+    )
+    files.add_argument(
+        "--keep-fp32",
+        action="append",
+        default=[],
+        metavar="GRAPH/NODES",
+        help="with fp16, nodes to keep in float32, e.g. 'vae_decoder/*'; may be repeated",
+    )
+    allowed = ", ".join(f"{value:g} in {precision}" for precision, value in TOLERANCE.items())
     files.add_argument(
         "--tolerance",
         type=float,
-        default=TOLERANCE,
-        help="largest error against PyTorch, relative to an output's scale (default: %(default)g)",
+        help=f"largest error against PyTorch, relative to an output's scale (default: {allowed})",
     )
     factors = parser.add_argument_group("what requests get by default")
     factors.add_argument(
@@ -137,6 +167,7 @@ def run(args: argparse.Namespace) -> int:
     """Export as the options say. Returns the exit code: 0, 1 for an error, 130 for Ctrl-C."""
     # PyTorch and diffusers take seconds to import, which --help need not wait for.
     from .bundle import export_bundle  # noqa: PLC0415
+    from .image_networks import NetworkSource  # noqa: PLC0415
     from .sources import Lora  # noqa: PLC0415
 
     name, adapter = args.adapter
@@ -145,14 +176,18 @@ def run(args: argparse.Namespace) -> int:
         output = export_bundle(
             args.base,
             {name: adapter},
-            args.controlnet,
+            [NetworkSource(*entry) for entry in args.controlnet],
             args.palette,
             args.output,
             name=args.name or args.output.resolve().name,
+            t2i_adapters=[NetworkSource(*entry) for entry in args.t2i_adapter],
+            hint_palette=args.hint_palette,
             tokenizer=args.tokenizer,
             loras=[Lora(source, scale) for source, scale in args.lora],
             tiny_decoder=args.tiny_decoder,
             weights=args.weights,
+            precision=args.precision,
+            keep_fp32=args.keep_fp32,
             defaults=_defaults(args),
             tolerance=args.tolerance,
             overwrite=args.overwrite,
@@ -199,6 +234,16 @@ def _named_source(text: str) -> tuple[str, str]:
     if not (name and separator and source):
         raise argparse.ArgumentTypeError(f"{text!r} isn't NAME=SOURCE, e.g. segmentation=adapter")
     return name, source
+
+
+def _network(text: str) -> tuple[str, str | None, float]:
+    condition, separator, source = text.rpartition("=")
+    source, scale = _scaled_source(source)
+    if not source or (separator and not condition):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} isn't [CONDITION=]SOURCE[:SCALE], e.g. depth=sd-controlnet-depth:0.5"
+        )
+    return source, condition or None, scale
 
 
 def _scaled_source(text: str) -> tuple[str, float]:

@@ -59,6 +59,13 @@ _BODY = f"""
 """
 
 
+def add_function_bodies(model: onnx.ModelProto) -> None:
+    """Add the op's body, and its domain's version, to a model that has nodes of it."""
+    if any(node.domain == OP_DOMAIN for node in model.graph.node):
+        model.opset_import.append(onnx.helper.make_opsetid(OP_DOMAIN, OP_VERSION))
+        model.functions.append(segfree_attention_function())
+
+
 def segfree_attention_function() -> onnx.FunctionProto:
     """The op's body (DESIGN's five steps) in opset-18 standard ops; any B, H, P, T and d."""
     return parser.parse_function(_BODY)

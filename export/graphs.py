@@ -39,7 +39,8 @@ from .signature import (
 
 
 def _features(name: str, residual: Residual) -> TensorSpec:
-    return TensorSpec(name, ("batch", residual.channels, *latent_size(residual.stride)))
+    shape = ("batch", residual.channels, *latent_size(residual.stride))
+    return TensorSpec(name, shape, between_graphs=True)
 
 
 def _all_features(name: str, residuals: tuple[Residual, ...]) -> tuple[TensorSpec, ...]:
@@ -64,7 +65,12 @@ _TIMESTEP = TensorSpec("timestep", ("batch",), draw=integers(1000, torch.float32
 
 
 def _context(max_length: int, width: int) -> TensorSpec:
-    return TensorSpec("encoder_hidden_states", ("batch", max_length, width))
+    shape = ("batch", max_length, width)
+    return TensorSpec("encoder_hidden_states", shape, between_graphs=True)
+
+
+def _hint(controlnet: ControlNetModel) -> TensorSpec:
+    return _features("hint", Residual(controlnet.conv_in.out_channels, stride=1))
 
 
 def backbone_graph(unet: UNet2DConditionModel, max_length: int) -> Graph:
@@ -103,7 +109,7 @@ def hint_graph(name: str, controlnet: ControlNetModel, downscale: int) -> Graph:
         f"{name}_hint",
         Hint(controlnet),
         (_picture("controlnet_cond", low=0.0),),
-        (_latent("hint", controlnet.conv_in.out_channels),),
+        (_hint(controlnet),),
         downscale=downscale,
     )
 
@@ -118,7 +124,7 @@ def controlnet_graph(name: str, controlnet: ControlNetModel, max_length: int) ->
             _latent("sample", controlnet.config.in_channels),
             _TIMESTEP,
             _context(max_length, controlnet.config.cross_attention_dim),
-            _latent("hint", controlnet.conv_in.out_channels),
+            _hint(controlnet),
             _CONDITIONING_SCALE,
         ),
         _controlnet_features(layout),

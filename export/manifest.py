@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,37 @@ from fgdm import __version__
 
 from .defaults import FactorDefaults
 from .layout import BackboneLayout
-from .signature import Graph, TensorSpec
+from .overflow import Magnitude
+from .signature import Graph, Precision, TensorSpec
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
-PALETTE = "palette.json"
+PALETTE, HINT_PALETTE = "palette.json", "hint_palette.json"
 
 
 @dataclass(frozen=True)
 class CheckedGraph:
-    """A graph that is in the bundle, with the error that its check found."""
+    """A graph that is in the bundle, with what its checks found.
+
+    largest: the largest value of a float16 node on the calibration prompts; None in float32.
+    """
 
     graph: Graph
     file: str
     max_error: float
     tolerance: float
+    largest: Magnitude | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
             "file": self.file,
+            "precision": self.graph.precision,
             "inputs": [_tensor(spec) for spec in self.graph.inputs],
             "outputs": [_tensor(spec) for spec in self.graph.outputs],
             "max_error": self.max_error,
             "tolerance": self.tolerance,
+            "largest_float16": self.largest and asdict(self.largest),
         }
 
 
@@ -44,12 +51,15 @@ class BundleFacts:
     """All that a manifest says beside graphs and files.
 
     downscale: the picture's size over the latent's. scheduler: as `sources.Base` has it.
-    image_size: height and width in pixels.
+    image_size: height and width in pixels. keep_fp32: nodes that a float16 bundle keeps in float32.
+    networks: of the image factor, as the manifest describes them.
     """
 
     name: str
     condition: str
     weights: str
+    precision: Precision
+    keep_fp32: tuple[str, ...]
     max_length: int
     hidden_size: int
     latent_channels: int
@@ -58,6 +68,8 @@ class BundleFacts:
     scheduler: dict[str, Any]
     defaults: FactorDefaults
     image_size: tuple[int, int]
+    networks: tuple[dict[str, Any], ...]
+    preview_decoder: bool
 
 
 def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -> None:
@@ -69,7 +81,8 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
         "schema": SCHEMA,
         "name": facts.name,
         "created_by": f"fgdm {__version__}",
-        "precision": "fp32",
+        "precision": facts.precision,
+        "keep_fp32": list(facts.keep_fp32),
         "weights": facts.weights,
         "text_encoder": {
             "graph": "text_encoder",
@@ -80,6 +93,7 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
         "autoencoder": {
             "decoder": "vae_decoder",
             "encoder": "vae_encoder",
+            "preview_decoder": "preview_decoder" if facts.preview_decoder else None,
             "latent_channels": facts.latent_channels,
             "downscale": facts.downscale,
         },
@@ -134,16 +148,7 @@ def _factors(facts: BundleFacts) -> list[dict[str, Any]]:
         {
             "name": "image",
             "kind": "image",
-            "conditionings": [
-                {
-                    "kind": "controlnet",
-                    "graph": f"controlnet_{facts.condition}",
-                    "hint_graph": f"controlnet_{facts.condition}_hint",
-                    "condition": facts.condition,
-                    "hint_palette": None,
-                    "scale": 1.0,
-                }
-            ],
+            "conditionings": list(facts.networks),
             "height": height,
             "width": width,
             "num_inference_steps": image.num_inference_steps,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -18,31 +19,40 @@ from onnx_ir.passes import common as passes
 from torch import nn
 from torch.jit._trace import TracerWarning
 
-from .attention import OP_DOMAIN, OP_VERSION
 from .errors import ExportError
-from .functions import OPSET, segfree_attention_function
+from .functions import OPSET, add_function_bodies
+from .precision import assign_types
 from .signature import Graph, TensorSpec
-from .weights import WeightStore
+from .weights import StoredTensor, WeightStore
 
 IR_VERSION = 10
 _IR_TYPES = {
     "float32": ir.DataType.FLOAT,
+    "float16": ir.DataType.FLOAT16,
     "int64": ir.DataType.INT64,
     "bool": ir.DataType.BOOL,
 }
 
 
-def export_graph(graph: Graph, store: WeightStore) -> Path:
+def export_graph(graph: Graph, store: WeightStore, keep_fp32: Sequence[str] = ()) -> Path:
     """Write ``<graph.name>.onnx`` into the bundle and return its path.
 
     Every parameter is an initializer with the parameter's own layout and name that refers to the
-    store's files; with float16 storage a Cast to float32 follows each, which runtimes fold on load.
+    store's files; where a node needs it in another type a Cast follows, which runtimes fold on
+    load. Nodes are named after their layer and op, ``down_blocks.0.resnets.1.conv1.Conv``.
+
+    Args:
+        keep_fp32: patterns of nodes that stay in float32; see `precision.assign_types`.
 
     Raises:
-        ExportError: the graph needs a parameter of a model that the store hasn't saved.
+        ExportError: the graph needs a parameter of a model that the store hasn't saved, or can't
+            have the types that were asked for.
     """
     model = _trace(graph)
     _own_parameters(model, graph.module)
+    _lift_buffers(model, graph.module)
+    for node in model.graph:
+        node.name = (node.name or "").strip("/").replace("/", ".")
     # The parameters are still inputs of the graph, so that no pass can touch or move them.
     ir.passes.Sequential(
         passes.IdentityEliminationPass(),
@@ -52,17 +62,16 @@ def export_graph(graph: Graph, store: WeightStore) -> Path:
         passes.RemoveUnusedNodesPass(),
         passes.ClearMetadataAndDocStringPass(),
     )(model)
-    _attach_weights(model, graph, store)
+    stored = _find_weights(model, graph, store)
+    assign_types(model, graph, {name: entry.dtype for name, entry in stored.items()}, keep_fp32)
+    _attach_weights(model, stored, store.root)
+    passes.RemoveUnusedNodesPass()(model)
     _describe(model, graph)
     path = store.root / f"{graph.name}.onnx"
-    uses_op = any(node.domain == OP_DOMAIN for node in model.graph)
-    if uses_op:
-        model.opset_imports[OP_DOMAIN] = OP_VERSION
     proto = ir.to_proto(model)
-    if uses_op:
-        proto.functions.append(segfree_attention_function())
+    add_function_bodies(proto)
     path.write_bytes(proto.SerializeToString(deterministic=True))
-    onnx.checker.check_model(str(path))
+    onnx.checker.check_model(str(path), full_check=True)
     return path
 
 
@@ -93,6 +102,13 @@ def _trace(graph: Graph) -> ir.Model:
             dynamic_axes=dynamic,
         )
     model: ir.Model = ir.from_proto(onnx.load_from_string(buffer.getvalue()))
+    # The tracer drops an input that nothing uses, such as a plain adapter's timestep.
+    there = {value.name for value in model.graph.inputs}
+    for spec in graph.inputs:
+        if spec.name not in there:
+            unused = ir.Value(name=spec.name)
+            _set_type(unused, spec)
+            model.graph.inputs.append(unused)
     return model
 
 
@@ -110,43 +126,45 @@ def _own_parameters(model: ir.Model, module: nn.Module) -> None:
             model.graph.remove(node, safe=True)
 
 
-def _attach_weights(model: ir.Model, graph: Graph, store: WeightStore) -> None:
-    """Turn the inputs that are parameters into initializers in the store's files."""
+def _lift_buffers(model: ir.Model, module: nn.Module) -> None:
+    """Turn the inputs that are buffers into constants."""
+    buffers = dict(module.named_buffers())
+    for value in list(model.graph.inputs):
+        if value.name in buffers:
+            value.const_value = ir.tensor(buffers[value.name].numpy(), name=value.name)
+            model.graph.inputs.remove(value)
+            model.graph.initializers[value.name] = value
+
+
+def _find_weights(model: ir.Model, graph: Graph, store: WeightStore) -> dict[str, StoredTensor]:
+    """Where the parameters that the graph reads are stored. Those it doesn't read are removed."""
     parameters = dict(graph.module.named_parameters())
-    buffers = dict(graph.module.named_buffers())
     declared = {spec.name for spec in graph.inputs}
-    casts: list[ir.Node] = []
+    stored: dict[str, StoredTensor] = {}
     for value in list(model.graph.inputs):
         name = value.name or ""
         if name in declared:
             continue
-        model.graph.inputs.remove(value)
         if not value.uses():
+            model.graph.inputs.remove(value)
             continue
-        if name in buffers:
-            value.const_value = ir.tensor(buffers[name].numpy(), name=name)
-            model.graph.initializers[name] = value
-            continue
-        stored = store.find(parameters[name])
-        if stored is None:
+        found = store.find(parameters[name])
+        if found is None:
             raise ExportError(f"{graph.name}: the bundle stores no tensor for parameter {name}")
-        if stored.dtype == ir.DataType.FLOAT:
-            value.const_value = stored.external(name, store.root)
-            model.graph.initializers[name] = value
+        stored[name] = found
+    return stored
+
+
+def _attach_weights(model: ir.Model, stored: dict[str, StoredTensor], root: Path) -> None:
+    """Turn the inputs that are parameters into initializers in the store's files."""
+    for value in list(model.graph.inputs):
+        if value.name not in stored:
             continue
-        half = ir.Value(
-            name=name,
-            shape=ir.Shape(stored.shape),
-            type=ir.TensorType(stored.dtype),
-            const_value=stored.external(name, store.root),
-        )
-        value.name = f"{name}.float32"
-        cast = ir.node("Cast", [half], {"to": ir.DataType.FLOAT}, outputs=[value])
-        model.graph.initializers[name] = half
-        casts.append(cast)
-    first = model.graph[0]
-    for cast in casts:
-        model.graph.insert_before(first, cast)
+        tensor = stored[value.name]
+        model.graph.inputs.remove(value)
+        value.shape, value.type = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
+        value.const_value = tensor.external(value.name, root)
+        model.graph.initializers[value.name] = value
 
 
 def _describe(model: ir.Model, graph: Graph) -> None:
@@ -155,9 +173,6 @@ def _describe(model: ir.Model, graph: Graph) -> None:
     model.producer_name, model.producer_version = "fgdm", None
     model.graph.name = graph.name
     by_name = {value.name: value for value in model.graph.inputs}
-    for spec in graph.inputs:
-        # The tracer drops an input that nothing uses, such as a plain adapter's timestep.
-        by_name.setdefault(spec.name, ir.Value(name=spec.name))
     for specs, values in (
         (graph.inputs, [by_name[spec.name] for spec in graph.inputs]),
         (graph.outputs, list(model.graph.outputs)),

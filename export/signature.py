@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
+
+#: What a graph computes in: float32, or float16 with islands of float32 (see `precision.py`).
+Precision = Literal["fp32", "fp16"]
 
 #: Draws a value of the given shape, for tracing and checking.
 Draw = Callable[[tuple[int, ...], Generator], Tensor]
@@ -45,13 +49,16 @@ class TensorSpec:
     """One input or output. A dimension is a number or a symbol such as ``batch`` or ``height``.
 
     ``height`` and ``width`` are the latent's; ``height_div_2`` is half of it; ``image_height`` is
-    the picture's. dtype: "float32", "int64" or "bool".
+    the picture's. dtype: "float32", "float16", "int64" or "bool".
+    between_graphs: one graph writes it and another reads it, so that it has the graphs' precision;
+    what the host computes or reads is float32 whatever that is.
     """
 
     name: str
     shape: tuple[int | str, ...]
     dtype: str = "float32"
     draw: Draw = normal
+    between_graphs: bool = False
 
     def sizes(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape with every symbol replaced."""
@@ -62,6 +69,7 @@ class TensorSpec:
 class Graph:
     """A module to export: its forward takes the inputs in order and returns the outputs in order.
 
+    The module computes in float32 whatever the precision of the graph that is made of it.
     downscale: the picture's size divided by the latent's.
     multiple: what a latent's height and width must be divisible by.
     """
@@ -72,9 +80,26 @@ class Graph:
     outputs: tuple[TensorSpec, ...]
     downscale: int = 1
     multiple: int = 1
+    precision: Precision = "fp32"
+
+    def in_precision(self, precision: Precision) -> Graph:
+        """The same graph, computed in `precision`; see `TensorSpec.between_graphs`."""
+        dtype = {"fp32": "float32", "fp16": "float16"}[precision]
+
+        def typed(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+            return tuple(
+                replace(spec, dtype=dtype) if spec.between_graphs else spec for spec in specs
+            )
+
+        return replace(
+            self, inputs=typed(self.inputs), outputs=typed(self.outputs), precision=precision
+        )
 
     def random_inputs(self, batch: int, height: int, width: int, seed: int) -> dict[str, Tensor]:
-        """Inputs for a latent of (batch, ·, height, width)."""
+        """The module's inputs for a latent of (batch, ·, height, width).
+
+        Those that are float16 in the graph hold numbers that float16 has.
+        """
         sizes = {"batch": batch}
         for name, size in (("height", height), ("width", width)):
             sizes[name] = size
@@ -82,7 +107,12 @@ class Graph:
             for stride in range(2, self.multiple + 1):
                 sizes[f"{name}_div_{stride}"] = size // stride
         generator = Generator().manual_seed(seed)
-        return {spec.name: spec.draw(spec.sizes(sizes), generator) for spec in self.inputs}
+        inputs = {spec.name: spec.draw(spec.sizes(sizes), generator) for spec in self.inputs}
+        halves = {spec.name for spec in self.inputs if spec.dtype == "float16"}
+        return {
+            name: value.half().float() if name in halves else value
+            for name, value in inputs.items()
+        }
 
 
 def latent_size(stride: int = 1) -> tuple[str, str]:

@@ -19,3 +19,11 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoint:
 def tiny_bundle(tiny_checkpoint: TinyCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint exported as a bundle."""
     return build_bundle(tmp_path_factory.mktemp("bundle") / "tiny", tiny_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def tiny_fp16_bundle(
+    tiny_checkpoint: TinyCheckpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The checkpoint exported as a strongly typed float16 bundle."""
+    return build_bundle(tmp_path_factory.mktemp("bundle") / "tiny_fp16", tiny_checkpoint, "fp16")

@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from fgdm.export.adapter import TimestepAdapter
 from fgdm.export.bundle import export_bundle
+from fgdm.export.signature import Precision
 from fgdm.train.tokens import train_tokenizer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -124,7 +125,7 @@ def build_checkpoint(folder: Path) -> TinyCheckpoint:
     return TinyCheckpoint(base, folder / "adapter", folder / "controlnet", palette)
 
 
-def build_bundle(folder: Path, checkpoint: TinyCheckpoint) -> Path:
+def build_bundle(folder: Path, checkpoint: TinyCheckpoint, precision: Precision = "fp32") -> Path:
     """Export the checkpoint as a bundle with default factors; returns its folder."""
     return export_bundle(
         checkpoint.base,
@@ -133,6 +134,7 @@ def build_bundle(folder: Path, checkpoint: TinyCheckpoint) -> Path:
         checkpoint.palette,
         folder,
         name="tiny",
+        precision=precision,
     )
 
 

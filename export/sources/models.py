@@ -36,6 +36,7 @@ class Models:
     text_encoder: CLIPTextModel
     adapter: ConditionAdapter
     controlnets: tuple[ControlNetModel, ...]
+    t2i_adapters: tuple[T2IAdapter, ...]
     tiny_decoder: AutoencoderTiny | None
     tokenizer: Tokenizer
     scheduler: Mapping[str, Any]
@@ -63,6 +64,7 @@ def load_models(
     adapter: Source,
     controlnets: Sequence[Source],
     *,
+    t2i_adapters: Sequence[Source] = (),
     tokenizer: Source | None = None,
     loras: Sequence[Lora] = (),
     tiny_decoder: Source | None = None,
@@ -83,7 +85,7 @@ def load_models(
     if isinstance(factor, T2IAdapter):
         raise ExportError(
             f"the adapter {adapter} is a T2I-Adapter, which takes a picture; a condition factor "
-            "needs one that takes its noisy latent, and bundles can't hold the other kind yet"
+            "needs one that takes its noisy latent. The image factor can use it: --t2i-adapter"
         )
     models = Models(
         loaded.unet,
@@ -91,6 +93,7 @@ def load_models(
         loaded.text_encoder,
         factor,
         tuple(load_controlnet(source) for source in controlnets),
+        tuple(_load_t2i_adapter(source) for source in t2i_adapters),
         None if tiny_decoder is None else load_tiny_decoder(tiny_decoder),
         loaded.tokenizer,
         loaded.scheduler,
@@ -98,6 +101,16 @@ def load_models(
     )
     _check_fit(models)
     return models
+
+
+def _load_t2i_adapter(source: Source) -> T2IAdapter:
+    adapter = load_adapter(source)
+    if not isinstance(adapter, T2IAdapter):
+        raise ExportError(
+            f"{source} is a condition factor's adapter, which takes a noisy latent; expected a "
+            "T2I-Adapter, which takes a picture"
+        )
+    return adapter
 
 
 def _check_fit(models: Models) -> None:
@@ -127,6 +140,19 @@ def _check_fit(models: Models) -> None:
                 unet.cross_attention_dim,
             ),
             ("the ControlNet's hint reduction", hint, models.downscale),
+        ]
+    for t2i_adapter in models.t2i_adapters:
+        expectations += [
+            (
+                "the T2I-Adapter's channels",
+                list(t2i_adapter.config.channels),
+                [residual.channels for residual in models.layout.intrablock],
+            ),
+            (
+                "the T2I-Adapter's downscale_factor",
+                t2i_adapter.config.downscale_factor,
+                models.downscale,
+            ),
         ]
     if models.tiny_decoder is not None:
         tiny = models.tiny_decoder.config

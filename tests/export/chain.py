@@ -8,7 +8,7 @@ recovered from the predicted x₀ that its step callback shows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -147,11 +147,14 @@ def run_engine(bundle: Path, settings: Settings, guidance: str) -> tuple[Any, di
     return result, traces
 
 
-def load_pipeline(bundle: Path) -> StableDiffusionControlNetPipeline:
-    """diffusers' pipeline over the bundle's own weights, with all its ControlNets, in float32."""
+def load_pipeline(
+    bundle: Path, controlnets: Sequence[str] | None = None
+) -> StableDiffusionControlNetPipeline:
+    """diffusers' pipeline over the bundle's own weights, in float32, with all its ControlNets or
+    those named."""
     networks = [
-        ControlNetModel.from_pretrained(bundle / folder.name, torch_dtype=torch.float32)
-        for folder in _controlnet_folders(bundle)
+        ControlNetModel.from_pretrained(bundle / name, torch_dtype=torch.float32)
+        for name in controlnets or _controlnets(bundle)
     ]
     made = StableDiffusionControlNetPipeline(
         vae=AutoencoderKL.from_pretrained(bundle / "vae", torch_dtype=torch.float32),
@@ -168,11 +171,9 @@ def load_pipeline(bundle: Path) -> StableDiffusionControlNetPipeline:
     return made
 
 
-def _controlnet_folders(bundle: Path) -> Iterator[Path]:
+def _controlnets(bundle: Path) -> list[str]:
     image = json.loads((bundle / "manifest.json").read_text())["factors"][-1]
-    for network in image["conditionings"]:
-        assert network["kind"] == "controlnet"
-        yield bundle / network["graph"]
+    return [str(entry["graph"]) for entry in image["conditionings"]]
 
 
 def reference_maps(

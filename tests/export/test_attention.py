@@ -57,17 +57,16 @@ def random_inputs(seed: int, patches: int = 11, tokens: int = 9) -> Inputs:
     }
 
 
-@pytest.fixture(scope="module")
-def op_session() -> onnxruntime.InferenceSession:
-    """A model of one node, with every size dynamic."""
+def open_op(element: int) -> onnxruntime.InferenceSession:
+    """A model of one node, with every size dynamic; `element` is the type of q, k, v and out."""
 
     def info(name: str, dtype: int, *shape: str) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, dtype, shape)
 
     inputs = [
-        info("q", TensorProto.FLOAT, "B", "H", "P", "d"),
-        info("k", TensorProto.FLOAT, "B", "H", "T", "d"),
-        info("v", TensorProto.FLOAT, "B", "H", "T", "d"),
+        info("q", element, "B", "H", "P", "d"),
+        info("k", element, "B", "H", "T", "d"),
+        info("v", element, "B", "H", "T", "d"),
         info("attn_scale", TensorProto.FLOAT, "B"),
         info("argmax_mask", TensorProto.BOOL, "B", "T"),
     ]
@@ -79,7 +78,7 @@ def op_session() -> onnxruntime.InferenceSession:
         plugin_version="1",
         plugin_namespace="fgdm",
     )
-    output = info("out", TensorProto.FLOAT, "B", "H", "P", "d")
+    output = info("out", element, "B", "H", "P", "d")
     model = helper.make_model(
         helper.make_graph([node], "op", inputs, [output]),
         functions=[segfree_attention_function()],
@@ -90,6 +89,11 @@ def op_session() -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
+
+
+@pytest.fixture(scope="module")
+def op_session() -> onnxruntime.InferenceSession:
+    return open_op(TensorProto.FLOAT)
 
 
 def check(session: onnxruntime.InferenceSession, inputs: Inputs) -> None:
@@ -105,6 +109,34 @@ def check(session: onnxruntime.InferenceSession, inputs: Inputs) -> None:
 @pytest.mark.parametrize("shape", [(1, 2), (11, 9), (64, 77)])
 def test_equals_float64(op_session: onnxruntime.InferenceSession, shape: tuple[int, int]) -> None:
     check(op_session, random_inputs(1, *shape))
+
+
+def test_float16_equals_float64_up_to_rounding() -> None:
+    """Inputs that differ in their 12th bit would have other maxima: both see the rounded ones."""
+    inputs = random_inputs(10, patches=64, tokens=77)
+    for name in "qkv":
+        inputs[name] = inputs[name].astype(np.float16)
+    (out,) = open_op(TensorProto.FLOAT16).run(None, inputs)
+    assert out.dtype == np.float16
+    expected = reference(inputs)
+    off = np.abs(out - expected).max((1, 3)) > 4e-3 * np.abs(expected).max()
+    # Scores are float16 too, so that a patch with a near tie may take the other token.
+    assert off.mean() < 0.02
+
+
+def test_float16_has_float32_weights() -> None:
+    """A token whose weight leads by 2e-4 is the strongest, though float16 would see a tie."""
+    inputs = random_inputs(11, patches=1, tokens=77)
+    inputs["q"][:], inputs["k"][:] = 0, 0
+    inputs["q"][..., 0], inputs["k"][:, :, 5, 0] = 1, 2e-4 * 8**0.5
+    inputs["attn_scale"][:] = 0
+    for name in "qkv":
+        inputs[name] = inputs[name].astype(np.float16)
+    (out,) = open_op(TensorProto.FLOAT16).run(None, inputs)
+    expected = reference(inputs)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+    tie = {**inputs, "k": np.zeros_like(inputs["k"])}
+    assert np.abs(reference(tie) - expected).max() > 0.01, "tokens 1 and 5 can't be told apart"
 
 
 def test_mask_decides_what_may_be_strongest(op_session: onnxruntime.InferenceSession) -> None:

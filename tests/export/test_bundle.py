@@ -48,7 +48,7 @@ def export(checkpoint: TinyCheckpoint, output: Path, **changes: Any) -> Path:
     arguments: dict[str, Any] = {
         "base": checkpoint.base,
         "adapters": {"segmentation": checkpoint.adapter},
-        "controlnet": checkpoint.controlnet,
+        "controlnets": checkpoint.controlnet,
         "palette": checkpoint.palette,
         "name": "tiny",
     }
@@ -83,7 +83,7 @@ def test_manifest_lists_every_file_with_its_hash(
 
 
 def test_manifest_describes_the_chain(manifest: dict[str, Any]) -> None:
-    assert manifest["schema"] == 1
+    assert manifest["schema"] == 2
     assert set(manifest["graphs"]) == GRAPHS
     condition, image = manifest["factors"]
     assert (condition["name"], condition["height"], condition["num_inference_steps"]) == (
@@ -257,10 +257,10 @@ def test_interruption_leaves_nothing(tiny_checkpoint: TinyCheckpoint, tmp_path: 
         ({"adapters": {"Depth Map": Path("x")}}, "lower-case"),
         ({"weights": "int3"}, "expected one of fp16, fp32"),
         ({"name": " "}, "name is empty"),
-        ({"controlnet": Path("missing")}, "the ControlNet: there is no missing"),
-        ({"controlnet": []}, "0 ControlNets given"),
-        ({"controlnet": ["a", "b"]}, r"2 ControlNets given \(a, b\)"),
-        ({"tiny_decoder": "taesd"}, "the tiny decoder taesd was given, but bundles can't hold"),
+        ({"controlnets": Path("missing")}, "the ControlNet: there is no missing"),
+        ({"controlnets": []}, "no ControlNet or T2I-Adapter paints from the maps"),
+        ({"tiny_decoder": "missing"}, "tiny decoder"),
+        ({"hint_palette": "celebamask"}, "share no class name"),
     ],
 )
 def test_bad_arguments(
@@ -295,7 +295,7 @@ def test_truncated_weights(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> N
     with pytest.raises(
         ExportError, match=r"controlnet/diffusion_pytorch_model\.safetensors is truncated"
     ):
-        export(tiny_checkpoint, tmp_path / "b", controlnet=broken)
+        export(tiny_checkpoint, tmp_path / "b", controlnets=broken)
 
 
 def test_weights_that_overflow_float16(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:

@@ -1,0 +1,159 @@
+"""The inputs that a bundle's graphs meet when real prompts are sampled, for the check on overflow.
+
+The chain is run by the float32 modules: prompts through tokenizer and text encoder, then for every
+adapter and ControlNet a few steps of DDIM from pure noise to a picture, with classifier-free
+guidance in the first half and the degraded branch of segmentation-free guidance in the second. The
+picture that an adapter leads to is the next ControlNet's hint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Generator, Tensor
+from torch.nn.functional import interpolate
+from transformers import CLIPTokenizer
+
+from .check import run_module
+from .signature import Graph
+
+PROMPTS = (
+    "",
+    "two dogs and a child with a red ball beside a bench in a park, under a blue sky",
+    "a photograph of a street at night, bright neon signs, wet asphalt, best quality, 8k",
+)
+_STEPS = 4
+_GUIDANCE_SCALE = 7.5
+_SEGFREE_SCALE = 10.0
+
+#: The inputs of one call of a graph, with a batch of one.
+Call = Mapping[str, Tensor]
+
+
+def sampling_calls(
+    graphs: Sequence[Graph],
+    tokenizer: Path,
+    scheduler: Mapping[str, Any],
+    latent_size: tuple[int, int],
+) -> dict[str, list[Call]]:
+    """Every call of every graph while `PROMPTS` are sampled, by the graph's name.
+
+    Args:
+        graphs: in the bundle's order: a hint encoder comes before its ControlNet.
+        tokenizer: the folder of CLIP's tokenizer.
+        scheduler: as `manifest.read_scheduler` returns it.
+        latent_size: height and width of the image's latents; maps have half of it.
+    """
+    return _Chain(graphs, scheduler, latent_size).run(tokenizer)
+
+
+class _Chain:
+    """`values` holds what the ports of the graphs carry at the moment, by their names."""
+
+    def __init__(
+        self,
+        graphs: Sequence[Graph],
+        scheduler: Mapping[str, Any],
+        latent_size: tuple[int, int],
+    ) -> None:
+        self.graphs = graphs
+        self.scheduler = DDIMScheduler.from_config({**scheduler, "timestep_spacing": "trailing"})
+        self.scheduler.set_timesteps(_STEPS)
+        self.latent_size = latent_size
+        downscale = max(graph.downscale for graph in graphs)
+        self.picture_size = tuple(side * downscale for side in latent_size)
+        self.generator = Generator().manual_seed(0)
+        self.contexts: list[Tensor] = []
+        self.values: dict[str, Tensor] = {}
+        self.calls: dict[str, list[Call]] = {graph.name: [] for graph in graphs}
+
+    def run(self, tokenizer: Path) -> dict[str, list[Call]]:
+        (text_encoder,) = self._graphs_with("input_ids")
+        (backbone,) = self._graphs_with("noise_pred")
+        autoencoder = [*self._graphs_with("latents")]
+        self._encode_prompts(text_encoder, tokenizer)
+        prompts = cycle(self.contexts[1:])
+        for graph in self.graphs:
+            if any("_residual" in spec.name for spec in graph.outputs):
+                self._sample(graph, backbone, next(prompts))
+                for coder in autoencoder:
+                    self._call(coder)
+                picture = self.values["image"] / 2 + 0.5
+                self.values["controlnet_cond"] = interpolate(picture.clamp(0, 1), self.picture_size)
+            elif graph not in (text_encoder, backbone, *autoencoder):
+                self._call(graph)  # a hint encoder
+        return self.calls
+
+    def _graphs_with(self, port: str) -> list[Graph]:
+        return [
+            graph
+            for graph in self.graphs
+            if any(spec.name == port for spec in (*graph.inputs, *graph.outputs))
+        ]
+
+    def _encode_prompts(self, text_encoder: Graph, folder: Path) -> None:
+        tokenizer = CLIPTokenizer.from_pretrained(folder)
+        length = text_encoder.inputs[0].shape[1]
+        for prompt in PROMPTS:
+            tokens = tokenizer(
+                prompt,
+                padding="max_length",
+                max_length=length,
+                truncation=True,
+                return_tensors="pt",
+            )
+            self.values["input_ids"] = tokens.input_ids
+            self._call(text_encoder)
+            self.contexts.append(self.values["encoder_hidden_states"])
+
+    def _sample(self, conditioning: Graph, backbone: Graph, context: Tensor) -> None:
+        """Guided DDIM steps, at the size of a map if the graph is an adapter, else of the image."""
+        ports = [spec.name for spec in (*conditioning.inputs, *conditioning.outputs)]
+        is_map = "sample" in ports and "intrablock_residual_0" in ports
+        height, width = (side // 2 if is_map else side for side in self.latent_size)
+        blank = backbone.random_inputs(1, height, width, seed=0)
+        for name, value in blank.items():
+            if "_residual" in name:
+                self.values[name] = torch.zeros_like(value)
+        self.values["argmax_mask"] = torch.arange(context.shape[1])[None] > 0
+        self.values["conditioning_scale"] = torch.ones(1)
+        sample = torch.randn(blank["sample"].shape, generator=self.generator)
+        for step, timestep in enumerate(self.scheduler.timesteps):
+            segfree = step >= _STEPS // 2
+            noise = []
+            for row_context, scale in (
+                (context, 1.0),
+                (context, -_SEGFREE_SCALE) if segfree else (self.contexts[0], 1.0),
+            ):
+                self.values.update(
+                    sample=sample,
+                    timestep=timestep.reshape(1).float(),
+                    encoder_hidden_states=row_context,
+                    attn_scale=torch.tensor([scale]),
+                )
+                self._call(conditioning)
+                self._call(backbone)
+                noise.append(self.values["noise_pred"])
+            positive, negative = noise
+            guided = negative + _GUIDANCE_SCALE * (positive - negative)
+            sample = self.scheduler.step(guided, timestep, sample).prev_sample
+        self.values["latents"] = sample
+
+    def _call(self, graph: Graph) -> None:
+        """Run a graph's module on `values`; a port that nothing has written yet gets noise."""
+        drawn = graph.random_inputs(1, *self.latent_size, seed=0)
+        inputs = {name: self.values.get(name, value) for name, value in drawn.items()}
+        types = {spec.name: spec.dtype for spec in graph.inputs}
+        self.calls[graph.name].append(
+            {
+                name: value.half() if types[name] == "float16" else value
+                for name, value in inputs.items()
+            }
+        )
+        for spec, output in zip(graph.outputs, run_module(graph, inputs), strict=True):
+            self.values[spec.name] = torch.from_numpy(output)
