@@ -125,7 +125,7 @@ class ImageAdapter(nn.Module):
     def forward(self, controlnet_cond: Tensor, conditioning_scale: Tensor) -> tuple[Tensor, ...]:
         picture = controlnet_cond
         if self.adapter.config.in_channels == 1:
-            red, green, blue = picture.split(1, dim=1)
+            red, green, blue = (picture[:, i : i + 1] for i in range(3))
             picture = 0.299 * red + 0.587 * green + 0.114 * blue
         scale = conditioning_scale[:, None, None, None]
         return tuple(feature * scale for feature in self.adapter(picture))

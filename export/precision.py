@@ -92,10 +92,10 @@ class _Assignment:
         self.types: dict[ir.Value, ir.DataType] = {}
         self.weak: set[ir.Value] = set()
         self.converted: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
-        self.inferred: dict[str | None, int] = {**element_types(model)}
+        self.inferred: dict[str | None, int] = dict(element_types(model).items())
         self.is_float = {name for name, kind in self.inferred.items() if kind == _FLOAT}
         for value in model.graph.inputs:
-            if value.name in stored:
+            if value.name is not None and value.name in stored:
                 self.types[value] = stored[value.name]
                 self.weak.add(value)
         for spec in graph.inputs:
