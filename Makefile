@@ -7,7 +7,7 @@ PROMPT ?= two dogs beside a house under a tree with a kite and the sun
 DEMO_VENV := .venv-demo
 TEST_VENV := .venv-test
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard cpp/*/*.* cpp/*/*/*.* engine/*)
-TEST_SOURCES := $(SOURCES) $(wildcard export/*.py train/*.py) constraints.txt
+TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.py train/*.py) constraints.txt
 
 .PHONY: demo test lint format sanitize fuzz clean
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
+
+from .symbols import resolve
 
 #: Draws a value of the given shape, for tracing and checking.
 Draw = Callable[[tuple[int, ...], Generator], Tensor]
@@ -42,20 +44,15 @@ def one_token(shape: tuple[int, ...], generator: Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output. A dimension is a number or a symbol such as ``batch`` or ``height``.
+    """One input or output. A dimension is a number or a symbol; see `symbols.resolve`.
 
-    ``height`` and ``width`` are the latent's; ``height_div_2`` is half of it; ``image_height`` is
-    the picture's. dtype: "float32", "int64" or "bool".
+    dtype: "float32", "int64" or "bool".
     """
 
     name: str
     shape: tuple[int | str, ...]
     dtype: str = "float32"
     draw: Draw = normal
-
-    def sizes(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape with every symbol replaced."""
-        return tuple(size if isinstance(size, int) else sizes[size] for size in self.shape)
 
 
 @dataclass(frozen=True)
@@ -75,14 +72,13 @@ class Graph:
 
     def random_inputs(self, batch: int, height: int, width: int, seed: int) -> dict[str, Tensor]:
         """Inputs for a latent of (batch, ·, height, width)."""
-        sizes = {"batch": batch}
-        for name, size in (("height", height), ("width", width)):
-            sizes[name] = size
-            sizes[f"image_{name}"] = size * self.downscale
-            for stride in range(2, self.multiple + 1):
-                sizes[f"{name}_div_{stride}"] = size // stride
         generator = Generator().manual_seed(seed)
-        return {spec.name: spec.draw(spec.sizes(sizes), generator) for spec in self.inputs}
+
+        def draw(spec: TensorSpec) -> Tensor:
+            sizes = {"batch": batch, "height": height, "width": width, "downscale": self.downscale}
+            return spec.draw(resolve(spec.shape, **sizes), generator)
+
+        return {spec.name: draw(spec) for spec in self.inputs}
 
 
 def latent_size(stride: int = 1) -> tuple[str, str]:
