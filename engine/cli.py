@@ -31,6 +31,7 @@ EXIT_CANCELLED = 130
 _EPILOG = """\
 examples:
   fgdm generate "two dogs beside a house under a tree"
+  fgdm build bundles/scenes --target tensorrt-rtx --gpu sm_89
   fgdm inspect bundles/scenes --verify
   fgdm doctor
 
@@ -49,6 +50,11 @@ FGDM_DEBUG=1 shows the traceback of an error.
 _EXPORT_EPILOG = """\
 example:
   fgdm export --help     (needs PyTorch: pip install 'fgdm[export]')
+"""
+
+_BUILD_EPILOG = """\
+example:
+  fgdm build --help      (needs ONNX and a runtime: pip install 'fgdm[build]')
 """
 
 
@@ -91,7 +97,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The command's parser. Only `fgdm export` imports what export needs."""
+    """The command's parser. Only `fgdm export` and `fgdm build` import what they need."""
     parser = argparse.ArgumentParser(
         prog="fgdm",
         description="Prompt-compliant text-to-image diffusion: N cheap maps, the best one painted.",
@@ -118,8 +124,19 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         epilog=_EXPORT_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    if arguments and arguments[0] == "export":
-        _add_export(export)
+    build = commands.add_parser(
+        "build",
+        help="compile a bundle's graphs into TensorRT plans",
+        description="Compiles a bundle's graphs into plans for TensorRT or TensorRT-RTX.",
+        epilog=_BUILD_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, sub_parser, module in (
+        ("export", export, "fgdm.export.cli"),
+        ("build", build, "fgdm.export.plans.cli"),
+    ):
+        if arguments and arguments[0] == name:
+            _add_from(module, sub_parser, name)
 
     inspect_parser = commands.add_parser(
         "inspect",
@@ -144,29 +161,29 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_export(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `fgdm export`, whose package needs the extra `export`."""
+def _add_from(module: str, parser: argparse.ArgumentParser, extra: str) -> None:
+    """Adds a command's arguments from a module that needs the extra of the command's name."""
     try:
-        export_cli = import_module("fgdm.export.cli")
+        command = import_module(module)
     except ModuleNotFoundError as error:
-        raise _missing_extra(error) from error
-    export_cli.add_arguments(parser)
+        raise _missing_extra(error, extra) from error
+    command.add_arguments(parser)
 
     def run(args: argparse.Namespace) -> int:
         try:
-            return int(export_cli.run(args) or 0)
+            return int(command.run(args) or 0)
         except ModuleNotFoundError as error:
-            raise _missing_extra(error) from error
+            raise _missing_extra(error, extra) from error
 
     parser.set_defaults(run=run)
 
 
-def _missing_extra(error: ModuleNotFoundError) -> Exception:
+def _missing_extra(error: ModuleNotFoundError, extra: str) -> Exception:
     if error.name is None or error.name.split(".")[0] == "fgdm":
         return error
     return RequestError(
-        f"fgdm export needs the package {error.name}, which isn't installed; "
-        "run: pip install 'fgdm[export]'"
+        f"fgdm {extra} needs the package {error.name}, which isn't installed; "
+        f"run: pip install 'fgdm[{extra}]'"
     )
 
 

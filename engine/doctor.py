@@ -17,16 +17,8 @@ examples:
 """
 
 _CUDA_DRIVER = ["libcuda.so.1"]
-_TENSORRT = ["libnvinfer.so.11", "libnvinfer.so.10", "libnvinfer.so.8", "libnvinfer.so"]
-_TENSORRT_RTX = ["libtensorrt_rtx.so.1", "libtensorrt_rtx.so"]
-_TENSORRT_PACKAGES = [
-    "tensorrt",
-    "tensorrt-cu12",
-    "tensorrt-cu13",
-    "tensorrt-rtx",
-    "tensorrt-rtx-cu12",
-    "tensorrt-rtx-cu13",
-]
+_TENSORRT, _TENSORRT_RTX = machine.PLAN_RUNTIMES
+_TENSORRT_PACKAGES = [*_TENSORRT.packages, *_TENSORRT_RTX.packages]
 _EXPORT_PACKAGES = ["torch", "diffusers", "transformers", "onnx", "onnxscript", "inflect"]
 _TRAIN_PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "safetensors"]
 _TOOLS = ["g++", "cmake", "nvcc"]
@@ -83,8 +75,8 @@ def look() -> Machine:
         gpus=machine.find_gpus(),
         libraries={
             "CUDA driver": machine.loadable(_CUDA_DRIVER),
-            "TensorRT": machine.loadable(_TENSORRT),
-            "TensorRT-RTX": machine.loadable(_TENSORRT_RTX),
+            "TensorRT": machine.loadable(_TENSORRT.libraries),
+            "TensorRT-RTX": machine.loadable(_TENSORRT_RTX.libraries),
         },
         tools={name: machine.tool_version(name) for name in _TOOLS},
         packages={name: machine.package_version(name) for name in names},
@@ -111,10 +103,9 @@ def capabilities(here: Machine) -> list[Capability]:
         "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
     )
     tensorrt = _need(
-        any(here.packages[name] for name in _TENSORRT_PACKAGES)
-        or bool(here.libraries["TensorRT"] or here.libraries["TensorRT-RTX"]),
-        "TensorRT or TensorRT-RTX",
-        "pip install tensorrt-rtx-cu13",
+        any(here.packages[name] for name in _TENSORRT_PACKAGES),
+        "TensorRT or TensorRT-RTX for Python",
+        "pip install 'fgdm[tensorrt-rtx]'",
     )
     compilers = [
         _need(here.tools[name] is not None, name, f"apt-get install {package}")
@@ -128,7 +119,7 @@ def capabilities(here: Machine) -> list[Capability]:
         _capability("build the core from source", *compilers),
         _capability("build the CUDA kernels", *compilers, nvcc),
         _capability("export bundles", _packages(here, _EXPORT_PACKAGES, "export")),
-        _capability("build TensorRT plans", tensorrt),
+        _capability("build TensorRT plans", tensorrt, _packages(here, ["onnx"], "build")),
         _capability("train", _packages(here, _TRAIN_PACKAGES, "train")),
     ]
 

@@ -26,20 +26,20 @@ def parse_object(content: bytes, source: str) -> JsonObject:
 
 
 class Fields:
-    """A JSON object and where it stands; its accessors raise BundleError."""
+    """A JSON object (`value`) and where it stands; its accessors raise BundleError."""
 
     def __init__(self, value: object, place: str) -> None:
         self.place = place
         if not isinstance(value, dict):
             self._fail(f"must be an object, got {_kind(value)}")
-        self._value: JsonObject = value
+        self.value: JsonObject = value
 
     def names(self) -> list[str]:
         """The object's keys, each one printable text."""
-        for key in self._value:
+        for key in self.value:
             if not key or not key.isprintable():
                 self._fail(f"has the key {key!a:.60}, which isn't printable text")
-        return list(self._value)
+        return list(self.value)
 
     def text(self, key: str) -> str:
         """A text without control characters or lone surrogates: it can be shown as it is."""
@@ -74,9 +74,9 @@ class Fields:
         return Fields(self._get(key), f"{self.place}, {key}")
 
     def _get(self, key: str) -> object:
-        if key not in self._value:
+        if key not in self.value:
             self._fail(f"lacks {key}")
-        return self._value[key]
+        return self.value[key]
 
     def _fail(self, problem: str) -> NoReturn:
         raise BundleError(f"{self.place}: {problem}; export the bundle again")

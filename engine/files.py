@@ -81,10 +81,13 @@ class OutputFolder:
                 return
 
 
-def write_all(contents: Mapping[Path, bytes]) -> list[Path]:
-    """Writes each file under a temporary name and renames them once all are complete.
+def write_all(
+    contents: Mapping[Path, bytes | memoryview], remedy: str = "choose another output folder"
+) -> list[Path]:
+    """Writes each file under a temporary name and renames them, in order, once all are complete.
 
-    After an error (OutputError) or Ctrl-C no temporary file is left and no target is half-written.
+    After an error (OutputError, which ends with `remedy`) or Ctrl-C no temporary file is left and
+    no target is half-written.
     """
     temporary: dict[Path, Path] = {}
     try:
@@ -95,14 +98,14 @@ def write_all(contents: Mapping[Path, bytes]) -> list[Path]:
             temporary[path].replace(path)
             del temporary[path]
     except OSError as error:
-        raise _refusal(path, error) from None
+        raise _refusal(path, error, remedy) from None
     finally:
         for leftover in temporary.values():
             leftover.unlink(missing_ok=True)
     return list(contents)
 
 
-def _write_beside(path: Path, content: bytes) -> Path:
+def _write_beside(path: Path, content: bytes | memoryview) -> Path:
     """Writes `content` to a new hidden file in the folder of `path`; its path."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
     try:
@@ -116,6 +119,8 @@ def _write_beside(path: Path, content: bytes) -> Path:
     return temporary
 
 
-def _refusal(path: Path, error: OSError | ValueError) -> OutputError:
+def _refusal(
+    path: Path, error: OSError | ValueError, remedy: str = "choose another output folder"
+) -> OutputError:
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    return OutputError(f"can't write to {path}: {reason}; choose another output folder")
+    return OutputError(f"can't write to {path}: {reason}; {remedy}")

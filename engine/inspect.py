@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fgdm.errors import BundleError
-from fgdm.fields import JsonObject, parse_object
 from fgdm.manifest import (
     MANIFEST,
     MANIFEST_HASH,
@@ -19,6 +17,7 @@ from fgdm.manifest import (
     check_sizes,
     read_manifest,
 )
+from fgdm.plans import Host, Plan, find_plans, look, obstacles, profile_label
 
 EPILOG = """\
 examples:
@@ -30,30 +29,17 @@ exit codes: 0 sound, 3 missing, truncated, altered or newer than this fgdm
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A compiled graph under plans/<target>/, and what its .json says it was built for.
-
-    size: bytes of the .plan file, None if there is none. problem: why the .json can't be read.
-    """
-
-    target: str
-    key: str
-    size: int | None
-    built_for: JsonObject | None
-    problem: str | None
-
-
-@dataclass(frozen=True)
 class Description:
     """A bundle whose files have been compared with its manifest.
 
-    verified: by SHA-256, not by size alone. unlisted: files that the manifest doesn't know.
+    verified: by SHA-256, not by size alone. plans: each with what keeps it from running on this
+    machine, nothing if it fits. unlisted: files that the manifest doesn't know.
     """
 
     bundle: Path
     manifest: Manifest
     verified: bool
-    plans: tuple[Plan, ...]
+    plans: tuple[tuple[Plan, tuple[str, ...]], ...]
     unlisted: tuple[str, ...]
 
     @property
@@ -68,7 +54,10 @@ class Description:
             **asdict(self.manifest),
             "size": self.size,
             "verified": self.verified,
-            "plans": [asdict(plan) for plan in self.plans],
+            "plans": [
+                {**asdict(plan), "fits": not reasons, "obstacles": list(reasons)}
+                for plan, reasons in self.plans
+            ],
             "unlisted": list(self.unlisted),
         }
 
@@ -98,10 +87,8 @@ class Description:
         for entry in manifest.files:
             yield f"  {entry.path:<{width}}  {human_size(entry.size):>10}  {entry.sha256[:12]}"
         yield "\nplans" if self.plans else "\nplans: none built"
-        for plan in self.plans:
-            size = "its .plan file is missing" if plan.size is None else human_size(plan.size)
-            problem = "" if plan.problem is None else f"  unusable: {plan.problem}"
-            yield f"  {plan.target}/{plan.key}  {size}{problem}"
+        for plan, reasons in self.plans:
+            yield from _plan_lines(plan, reasons)
         if self.unlisted:
             yield f"not in the manifest: {', '.join(self.unlisted)}"
 
@@ -116,19 +103,10 @@ def describe(bundle: Path, *, verify: bool = False) -> Description:
         check_hashes(bundle, manifest)
     else:
         check_sizes(bundle, manifest)
-    plans = tuple(_plan(path) for path in sorted(bundle.glob("plans/*/*.json")))
+    found = find_plans(bundle, manifest, verify=verify)
+    here = look() if found else Host((), {})
+    plans = tuple((plan, obstacles(plan, here)) for plan in found)
     return Description(bundle, manifest, verify, plans, _unlisted(bundle, manifest))
-
-
-def _plan(path: Path) -> Plan:
-    compiled = path.with_suffix(".plan")
-    size = compiled.stat().st_size if compiled.is_file() else None
-    built_for, problem = None, None
-    try:
-        built_for = parse_object(path.read_bytes(), path.name)
-    except (OSError, BundleError) as error:
-        problem = str(error)
-    return Plan(path.parent.name, path.stem, size, built_for, problem)
 
 
 def _unlisted(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
@@ -136,6 +114,18 @@ def _unlisted(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
     here = [path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file()]
     outside_plans = [path.as_posix() for path in here if path.parts[0] != "plans"]
     return tuple(sorted(set(outside_plans) - listed))
+
+
+def _plan_lines(plan: Plan, reasons: tuple[str, ...]) -> Iterator[str]:
+    size = "no .plan file" if plan.size is None else human_size(plan.size)
+    yield f"  {plan.target}/{plan.key[:12]}  {size}"
+    if plan.metadata is not None:
+        profiles = " | ".join(profile_label(*profile) for profile in plan.metadata.profiles)
+        built_for = f"{plan.target} {plan.metadata.runtime}, {', '.join(plan.metadata.gpus)}"
+        if plan.metadata.attention != "none":
+            built_for += f", attention from the {plan.metadata.attention}"
+        yield f"    {plan.metadata.graph}  {profiles}  ({built_for})"
+    yield f"    doesn't fit: {'; '.join(reasons)}" if reasons else "    fits this machine"
 
 
 def _port_lines(label: str, ports: tuple[Port, ...]) -> Iterator[str]:

@@ -64,6 +64,29 @@ class Gpu:
     compute_capability: str
 
 
+@dataclass(frozen=True)
+class PlanRuntime:
+    """A runtime of compiled plans: the Python packages and shared libraries that hold it."""
+
+    target: str
+    packages: tuple[str, ...]
+    libraries: tuple[str, ...]
+
+
+PLAN_RUNTIMES = (
+    PlanRuntime(
+        "tensorrt",
+        ("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
+        ("libnvinfer.so.11", "libnvinfer.so.10", "libnvinfer.so.8", "libnvinfer.so"),
+    ),
+    PlanRuntime(
+        "tensorrt-rtx",
+        ("tensorrt-rtx", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13"),
+        ("libtensorrt_rtx.so.1", "libtensorrt_rtx.so"),
+    ),
+)
+
+
 def find_runtimes() -> tuple[Runtime, ...]:
     """Every installed distribution called onnxruntime or onnxruntime-<variant>."""
     found: dict[str, Runtime] = {}
@@ -162,6 +185,20 @@ def package_version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def plan_runtime_version(runtime: PlanRuntime) -> str | None:
+    """The installed version of a plan runtime: its package's, else what its library says."""
+    for package in runtime.packages:
+        version = package_version(package)
+        if version is not None:
+            return version
+    library = loadable(runtime.libraries)
+    if library is None:
+        return None
+    number = int(ctypes.CDLL(library).getInferLibVersion())
+    major, rest = divmod(number, 10000 if number >= 10000 else 1000)  # 8601 was 8.6.1
+    return f"{major}.{rest // 100}.{rest % 100}"
 
 
 def core_problem() -> str | None:

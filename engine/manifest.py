@@ -184,7 +184,7 @@ def check_hashes(bundle: Path, manifest: Manifest) -> None:
     problems = [
         f"{entry.path} has been altered (its SHA-256 differs)"
         for entry in manifest.files
-        if _sha256(bundle / entry.path) != entry.sha256
+        if sha256_file(bundle / entry.path) != entry.sha256
     ]
     _raise_damaged(bundle, problems)
 
@@ -198,7 +198,8 @@ def _raise_damaged(bundle: Path, problems: list[str]) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
+def sha256_file(path: Path) -> str:
+    """A file's SHA-256 in hex; BundleError if it can't be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:

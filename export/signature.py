@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
+
+from .symbols import resolve
 
 #: What a graph computes in: float32, or float16 with islands of float32 (see `precision.py`).
 Precision = Literal["fp32", "fp16"]
@@ -46,10 +48,9 @@ def one_token(shape: tuple[int, ...], generator: Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output. A dimension is a number or a symbol such as ``batch`` or ``height``.
+    """One input or output. A dimension is a number or a symbol; see `symbols.resolve`.
 
-    ``height`` and ``width`` are the latent's; ``height_div_2`` is half of it; ``image_height`` is
-    the picture's. dtype: "float32", "float16", "int64" or "bool".
+    dtype: "float32", "float16", "int64" or "bool".
     between_graphs: one graph writes it and another reads it, so that it has the graphs' precision;
     what the host computes or reads is float32 whatever that is.
     """
@@ -59,10 +60,6 @@ class TensorSpec:
     dtype: str = "float32"
     draw: Draw = normal
     between_graphs: bool = False
-
-    def sizes(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape with every symbol replaced."""
-        return tuple(size if isinstance(size, int) else sizes[size] for size in self.shape)
 
 
 @dataclass(frozen=True)
@@ -100,19 +97,14 @@ class Graph:
 
         Those that are float16 in the graph hold numbers that float16 has.
         """
-        sizes = {"batch": batch}
-        for name, size in (("height", height), ("width", width)):
-            sizes[name] = size
-            sizes[f"image_{name}"] = size * self.downscale
-            for stride in range(2, self.multiple + 1):
-                sizes[f"{name}_div_{stride}"] = size // stride
         generator = Generator().manual_seed(seed)
-        inputs = {spec.name: spec.draw(spec.sizes(sizes), generator) for spec in self.inputs}
-        halves = {spec.name for spec in self.inputs if spec.dtype == "float16"}
-        return {
-            name: value.half().float() if name in halves else value
-            for name, value in inputs.items()
-        }
+
+        def draw(spec: TensorSpec) -> Tensor:
+            sizes = {"batch": batch, "height": height, "width": width, "downscale": self.downscale}
+            value = spec.draw(resolve(spec.shape, **sizes), generator)
+            return value.half().float() if spec.dtype == "float16" else value
+
+        return {spec.name: draw(spec) for spec in self.inputs}
 
 
 def latent_size(stride: int = 1) -> tuple[str, str]:

@@ -93,20 +93,15 @@ def test_newer_schema_says_to_upgrade(make_bundle: MakeBundle) -> None:
         describe(bundle)
 
 
-def test_plans_and_unlisted_files_are_shown(make_bundle: MakeBundle) -> None:
+def test_unlisted_files_are_shown_and_plans_are_not_among_them(make_bundle: MakeBundle) -> None:
     bundle = make_bundle()
     plans = bundle / "plans" / "tensorrt"
     plans.mkdir(parents=True)
-    (plans / "good.json").write_text('{"gpu": "sm89"}')
-    (plans / "good.plan").write_bytes(b"1234")
-    (plans / "bad.json").write_bytes(b"\xff")
+    (plans / "timing.sm_89.cache").write_bytes(b"1234")
     (bundle / "notes.txt").write_text("mine")
     description = describe(bundle)
-    bad, good = description.plans
-    assert (good.key, good.size, good.built_for) == ("good", 4, {"gpu": "sm89"})
-    assert bad.size is None and bad.problem is not None
-    assert description.unlisted == ("notes.txt",)
-    assert "unusable" in "\n".join(description.lines())
+    assert description.plans == () and description.unlisted == ("notes.txt",)
+    assert "plans: none built" in "\n".join(description.lines())
 
 
 def changed(manifest: Json, path: list[str | int], value: object) -> bytes:

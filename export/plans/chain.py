@@ -1,0 +1,161 @@
+"""Which plans a bundle's chain of factors needs: graphs, resolutions and batch buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fgdm.fields import Fields, parse_object
+from fgdm.manifest import MANIFEST, Manifest, Port
+
+from ..errors import ExportError
+from ..symbols import resolve
+
+#: Rows that get a plan of their own; a batch of another size takes the next larger one.
+BUCKETS = (1, 2, 4, 8, 16, 20)
+#: Rows that a conditioning network takes for each candidate.
+_ROWS = {"adapter": 1, "controlnet": 2, "t2i_adapter": 1}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One resolution and batch bucket; height and width in pixels, 0 for a graph that has none."""
+
+    rows: int
+    height: int = 0
+    width: int = 0
+
+
+@dataclass(frozen=True)
+class GraphProfiles:
+    """The profiles that one graph of the manifest is needed at, smallest first."""
+
+    graph: str
+    profiles: tuple[Profile, ...]
+
+
+class Chain:
+    """What a bundle's manifest says of its graphs' roles and sizes; no graph is read.
+
+    Raises:
+        BundleError: the manifest lacks a role, or names a graph that it doesn't describe.
+    """
+
+    def __init__(self, bundle: Path, manifest: Manifest) -> None:
+        top = Fields(parse_object((bundle / MANIFEST).read_bytes(), MANIFEST), MANIFEST)
+        self.manifest = manifest
+        self._graphs = {graph.name: graph for graph in manifest.graphs}
+        self._text_encoder = top.fields("text_encoder").text("graph")
+        self._backbone = top.fields("backbone").text("graph")
+        autoencoder = top.fields("autoencoder")
+        named = [autoencoder.value[role] for role in autoencoder.names() if role != "encoder"]
+        self._decoders = [n for n in named if isinstance(n, str) and n in self._graphs]
+        self._downscale = autoencoder.whole("downscale", 1, 64)
+        self._multiple = self._downscale * top.fields("backbone").whole("downscale", 1, 64)
+
+    def needed(
+        self, max_candidates: int, image_sizes: Sequence[tuple[int, int]] = ()
+    ) -> list[GraphProfiles]:
+        """Every graph that the engine runs, with the profiles that it can meet.
+
+        A graph is built for each image size (the bundle's own if none is given) at the factors'
+        shares of it, so a map is half as high and wide, and for the rows that a factor gives it:
+
+        - the backbone, and a ControlNet while guidance is classifier-free, take two rows a
+          candidate, the negative and the positive one;
+        - an adapter, a T2I-Adapter and a decoder take one row a candidate;
+        - the hint encoder takes one row, and the text encoder two, at no particular size.
+
+        A condition factor has up to `max_candidates` candidates, the image factor one. Of those
+        rows, the `BUCKETS` below the largest number get a profile, and the largest number itself:
+        10 candidates make 1, 2, 4, 8, 16 and 20 rows of the backbone at a map's size and 1 and 2
+        at the image's. The autoencoder's encoder has no part in the chain and gets none.
+
+        Raises:
+            ExportError: a size or the number of candidates can't be had.
+        """
+        if max_candidates < 1:
+            raise ExportError(f"at most {max_candidates} candidates given; expected 1 or more")
+        image = self.manifest.factors[-1]
+        most: dict[str, dict[tuple[int, int], int]] = {self._text_encoder: {(0, 0): 2}}
+        for image_size in image_sizes or [(image.height, image.width)]:
+            for factor in self.manifest.factors:
+                size = self._factor_size(image_size, (factor.height, factor.width))
+                candidates = 1 if factor.kind == "image" else max_candidates
+                uses = {self._backbone: 2 * candidates, **dict.fromkeys(self._decoders, candidates)}
+                for network in factor.conditionings:
+                    uses[network.graph] = _ROWS[network.kind] * candidates
+                    if network.hint_graph is not None:
+                        uses[network.hint_graph] = 1
+                for graph, rows in uses.items():
+                    rows_at = most.setdefault(graph, {})
+                    rows_at[size] = max(rows, rows_at.get(size, 0))
+        return [
+            GraphProfiles(graph, tuple(self._profiles(graph, rows_at)))
+            for graph, rows_at in most.items()
+        ]
+
+    def _profiles(self, graph: str, rows_at: dict[tuple[int, int], int]) -> list[Profile]:
+        ports = self._ports(graph)
+        if not any(isinstance(size, str) and size != "batch" for p in ports for size in p.shape):
+            rows_at = {(0, 0): max(rows_at.values())}
+        return [
+            Profile(rows, *size)
+            for size, largest in sorted(rows_at.items())
+            for rows in buckets(largest)
+        ]
+
+    def shapes(self, graph: str, profile: Profile) -> dict[str, tuple[int, ...]]:
+        """The shape of every input and output of a graph at a profile, by name.
+
+        Raises:
+            ExportError: the manifest names a size of which the profile doesn't tell the number.
+        """
+        found = {}
+        for port in self._ports(graph):
+            try:
+                found[port.name] = resolve(
+                    port.shape,
+                    batch=profile.rows,
+                    height=profile.height // self._downscale,
+                    width=profile.width // self._downscale,
+                    downscale=self._downscale,
+                )
+            except ValueError as error:
+                raise ExportError(
+                    f"graph {graph}, {port.name}: {error}; export the bundle again"
+                ) from error
+        return found
+
+    def unused(self) -> list[str]:
+        """Graphs of the manifest that the chain never runs, and that get no plan."""
+        needed = {item.graph for item in self.needed(1)}
+        return [name for name in self._graphs if name not in needed]
+
+    def _ports(self, graph: str) -> tuple[Port, ...]:
+        if graph not in self._graphs:
+            raise ExportError(
+                f"the manifest names the graph {graph!r} but doesn't describe it; "
+                "export the bundle again"
+            )
+        return self._graphs[graph].inputs + self._graphs[graph].outputs
+
+    def _factor_size(self, image_size: tuple[int, int], own: tuple[int, int]) -> tuple[int, int]:
+        """A factor's height and width when the image has the given ones, in the bundle's ratio."""
+        image = self.manifest.factors[-1]
+        height, odd_height = divmod(image_size[0] * own[0], image.height)
+        width, odd_width = divmod(image_size[1] * own[1], image.width)
+        fits = not (odd_height or odd_width or height % self._multiple or width % self._multiple)
+        if not fits or height <= 0 or width <= 0:
+            raise ExportError(
+                f"the image size {image_size[0]}x{image_size[1]} makes a map or image of "
+                f"{height}x{width}, which isn't a multiple of {self._multiple}; with this bundle "
+                f"expected multiples of {self._multiple * image.height // own[0]}"
+            )
+        return height, width
+
+
+def buckets(most: int) -> list[int]:
+    """The rows that get a profile where there are at most `most`: 10 gives 1, 2, 4, 8, 10."""
+    return [rows for rows in BUCKETS if rows < most] + [most]
