@@ -93,7 +93,7 @@ def write_bundle(folder: Path) -> Path:
     }
     weights.write()
     manifest = {
-        "schema": 1,
+        "schema": 2,
         "name": "small",
         "created_by": "a test",
         "precision": "fp32",
@@ -189,9 +189,16 @@ def _factor(name: str, kind: str, side: int, graph: str, hint: str | None = None
     return {
         "name": name,
         "kind": kind,
-        "conditioning": "adapter" if hint is None else "controlnet",
-        "graph": graph,
-        **({} if hint is None else {"hint_graph": hint, "condition": "segmentation"}),
+        "conditionings": [
+            {"kind": "adapter", "graph": graph}
+            if hint is None
+            else {
+                "kind": "controlnet",
+                "graph": graph,
+                "hint_graph": hint,
+                "condition": "segmentation",
+            }
+        ],
         "height": side,
         "width": side,
         "num_inference_steps": 10,
