@@ -12,7 +12,8 @@ from ..errors import ExportError
 from .order import Order
 
 # Measured with TensorRT-RTX 1.7.1; see docs/plans.md.
-_MEMORY_BASE = 600_000_000
+_MEMORY_BASE = 450_000_000
+_MEMORY_PER_PROFILE = 150_000_000
 _MEMORY_PER_WEIGHT_BYTE = 3.5
 _DISK_BASE = 16_000_000
 _DISK_PER_WEIGHT_BYTE = 1.02
@@ -20,7 +21,8 @@ _DISK_PER_WEIGHT_BYTE = 1.02
 
 def memory_needed(order: Order) -> int:
     """Bytes of host memory that building a plan takes at its peak, roughly."""
-    return int(_MEMORY_BASE + _MEMORY_PER_WEIGHT_BYTE * order.weight_bytes)
+    code = _MEMORY_PER_PROFILE * len(order.covers["profiles"])
+    return int(_MEMORY_BASE + code + _MEMORY_PER_WEIGHT_BYTE * order.weight_bytes)
 
 
 def disk_needed(order: Order) -> int:

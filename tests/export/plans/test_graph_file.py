@@ -20,10 +20,18 @@ def test_weights_and_op_of_a_graph(pristine_bundle: Path) -> None:
 
 
 def test_half_weights_that_are_widened_count_twice(tiny_bundle: Path) -> None:
-    found = read_graph_file(tiny_bundle, "adapter_segmentation.onnx")
-    stored = tiny_bundle / "adapter_segmentation/diffusion_pytorch_model.safetensors"
-    assert found.weight_files == ("adapter_segmentation/diffusion_pytorch_model.safetensors",)
-    assert 1.9 * stored.stat().st_size < found.weight_bytes < 2 * stored.stat().st_size
+    found = read_graph_file(tiny_bundle, "text_encoder.onnx")
+    stored = tiny_bundle / "text_encoder/model.safetensors"
+    assert found.weight_files == ("text_encoder/model.safetensors",)
+    assert 1.8 * stored.stat().st_size < found.weight_bytes < 2 * stored.stat().st_size
+
+
+def test_every_weight_file_of_a_graph_is_found(tiny_bundle: Path) -> None:
+    # The adapter shares the backbone's timestep embedding.
+    assert read_graph_file(tiny_bundle, "adapter_segmentation.onnx").weight_files == (
+        "adapter_segmentation/diffusion_pytorch_model.safetensors",
+        "unet/diffusion_pytorch_model.safetensors",
+    )
 
 
 def test_stripping_removes_the_function_and_nothing_else(pristine_bundle: Path) -> None:
