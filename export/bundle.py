@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from .calibration import Call, sampling_calls
 from .check import check_graph
 from .defaults import TOLERANCE, FactorDefaults
@@ -169,7 +171,6 @@ def _graphs(models: Models, factor: str, networks: Sequence[ImageNetwork]) -> li
     preview = models.tiny_decoder
     return [
         text_encoder_graph(models.text_encoder, length),
-        backbone_graph(models.unet, length),
         adapter_graph(factor, models.adapter, models.unet),
         *(
             graph
@@ -179,6 +180,8 @@ def _graphs(models: Models, factor: str, networks: Sequence[ImageNetwork]) -> li
         *([] if preview is None else [preview_decoder_graph(preview, downscale)]),
         decoder_graph(models.vae, downscale),
         encoder_graph(models.vae, downscale),
+        # Last, when there is memory for the largest model and its session.
+        backbone_graph(models.unet, length),
     ]
 
 
@@ -211,8 +214,17 @@ def _export_and_check(
         largest = check_overflow(graph, path, calls[graph.name]) if calls else None
         error = check_graph(graph, path, tolerance)
         checked.append(CheckedGraph(graph, path.name, error, tolerance, largest))
+        _release(graph, graphs[len(checked) :])
         progress(f"{graph.name}: largest error {error:.1e}", len(checked), len(graphs))
     return checked
+
+
+def _release(graph: Graph, remaining: list[Graph]) -> None:
+    """Free the parameters that no other graph needs; a bundle's models are large together."""
+    needed = {parameter for other in remaining for parameter in other.module.parameters()}
+    for parameter in graph.module.parameters():
+        if parameter not in needed:
+            parameter.data = torch.empty(0)
 
 
 def _kept_nodes(patterns: Sequence[str], graphs: list[Graph]) -> dict[str, list[str]]:

@@ -37,7 +37,7 @@ def test_every_graph_of_a_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
     assert backbone.covers["segfree_attention"] == "function"
     layers = read_layers(backbone.stem.with_suffix(".layers.json"))
     bodies = attention_bodies(layers)
-    assert len(bodies) == 7 and all("attn2/SegFreeAttention" in node for node in bodies)
+    assert len(bodies) == 7 and all("attn2.SegFreeAttention" in node for node in bodies)
     assert build_plans(bundle, options).built == []
 
     description = describe(bundle, verify=True)
