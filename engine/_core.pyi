@@ -153,7 +153,7 @@ class Engine:
         segfree_scale: float | None = None,
         segfree_guidance_scale: float | None = None,
         segfree_start: float | None = None,
-        controlnet_conditioning_scale: float | Sequence[float] | None = None,
+        controlnet_conditioning_scale: Sequence[float] | None = None,
         sampler: str = "ddim",
         min_area: float = 0.002,
         height: int | None = None,

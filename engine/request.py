@@ -76,10 +76,12 @@ def required_real(name: str, value: object) -> float:
     raise RequestError(f"{name} must be a number, got {value!r:.60}")
 
 
-def reals(name: str, value: object) -> float | list[float] | None:
-    """A number, a list of numbers, or None."""
-    if value is None or isinstance(value, (int, float, np.number)):
-        return real(name, value)
+def reals(name: str, value: object) -> list[float] | None:
+    """A list of numbers, of one if `value` is a number, or None."""
+    if value is None:
+        return None
+    if isinstance(value, (int, float, np.number)):
+        return [required_real(name, value)]
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise RequestError(f"{name} must be a number or a list of numbers, got {value!r:.60}")
     return [required_real(f"{name}[{i}]", item) for i, item in enumerate(value)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -88,16 +89,8 @@ class TimestepAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.num_res_blocks = num_res_blocks
         self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
         self.body = nn.ModuleList(
-            TimestepResBlock(
-                channels[scale - 1] if scale > 0 and block == 0 else channels[scale],
-                channels[scale],
-                time_embed_dim,
-                norm_num_groups,
-                scale > 0 and block == 0,
-                skip_kernel_size,
-            )
-            for scale in range(len(channels))
-            for block in range(num_res_blocks)
+            TimestepResBlock(before, after, time_embed_dim, norm_num_groups, down, skip_kernel_size)
+            for before, after, down in _blocks(channels, num_res_blocks)
         )
 
     def forward(self, sample: Tensor, emb: Tensor) -> list[Tensor]:
@@ -105,13 +98,7 @@ class TimestepAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
         Returns one (B, channels[i], h / 2^i, w / 2^i) feature map per scale.
         """
-        features: list[Tensor] = []
-        hidden: Tensor = self.conv_in(sample)
-        for index, block in enumerate(self.body):
-            hidden = block(hidden, emb)
-            if (index + 1) % self.num_res_blocks == 0:
-                features.append(hidden)
-        return features
+        return _features(self, sample, emb)
 
 
 class PlainResBlock(nn.Module):
@@ -158,24 +145,32 @@ class PlainAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.num_res_blocks = num_res_blocks
         self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
         self.body = nn.ModuleList(
-            PlainResBlock(
-                channels[scale - 1] if scale > 0 and block == 0 else channels[scale],
-                channels[scale],
-                scale > 0 and block == 0,
-            )
-            for scale in range(len(channels))
-            for block in range(num_res_blocks)
+            PlainResBlock(before, after, down)
+            for before, after, down in _blocks(channels, num_res_blocks)
         )
 
     def forward(self, sample: Tensor, emb: Tensor) -> list[Tensor]:
         """As `TimestepAdapter.forward`; `emb` is ignored."""
-        features: list[Tensor] = []
-        hidden: Tensor = self.conv_in(sample)
-        for index, block in enumerate(self.body):
-            hidden = block(hidden)
-            if (index + 1) % self.num_res_blocks == 0:
-                features.append(hidden)
-        return features
+        return _features(self, sample)
+
+
+def _blocks(channels: Sequence[int], num_res_blocks: int) -> Iterator[tuple[int, int, bool]]:
+    """Input channels, output channels and `down` of every block, scale by scale."""
+    for scale, width in enumerate(channels):
+        for block in range(num_res_blocks):
+            first = scale > 0 and block == 0
+            yield channels[scale - 1] if first else width, width, first
+
+
+def _features(adapter: ConditionAdapter, sample: Tensor, *given: Tensor) -> list[Tensor]:
+    """The output of each scale's last block; every block is also `given` the same tensors."""
+    features: list[Tensor] = []
+    hidden: Tensor = adapter.conv_in(sample)
+    for index, block in enumerate(adapter.body):
+        hidden = block(hidden, *given)
+        if (index + 1) % adapter.num_res_blocks == 0:
+            features.append(hidden)
+    return features
 
 
 #: What a condition factor's maps can be sampled with.

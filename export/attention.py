@@ -8,9 +8,7 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-OP_DOMAIN = "fgdm"
-OP_NAME = "SegFreeAttention"
-OP_VERSION = 1
+from .op import OP_DOMAIN, OP_NAME, OP_VERSION
 
 
 def segfree_attention(

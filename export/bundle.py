@@ -104,10 +104,10 @@ def export_bundle(
     palettes = {PALETTE: read_palette(palette)}
     hint = None
     if hint_palette is not None:
-        table = mapping(palette, hint_palette)
+        palettes[HINT_PALETTE] = read_palette(hint_palette)
+        table = mapping(palettes[PALETTE], palettes[HINT_PALETTE])
         recolor = {source: target for source, target in table.items() if target is not None}
         hint = HintPalette(HINT_PALETTE, recolor)
-        palettes[HINT_PALETTE] = read_palette(hint_palette)
     progress("load models", 0, 1)
     control_sources, t2i_sources = _network_sources(controlnets), _network_sources(t2i_adapters)
     models = load_models(

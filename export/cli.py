@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from .arguments import picture_size
 from .defaults import TOLERANCE, ConditionDefaults, FactorDefaults, ImageDefaults
 from .errors import ExportError
 from .palettes import BUILT_IN
@@ -132,7 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     factors = parser.add_argument_group("what requests get by default")
     factors.add_argument(
         "--image-size",
-        type=_size,
+        type=picture_size,
         metavar="HEIGHTxWIDTH",
         help="pixels; maps are half as high and wide (default: the autoencoder's own size)",
     )
@@ -259,10 +260,3 @@ def _scaled_source(text: str) -> tuple[str, float]:
             f"{text!r} isn't SOURCE or SOURCE:SCALE, e.g. style.safetensors:0.8"
         )
     return source, scale
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, separator, width = text.partition("x")
-    if not separator or not height.isdecimal() or not width.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} isn't HEIGHTxWIDTH, e.g. 512x512")
-    return int(height), int(width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import parser
 
-from .attention import OP_DOMAIN, OP_NAME, OP_VERSION
+from .op import OP_DOMAIN, OP_NAME, OP_VERSION
 
 OPSET = 18
 

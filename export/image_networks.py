@@ -52,7 +52,7 @@ class ImageNetwork:
     def as_json(self, factor: str, hint_palette: HintPalette | None) -> dict[str, Any]:
         """What the manifest says of it. Only maps of the condition `factor` are recoloured."""
         entry: dict[str, Any] = {
-            "kind": "t2i_adapter" if isinstance(self.model, T2IAdapter) else "controlnet",
+            "kind": _kind(self.model),
             "graph": self.name,
             "condition": self.condition,
             "scale": self.scale,
@@ -94,13 +94,17 @@ def name_networks(
             raise ExportError(
                 f"the scale of {source.source} is {source.scale}; expected 0 to {LARGEST_SCALE:g}"
             )
-        stem = f"{'t2i_adapter' if isinstance(model, T2IAdapter) else 'controlnet'}_{condition}"
+        stem = f"{_kind(model)}_{condition}"
         name, number = stem, 1
         while name in named:
             number += 1
             name = f"{stem}_{number}"
         named[name] = ImageNetwork(name, condition, source.scale, model)
     return tuple(named.values())
+
+
+def _kind(model: ControlNetModel | T2IAdapter) -> str:
+    return "t2i_adapter" if isinstance(model, T2IAdapter) else "controlnet"
 
 
 def check_condition(condition: str) -> None:

@@ -25,9 +25,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from .attention import OP_DOMAIN, OP_NAME
 from .errors import ExportError
 from .functions import OPSET, add_function_bodies
+from .op import OP_DOMAIN, OP_NAME
 from .signature import Graph
 
 _FLOAT, _HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16

@@ -7,10 +7,9 @@ raw bytes, to which the header's offsets refer: ONNX external data as it stands.
 from __future__ import annotations
 
 import json
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import onnx_ir as ir
 import torch
@@ -19,6 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from .errors import ExportError
+from .sources.tensors import read_header
 
 Storage = Literal["fp16", "fp32"]
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
@@ -102,14 +102,12 @@ class WeightStore:
 
 def read_index(root: Path, file: str) -> dict[str, StoredTensor]:
     """The float tensors of the safetensors file `root`/`file` by key."""
-    with (root / file).open("rb") as stream:
-        (size,) = struct.unpack("<Q", stream.read(8))
-        header: dict[str, Any] = json.loads(stream.read(size))
+    header, begin = read_header(root / file)
     index: dict[str, StoredTensor] = {}
     for key, entry in header.items():
         if key == "__metadata__" or entry["dtype"] not in _IR_TYPES:
             continue
         start, end = entry["data_offsets"]
         dtype, shape = _IR_TYPES[entry["dtype"]], tuple(entry["shape"])
-        index[key] = StoredTensor(file, key, 8 + size + start, end - start, dtype, shape)
+        index[key] = StoredTensor(file, key, begin + start, end - start, dtype, shape)
     return index

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from fgdm.export.adapter import TimestepAdapter
 from fgdm.export.bundle import export_bundle
 from fgdm.export.signature import Precision
+from fgdm.train.models import build_scheduler
 from fgdm.train.tokens import train_tokenizer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -38,6 +39,17 @@ PALETTE: dict[str, Any] = {
         {"name": "grass", "color": [0, 128, 0], "kind": "background", "synonyms": ["meadow"]},
     ],
 }
+
+#: Of the bundle, in no particular order.
+GRAPHS = (
+    "text_encoder",
+    "backbone",
+    "adapter_segmentation",
+    "controlnet_segmentation_hint",
+    "controlnet_segmentation",
+    "vae_decoder",
+    "vae_encoder",
+)
 
 _CAPTIONS = [
     "a dog and a ball on the grass",
@@ -106,14 +118,7 @@ def build_checkpoint(folder: Path) -> TinyCheckpoint:
     # A trained model's attention has clear maxima; a random one's is flat, and near ties make the
     # argmax of any two implementations differ.
     _sharpen(unet, 3.0)
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
+    scheduler = build_scheduler()
     unet.save_pretrained(base / "unet")
     vae.save_pretrained(base / "vae")
     text_encoder.save_pretrained(base / "text_encoder")

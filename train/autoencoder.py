@@ -122,15 +122,3 @@ def decode(vae: AutoencoderKL, latents: Tensor, batch: int = 64) -> NDArray[np.u
         pixels = ((image.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         pictures.append(pixels.permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(pictures)
-
-
-def cached_latents(
-    vae: AutoencoderKL, images: NDArray[np.uint8], path: Path, device: torch.device
-) -> Tensor:
-    """`encode`, remembered in a file."""
-    if not path.exists():
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            np.save(file, encode(vae, images, device).numpy())
-        partial.replace(path)
-    return torch.from_numpy(np.load(path))

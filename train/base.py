@@ -60,7 +60,7 @@ def train_base(
         use_large = step >= LARGE_FROM * preset.base.steps and rng.random() < LARGE_SHARE
         batch = preset.base.batch
         if use_large:
-            parts = [draw(large, max(1, batch // 4), "", rng)]
+            parts = [draw(large, preset.base.large_batch, "", rng)]
         else:
             map_count, poster_count = int(batch * MAP_SHARE), int(batch * POSTER_SHARE)
             parts = [

@@ -80,14 +80,8 @@ def train_controlnet(
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         use_large = step >= LARGE_FROM * preset.controlnet.steps
-        source, count = (
-            (large, max(1, preset.controlnet.batch // 4))
-            if use_large
-            else (
-                small,
-                preset.controlnet.batch,
-            )
-        )
+        budget = preset.controlnet
+        source, count = (large, budget.large_batch) if use_large else (small, budget.batch)
         index = rng.integers(len(source.latents), size=count)
         clean = source.latents[index].to(options.device).float()
         noisy, noise, timesteps = process.draw(clean, rng)

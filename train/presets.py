@@ -7,15 +7,17 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True)
 class StageBudget:
-    """Optimiser settings of a training stage: ``steps`` of ``batch`` samples.
-
-    Of large pictures a step takes a quarter as many, which cost as much.
-    """
+    """Optimiser settings of a training stage: ``steps`` of ``batch`` samples."""
 
     steps: int
     batch: int
     learning_rate: float
     warmup: int = 200
+
+    @property
+    def large_batch(self) -> int:
+        """Of large pictures a step takes a quarter as many, which cost as much."""
+        return max(1, self.batch // 4)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from fgdm.export.adapter import TimestepAdapter
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .autoencoder import cached_latents, random_colorize, train_autoencoder
+from .autoencoder import encode, random_colorize, train_autoencoder
 from .base import train_base
 from .classes import palette_json
 from .condition import train_adapter
@@ -105,18 +105,29 @@ class Recipe:
         return scene_set(folder, seed, count, size, self.preset.map_size, self.workers)
 
     def _latents(self, name: str, images: Callable[[], np.ndarray]) -> torch.Tensor:
-        path = self.work / f"latents-{name}.npy"
-        if not path.exists():
-            print(f"encoding {name}", flush=True)
-            return cached_latents(self.autoencoder(), images(), path, self.device)
-        return torch.from_numpy(np.load(path))
+        def make() -> np.ndarray:
+            latents: np.ndarray = encode(self.autoencoder(), images(), self.device).numpy()
+            return latents
+
+        return torch.from_numpy(np.load(self._made_once(f"latents-{name}", make)))
 
     def _hints(self, name: str, labels: np.ndarray) -> np.ndarray:
-        path = self.work / f"hints-{name}.npy"
+        def make() -> np.ndarray:
+            return hint_maps(self.autoencoder(), labels, self.device)
+
+        hints: np.ndarray = np.load(self._made_once(f"hints-{name}", make), mmap_mode="r")
+        return hints
+
+    def _made_once(self, name: str, make: Callable[[], np.ndarray]) -> Path:
+        """The file of an array that is made the first time it is asked for."""
+        path = self.work / f"{name}.npy"
         if not path.exists():
-            print(f"hints for {name}", flush=True)
-            np.save(path, hint_maps(self.autoencoder(), labels, self.device))
-        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+            print(f"making {name}", flush=True)
+            partial = path.with_suffix(".partial")
+            with partial.open("wb") as file:
+                np.save(file, make())
+            partial.replace(path)
+        return path
 
     def _begin(self, model: Any, name: str) -> None:
         if self.start is not None:
@@ -130,7 +141,9 @@ class Recipe:
         if folder.exists():
             return load_tokenizer(folder)
         if self.start is not None:
-            shutil.copytree(self.start / "tokenizer", folder)
+            partial = folder.with_name("tokenizer.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(self.start / "tokenizer", partial).replace(folder)
             return load_tokenizer(folder)
         texts = (text for variants in self.small().captions for text in variants)
         return train_tokenizer(texts, folder, self.preset.max_tokens)

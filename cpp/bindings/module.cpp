@@ -70,11 +70,11 @@ void bind_step(py::module_& module) {
           "preview",
           [](const PythonStep& step, int candidate) {
             const auto& info = step.get();
-            const py::gil_scoped_release unlocked;
-            const auto picture = info.preview(candidate);
-            const py::gil_scoped_acquire locked;
-            return py::array_t<std::uint8_t>({picture.height, picture.width, 3},
-                                             picture.data.data());
+            const auto picture = [&] {
+              const py::gil_scoped_release unlocked;
+              return info.preview(candidate);
+            }();
+            return array_of(picture);
           },
           py::arg("candidate") = 0);
 }

@@ -42,12 +42,6 @@ std::vector<float> take_latents(py::dict& options, const char* name) {
   return {array->data(), array->data() + array->size()};
 }
 
-std::vector<double> take_scales(py::dict& options, const char* name) {
-  if (options.contains(name) && py::isinstance<py::float_>(options[name]))
-    return {*take<double>(options, name)};
-  return take<std::vector<double>>(options, name).value_or(std::vector<double>{});
-}
-
 std::map<std::string, Pixels> take_images(py::dict& options, const char* name) {
   using ByteArray = py::array_t<std::uint8_t, py::array::c_style>;
   std::map<std::string, Pixels> images;
@@ -97,7 +91,7 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   request.segfree_scale = take<double>(options, "segfree_scale");
   request.segfree_guidance_scale = take<double>(options, "segfree_guidance_scale");
   request.segfree_start = take<double>(options, "segfree_start");
-  request.controlnet_conditioning_scale = take_scales(options, "controlnet_conditioning_scale");
+  take_into(options, "controlnet_conditioning_scale", request.controlnet_conditioning_scale);
   if (const auto sampler = take<std::string>(options, "sampler"))
     request.sampler = sampler_from(*sampler);
   take_into(options, "min_area", request.min_area);

@@ -51,11 +51,11 @@ void check_files(const fs::path& folder, const Manifest& manifest) {
 Bundle::Bundle(fs::path folder, Manifest manifest, std::string manifest_json, Tokenizer tokenizer)
     : folder_(std::move(folder)), manifest_(std::move(manifest)),
       manifest_json_(std::move(manifest_json)), tokenizer_(std::move(tokenizer)) {
-  for (const auto& factor : manifest_.factors)
+  for (const auto& factor : manifest_.factors) {
     load_palette(factor.palette);
-  for (const auto& factor : manifest_.factors)
     for (const auto& network : factor.conditionings)
       load_palette(network.hint_palette);
+  }
 }
 
 void Bundle::load_palette(const std::string& file) {

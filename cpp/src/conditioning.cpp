@@ -3,35 +3,23 @@
 #include <algorithm>
 
 namespace fgdm {
-namespace {
 
-const char* stage(Conditioning kind) {
-  switch (kind) {
-  case Conditioning::adapter:
-    return "adapter";
-  case Conditioning::controlnet:
-    return "controlnet";
-  case Conditioning::t2i_adapter:
-    return "t2i_adapter";
-  }
-  return "conditioning";
+RowBuffer residual_buffer(const Manifest& manifest, const TensorSpec& tensor,
+                          const FactorSize& size, std::size_t most_rows) {
+  const auto& layout = manifest.residual(tensor.name);
+  return {tensor.dtype,
+          {layout.channels, size.latent_height / layout.stride, size.latent_width / layout.stride},
+          most_rows};
 }
-
-}  // namespace
 
 ConditioningNetwork::ConditioningNetwork(const Manifest& manifest, const ConditioningSpec& spec,
                                          const FactorSize& size, std::size_t most_rows, float scale,
                                          Graphs& graphs)
     : manifest_(manifest), spec_(spec), graphs_(graphs), size_(size), most_rows_(most_rows),
-      scale_(DType::float32, {}, most_rows) {
+      stage_(conditioning_name(spec.kind)), scale_(DType::float32, {}, most_rows) {
   std::ranges::fill(scale_.floats(most_rows), scale);
-  for (const auto& output : manifest.graph(spec.graph).outputs) {
-    const auto& layout = manifest.residual(output.name);
-    residuals_.emplace(output.name, RowBuffer(output.dtype,
-                                              {layout.channels, size.latent_height / layout.stride,
-                                               size.latent_width / layout.stride},
-                                              most_rows));
-  }
+  for (const auto& output : manifest.graph(spec.graph).outputs)
+    residuals_.emplace(output.name, residual_buffer(manifest, output, size, most_rows));
 }
 
 void ConditioningNetwork::see(std::span<const float> rgb, Timings& timings) {
@@ -40,7 +28,7 @@ void ConditioningNetwork::see(std::span<const float> rgb, Timings& timings) {
   std::vector<NamedTensor> inputs{{"controlnet_cond", picture.view(1)}};
   if (spec_.kind == Conditioning::t2i_adapter) {
     inputs.push_back({"conditioning_scale", scale_.view(1)});
-    graphs_.run(spec_.graph, stage(spec_.kind), inputs, outputs(1), timings);
+    graphs_.run(spec_.graph, stage_, inputs, outputs(1), timings);
     repeat(1, most_rows_);
     return;
   }
@@ -64,7 +52,7 @@ void ConditioningNetwork::run(StepRows& rows, Timings& timings) {
     inputs.push_back({"hint", hint_.view(distinct)});
     inputs.push_back({"conditioning_scale", scale_.view(distinct)});
   }
-  graphs_.run(spec_.graph, stage(spec_.kind), inputs, outputs(distinct), timings);
+  graphs_.run(spec_.graph, stage_, inputs, outputs(distinct), timings);
   repeat(distinct, rows.count);
 }
 

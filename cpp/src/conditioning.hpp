@@ -20,6 +20,10 @@ struct StepRows {
   RowBuffer sample, timestep, context;
 };
 
+// Zeros for `most_rows` rows of a residual, which `tensor` names and types.
+RowBuffer residual_buffer(const Manifest& manifest, const TensorSpec& tensor,
+                          const FactorSize& size, std::size_t most_rows);
+
 // One conditioning network of a factor, and the residuals it makes for the backbone.
 class ConditioningNetwork {
 public:
@@ -49,6 +53,7 @@ private:
   Graphs& graphs_;
   FactorSize size_;
   std::size_t most_rows_;
+  std::string stage_;  // what its time is booked under
   RowBuffer hint_, scale_;
   std::map<std::string, RowBuffer> residuals_;
 };

@@ -57,14 +57,9 @@ RowBuffer& FactorLoop::residual(const TensorSpec& input) {
   if (made.size() == 1)
     return *made.front();
   auto found = combined_.find(input.name);
-  if (found == combined_.end()) {
-    const auto& layout = manifest_.residual(input.name);
-    RowBuffer zeros(
-        input.dtype,
-        {layout.channels, size_.latent_height / layout.stride, size_.latent_width / layout.stride},
-        most_rows_);
-    found = combined_.emplace(input.name, std::move(zeros)).first;
-  }
+  if (found == combined_.end())
+    found =
+        combined_.emplace(input.name, residual_buffer(manifest_, input, size_, most_rows_)).first;
   if (!made.empty())
     found->second.sum(made, rows_.count);
   return found->second;

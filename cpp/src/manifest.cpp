@@ -1,6 +1,7 @@
 #include "fgdm/manifest.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -99,6 +100,13 @@ private:
   std::string path_;
 };
 
+using ConditioningName = std::pair<Conditioning, std::string_view>;
+
+constexpr std::array<ConditioningName, 3> conditioning_names{
+    {{Conditioning::adapter, "adapter"},
+     {Conditioning::controlnet, "controlnet"},
+     {Conditioning::t2i_adapter, "t2i_adapter"}}};
+
 ResidualSpec residual_spec(const Field& field) {
   return {field["channels"].integer(1, 65536), field["stride"].integer(1, 1024)};
 }
@@ -145,15 +153,11 @@ GuidanceConfig guidance(const Field& factor) {
 ConditioningSpec conditioning(const Field& field) {
   ConditioningSpec spec;
   const auto kind = field["kind"].text();
-  if (kind == "adapter")
-    spec.kind = Conditioning::adapter;
-  else if (kind == "controlnet")
-    spec.kind = Conditioning::controlnet;
-  else if (kind == "t2i_adapter")
-    spec.kind = Conditioning::t2i_adapter;
-  else
+  const auto* known = std::ranges::find(conditioning_names, kind, &ConditioningName::second);
+  if (known == conditioning_names.end())
     fail(field.where() + ".kind is \"" + kind +
          "\", expected \"adapter\", \"controlnet\" or \"t2i_adapter\"");
+  spec.kind = known->first;
   spec.graph = field["graph"].text();
   if (spec.kind == Conditioning::controlnet)
     spec.hint_graph = field["hint_graph"].text();
@@ -227,6 +231,10 @@ void check_chain(const Manifest& manifest) {
 }
 
 }  // namespace
+
+std::string_view conditioning_name(Conditioning kind) {
+  return std::ranges::find(conditioning_names, kind, &ConditioningName::first)->second;
+}
 
 Manifest Manifest::parse(std::string_view json) {
   const Json document = Json::parse(json.begin(), json.end(), nullptr, false);

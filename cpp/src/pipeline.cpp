@@ -103,6 +103,8 @@ std::vector<float> Pipeline::denoise(const FactorSpec& factor, std::uint32_t fac
 
 void Pipeline::step_done(StepInfo info, const FactorSize& size) {
   check_();
+  if (!callback_)
+    return;
   info.preview = [&](int row) {
     if (row < 0 || row >= info.rows)
       throw RequestError("preview of row " + std::to_string(row) + ", expected 0 to " +
@@ -114,7 +116,7 @@ void Pipeline::step_done(StepInfo info, const FactorSize& size) {
         manifest_.preview_decoder.empty() ? manifest_.vae_decoder : manifest_.preview_decoder;
     return std::move(decode(decoder, latents, 1, size).front());
   };
-  if (callback_ && callback_(info))
+  if (callback_(info))
     throw CancelledError("the step callback stopped the request after step " +
                          std::to_string(info.step + 1) + " of factor " + info.factor);
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from fgdm.inspect import human_size
 from fgdm.progress import Progress
 
+from ..arguments import picture_size
 from ..errors import ExportError
 from .build import Options, Outcome, build_plans, obsolete_plans, plan_orders, prune_plans
 from .order import Order
@@ -163,13 +164,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _sizes(text: str) -> tuple[tuple[int, int], ...]:
-    sizes = []
-    for part in _names(text):
-        height, separator, width = part.partition("x")
-        if not separator or not height.isdecimal() or not width.isdecimal():
-            raise argparse.ArgumentTypeError(f"{part!r} isn't HEIGHTxWIDTH, e.g. 512x512")
-        sizes.append((int(height), int(width)))
-    return tuple(sizes)
+    return tuple(picture_size(part) for part in _names(text))
 
 
 def _positive(text: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +142,3 @@ def _nodes(metadata: str) -> tuple[str, ...]:
 
 def _shape(text: str) -> Shape:
     return tuple(int(size) for size in text.split(",") if size)
-
-
-def to_json(layers: Iterable[Layer]) -> list[dict[str, Any]]:
-    return [{"name": x.name, "kind": x.kind, "nodes": list(x.nodes)} for x in layers]

@@ -9,8 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from ..errors import ExportError
-
-OP_DOMAIN = "fgdm"
+from ..op import OP_DOMAIN, OP_VERSION
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class GraphFile:
     weight_bytes: of its weights in the types it computes in, which is what a plan holds: a weight
         stored in float16 and cast to float32 counts twice.
     op: name of the model-local function in the domain "fgdm"; None if there is none.
-    op_version: the ``plugin_version`` attribute of its nodes, "1" where they carry none.
+    op_version: the ``plugin_version`` attribute of its nodes, or ours where they carry none.
     """
 
     path: Path
@@ -59,7 +58,7 @@ def read_graph_file(bundle: Path, file: str) -> GraphFile:
         count += 2 * length if doubled else length
     ops = [function.name for function in model.functions if function.domain == OP_DOMAIN]
     versions = [_attribute(node, "plugin_version") for node in model.graph.node if _is_op(node)]
-    version = next((v.decode() for v in versions if isinstance(v, bytes)), "1")
+    version = next((v.decode() for v in versions if isinstance(v, bytes)), str(OP_VERSION))
     return GraphFile(path, tuple(sorted(files)), count, ops[0] if ops else None, version)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from fgdm.manifest import Port
 from fgdm.plans import PLANS, plan_key, profile_label
 
+from ..op import OP_DOMAIN
 from .chain import Chain, GraphProfiles
-from .graph_file import OP_DOMAIN, GraphFile
+from .graph_file import GraphFile
 
 #: Counts changes of what `compile.py` asks of the runtimes, so that older plans are built again.
 RECIPE = 1

@@ -77,8 +77,8 @@ def _op_node(name: str) -> str | None:
 
 
 def _operation(node: str) -> str:
-    """What a node does, with its attention: /mid/attn1/Transpose_3 is attn1/Transpose."""
-    parts = re.sub(r"_\d+$", "", node).split("/")
+    """What a node does, with its attention: mid_block.attn1.Transpose_3 is attn1/Transpose."""
+    parts = re.split(r"[./]", re.sub(r"_\d+$", "", node))
     return "/".join(part for part in parts[-2:] if part == parts[-1] or part.startswith("attn"))
 
 

@@ -106,11 +106,11 @@ def safetensors_metadata(path: Path) -> dict[str, str]:
     with path.open("rb") as stream:
         if stream.read(9)[8:] != b"{":
             return {}
-    return dict(_header(path)[0].get("__metadata__", {}))
+    return dict(read_header(path)[0].get("__metadata__", {}))
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    header, start = _header(path)
+    header, start = read_header(path)
     try:
         tensors = (entry for key, entry in header.items() if key != "__metadata__")
         described = start + max((entry["data_offsets"][1] for entry in tensors), default=0)
@@ -129,8 +129,12 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise ExportError(f"{path} is a corrupt safetensors file: {error}") from error
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header, and where the tensors' bytes begin; `weights` describes the format."""
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """A safetensors file's header, and where its tensors' bytes begin; `weights` has the format.
+
+    Raises:
+        ExportError: the file is truncated, or its header isn't an object in JSON.
+    """
     size = path.stat().st_size
     with path.open("rb") as stream:
         prefix = stream.read(8)

@@ -70,6 +70,15 @@ def test_image(
     assert psnr(np.asarray(result.image), expected) >= 40
 
 
+def test_float16_graphs_paint_the_same_picture(
+    tiny_fp16_bundle: Path, generated: Generated
+) -> None:
+    """The core hands float16 contexts, hints and residuals from graph to graph."""
+    result, _ = run_engine(tiny_fp16_bundle, SETTINGS, "segfree")
+    expected, _ = generated("segfree")
+    assert psnr(np.asarray(result.image), np.asarray(expected.image)) >= 40
+
+
 def test_segfree_is_not_cfg(generated: Generated) -> None:
     (_, cfg), (_, segfree) = generated("cfg"), generated("segfree")
     first, last = SETTINGS.image_steps // 2 - 1, SETTINGS.image_steps // 2

@@ -40,7 +40,7 @@ def test_exports_with_the_chosen_defaults(
     ]
     assert run(parse(*arguments)) == 0
     printed = capsys.readouterr().out
-    assert "[2/7] backbone: largest error" in printed
+    assert "[7/7] backbone: largest error" in printed
     assert f"wrote {tmp_path / 'small'}" in printed
     manifest = json.loads((tmp_path / "small/manifest.json").read_text())
     condition, image = manifest["factors"]

@@ -7,21 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny_models import GRAPHS
+
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx isn't installed")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "text_encoder",
-        "backbone",
-        "adapter_segmentation",
-        "controlnet_segmentation_hint",
-        "controlnet_segmentation",
-        "vae_decoder",
-        "vae_encoder",
-    ],
-)
+@pytest.mark.parametrize("name", GRAPHS)
 def test_float16_graphs_parse(name: str, tiny_fp16_bundle: Path) -> None:
     logger = trt.Logger(trt.Logger.ERROR)
     network = trt.Builder(logger).create_network(0)

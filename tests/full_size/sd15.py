@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from fgdm.export.adapter import TimestepAdapter
+from fgdm.train.models import build_scheduler
 from fgdm.train.tokens import train_tokenizer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -38,14 +39,7 @@ def build_checkpoint(folder: Path) -> None:
     torch.manual_seed(5)
     base = folder / "base"
     train_tokenizer(_CAPTIONS, base / "tokenizer", MAX_LENGTH)
-    DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    ).save_pretrained(base / "scheduler")
+    build_scheduler().save_pretrained(base / "scheduler")
     (folder / "palette.json").write_text(json.dumps(PALETTE))
     _save(
         AutoencoderKL(

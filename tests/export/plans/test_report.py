@@ -44,3 +44,9 @@ def test_unfused_nodes_are_counted_by_operation() -> None:
     layers = [Layer(node, "kgen", (node,)) for node in nodes]
     last = list(report(layers, "none"))[-1]
     assert last.endswith(": 2 attn1/Softmax, 1 Mul, 1 AveragePool, 1 v12")
+
+
+def test_operations_of_exported_graphs_are_told_by_their_dotted_names() -> None:
+    nodes = ["mid_block.attn1.Softmax", "up_blocks.0.attn1.Softmax_4", "conv_out.Add"]
+    layers = [Layer(node, "kgen", (node,)) for node in nodes]
+    assert list(report(layers, "none"))[-1].endswith(": 2 attn1/Softmax, 1 Add")
