@@ -158,7 +158,7 @@ def export_bundle(
         calls: dict[str, list[Call]] = {}
         if precision == "fp16":
             progress("sample the calibration prompts", 0, len(graphs))
-            height, width = (side // facts.downscale for side in facts.image_size)
+            height, width = (side // (2 * facts.downscale) for side in facts.image_size)
             calls = sampling_calls(graphs, root / "tokenizer", facts.scheduler, (height, width))
         allowed = TOLERANCE[precision] if tolerance is None else tolerance
         checked = _export_and_check(store, graphs, kept, calls, allowed, progress)

@@ -3,7 +3,9 @@
 The chain is run by the float32 modules: prompts through tokenizer and text encoder, then for every
 adapter and ControlNet a few steps of DDIM from pure noise to a picture, with classifier-free
 guidance in the first half and the degraded branch of segmentation-free guidance in the second. The
-picture that an adapter leads to is the next ControlNet's hint.
+picture that an adapter leads to is the next ControlNet's hint. All of it has the size of a map:
+how large activations get depends on weights, prompt and timestep more than on the picture's size,
+and PyTorch takes minutes for pictures of 512×512 on two cores.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ def sampling_calls(
         graphs: in the bundle's order: a hint encoder comes before its ControlNet.
         tokenizer: the folder of CLIP's tokenizer.
         scheduler: as `manifest.read_scheduler` returns it.
-        latent_size: height and width of the image's latents; maps have half of it.
+        latent_size: height and width of a map's latents.
     """
     return _Chain(graphs, scheduler, latent_size).run(tokenizer)
 
@@ -112,11 +114,8 @@ class _Chain:
             self.contexts.append(self.values["encoder_hidden_states"])
 
     def _sample(self, conditioning: Graph, backbone: Graph, context: Tensor) -> None:
-        """Guided DDIM steps, at the size of a map if the graph is an adapter, else of the image."""
-        ports = [spec.name for spec in (*conditioning.inputs, *conditioning.outputs)]
-        is_map = "sample" in ports and "intrablock_residual_0" in ports
-        height, width = (side // 2 if is_map else side for side in self.latent_size)
-        blank = backbone.random_inputs(1, height, width, seed=0)
+        """Guided DDIM steps from noise, with one graph's residuals and zeros for all others."""
+        blank = backbone.random_inputs(1, *self.latent_size, seed=0)
         for name, value in blank.items():
             if "_residual" in name:
                 self.values[name] = torch.zeros_like(value)

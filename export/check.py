@@ -85,7 +85,9 @@ def open_model(
 
 
 def session_options() -> onnxruntime.SessionOptions:
+    """Basic optimisations only: the others take 2 GB more while a full-size backbone loads."""
     options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     return options

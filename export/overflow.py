@@ -60,7 +60,6 @@ def _largest_by_node(path: Path, calls: Sequence[Call]) -> dict[str, float]:
     options = session_options()
     # In the order of the graph, so that every value is freed as soon as it has been looked at.
     options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     session = open_model(model, path, options)
     largest: dict[str, float] = {}
     for call in calls:
