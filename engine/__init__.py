@@ -22,6 +22,7 @@ from fgdm.errors import (
     DeadlineError,
     Error,
     OutOfMemoryError,
+    QueueFullError,
     RequestError,
 )
 
@@ -44,6 +45,7 @@ __all__ = [
     "Error",
     "Job",
     "OutOfMemoryError",
+    "QueueFullError",
     "RequestError",
     "Result",
     "StepInfo",

@@ -1,6 +1,7 @@
 """The compiled core (pybind11, sources in cpp/bindings). `fgdm.Engine` is what users call."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from fgdm.errors import CancelledError as CancelledError
 from fgdm.errors import DeadlineError as DeadlineError
 from fgdm.errors import Error as Error
 from fgdm.errors import OutOfMemoryError as OutOfMemoryError
+from fgdm.errors import QueueFullError as QueueFullError
 from fgdm.errors import RequestError as RequestError
 
 class Tokenizer:
@@ -35,15 +37,16 @@ class StepInfo:
         """The step's timestep of the noise schedule, 0 to 999."""
 
     @property
-    def candidates(self) -> int:
-        """How many candidates this factor samples: N for a condition factor, 1 for the image."""
+    def candidates(self) -> list[int]:
+        """Which candidates took this step, by index; [0] for the image."""
 
     def predicted_x0(self) -> npt.NDArray[np.float32]:
         """A copy of the predicted clean latents, (candidates, channels, h, w)."""
 
-    def preview(self, candidate: int = 0) -> npt.NDArray[np.uint8]:
-        """A candidate's predicted_x0 as a picture, RGB (height, width, 3), by the bundle's preview
-        decoder if it has one, else by its full decoder. RequestError for no such candidate."""
+    def preview(self, candidate: int | None = None) -> npt.NDArray[np.uint8]:
+        """A candidate's predicted_x0 (without an index, that of the first one that took this step)
+        as a picture, RGB (height, width, 3), by the bundle's preview decoder if it has one, else by
+        its full decoder. RequestError for a candidate that didn't take this step."""
 
 class Candidate:
     @property
@@ -67,6 +70,11 @@ class Candidate:
     @property
     def labels(self) -> npt.NDArray[np.uint8]:
         """Class indices, (h, w); 255 is unlabeled."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def pruned(self) -> bool: ...
 
 class Result:
     @property
@@ -96,6 +104,8 @@ class Result:
     @property
     def seed(self) -> int: ...
     @property
+    def map_rows(self) -> int: ...
+    @property
     def timings(self) -> dict[str, float]: ...
     @property
     def parameters(self) -> dict[str, object]: ...
@@ -109,6 +119,8 @@ class Job:
         """Waits at most `timeout` seconds; whether the job is done."""
 
     def result(self) -> Result: ...
+    def when_done(self, function: Callable[[], object]) -> None:
+        """Calls `function` on the engine's thread once the job is done, or at once if it is."""
 
 class Engine:
     def __init__(
@@ -120,6 +132,11 @@ class Engine:
         threads: int = 0,
         library: str = "",
         max_batch_rows: int = 32,
+        max_queue: int = 256,
+        max_active: int = 16,
+        policy: str = "latency",
+        profile: str = "",
+        trace: str = "",
     ) -> None: ...
     @property
     def manifest(self) -> str:
@@ -137,32 +154,24 @@ class Engine:
 
     @property
     def load_seconds(self) -> float: ...
+    @property
+    def profile_key(self) -> str:
+        """Backend, precision, runtime, threads and processor: what batch times depend on."""
+
+    def metrics(self) -> dict[str, Any]: ...
+    def measure_batches(
+        self, rows: Sequence[int], repeats: int
+    ) -> list[tuple[int, int, dict[int, float]]]:
+        """(latent height, latent width, seconds by rows) of every factor."""
+
     def submit(
         self,
         prompt: str,
         *,
-        negative_prompt: str = "",
-        objects: Sequence[str] | None = None,
-        candidates: int = 10,
-        seed: int | None = None,
-        condition_steps: int | None = None,
-        num_inference_steps: int | None = None,
-        guidance: str | None = None,
-        guidance_scale: float | None = None,
-        condition_guidance_scale: float | None = None,
-        segfree_scale: float | None = None,
-        segfree_guidance_scale: float | None = None,
-        segfree_start: float | None = None,
-        controlnet_conditioning_scale: Sequence[float] | None = None,
-        sampler: str = "ddim",
-        min_area: float = 0.002,
-        height: int | None = None,
-        width: int | None = None,
-        latents: npt.NDArray[np.float32] | None = None,
-        condition_latents: npt.NDArray[np.float32] | None = None,
-        control_images: Mapping[str, npt.NDArray[np.uint8]] | None = None,
         step_callback: Callable[[StepInfo], bool | None] | None = None,
-    ) -> Job: ...
+        **options: object,
+    ) -> Job:
+        """Options as in fgdm.request.RequestOptions, checked by it."""
 
 def find_objects(palette_json: str, prompt: str) -> tuple[list[str], list[str]]:
     """The palette's classes that a prompt names, and its content words that name none."""

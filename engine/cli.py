@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
-from fgdm import __version__, cli_generate, doctor, inspect
+from fgdm import __version__, cli_generate, cli_profile, doctor, inspect
 from fgdm.errors import (
     BackendError,
     BundleError,
@@ -147,6 +147,17 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     )
     inspect.add_arguments(inspect_parser)
     inspect_parser.set_defaults(run=inspect.run)
+
+    profile = commands.add_parser(
+        "profile",
+        help="measure how many rows a batch should have on this machine",
+        description="Times backbone batches by their rows and stores the times beside the bundle's "
+        "plans; the engine then makes batches no larger than is worth waiting for.",
+        epilog=cli_profile.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    cli_profile.add_arguments(profile)
+    profile.set_defaults(run=cli_profile.run)
 
     doctor_parser = commands.add_parser(
         "doctor",

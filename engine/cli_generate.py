@@ -99,12 +99,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weight of what the image is painted from, one for all networks or one for each",
     )
 
+    for name, what in (("", "the image"), ("condition-", "the maps")):
+        add(
+            f"--{name}guidance-interval",
+            type=_split_numbers,
+            default=(0.0, 1.0),
+            metavar="START,STOP",
+            help=f"fractions of the steps of {what} in which there is guidance; default: 0,1",
+        )
+
+    saving = parser.add_argument_group("spending less on maps that cannot win")
+    add = saving.add_argument
+    add(
+        "--prune",
+        type=_split_integers,
+        default=(),
+        metavar="STEP,STEP",
+        help="map steps after which the worse half of the candidates is dropped",
+    )
+    add(
+        "--stop-at-recall",
+        type=float,
+        metavar="RECALL",
+        help="with which a candidate has won and the others are dropped",
+    )
+    add(
+        "--wave",
+        type=int,
+        default=0,
+        metavar="N",
+        help="candidates to sample at a time, until one has won; default: all",
+    )
+    add("--deadline", type=float, metavar="SECONDS", help="after which the request fails")
+
+    add_machine_arguments(parser)
+
+
+def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where and how the engine runs, for every command that opens one."""
     machine = parser.add_argument_group("machine")
     add = machine.add_argument
     add("--backend", default="auto", metavar="NAME", help="auto (default), cpu, openvino or cuda")
     add("--precision", default="auto", metavar="NAME", help="auto (default), fp32, bf16 or fp16")
     add("--threads", type=int, default=0, metavar="N", help="of the runtime; default: it chooses")
     add("--library", default="", metavar="FILE", help="libonnxruntime; default: the wheel's")
+    add("--trace", default="", metavar="FILE", help="write a timeline for ui.perfetto.dev")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -142,6 +181,7 @@ def open_engine(args: argparse.Namespace, bundle: Path) -> Engine:
         precision=args.precision,
         threads=args.threads,
         library=args.library,
+        trace=args.trace,
     )
 
 
@@ -167,7 +207,8 @@ def _generate(args: argparse.Namespace, prompt: str, bundle: Path) -> Result:
 
         def show(info: StepInfo) -> None:
             if progress:
-                maps = f", {info.candidates} candidates" if info.candidates > 1 else ""
+                count = len(info.candidates)
+                maps = f", {count} candidates" if count > 1 else ""
                 progress.step(f"{info.factor}{maps}", info.step + 1, info.num_steps)
 
         return engine.generate(
@@ -189,6 +230,12 @@ def _generate(args: argparse.Namespace, prompt: str, bundle: Path) -> Result:
             min_area=args.min_area,
             height=args.height,
             width=args.width,
+            prune=args.prune,
+            stop_at_recall=args.stop_at_recall,
+            wave=args.wave,
+            guidance_interval=args.guidance_interval,
+            condition_guidance_interval=args.condition_guidance_interval,
+            deadline=args.deadline,
             step_callback=show if progress else None,
         )
 
@@ -202,6 +249,10 @@ def _read_prompt() -> str:
             f"the prompt on standard input isn't UTF-8 text: byte {error.start} is "
             f"0x{content[error.start]:02x}; convert it to UTF-8"
         ) from None
+
+
+def _split_integers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 def _split_numbers(text: str) -> list[float]:

@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
-import numpy as np
-import numpy.typing as npt
 from fgdm import __version__, machine, request
 from fgdm.errors import BundleError, RequestError
 from fgdm.job import CallbackGuard, Job, complete
 from fgdm.result import Color, EngineInfo, Result
-from PIL import Image
+
+if TYPE_CHECKING:
+    from fgdm.request import RequestOptions
+    from typing_extensions import Unpack
+
+#: Version of the JSON that Engine.profile returns.
+PROFILE_SCHEMA = 1
 
 StepCallback = Callable[[_core.StepInfo], "bool | None"]
 
 
 class Engine:
-    """A loaded bundle, which serves requests one after another. Any thread may use it.
+    """A loaded bundle, which works on many requests at once. Any thread may use it.
+
+    Rows of all requests share backbone batches, whatever step they are at; what a request results
+    in doesn't depend on its company.
 
     bundle: folder with a manifest.json, as ``fgdm export`` writes it.
     backend: "auto" (CUDA, then OpenVINO, then CPU, as installed), "cpu", "openvino" or "cuda".
     precision: "auto", "fp32", "bf16" or "fp16", the arithmetic of the networks.
     threads: of the runtime; 0 lets it choose. library: path of libonnxruntime; "" takes the one
     that $FGDM_ONNXRUNTIME names, else that of the installed onnxruntime wheel, else the system's.
-    max_batch_rows: rows of one backbone call; larger requests run in parts.
+    max_batch_rows: rows of one backbone call, 2 or more.
+    max_queue: requests that may wait; one more is refused. max_active: worked on at a time.
+    policy: "latency" (pictures before maps) or "throughput" (the fullest batch first).
+    profile: a file of ``fgdm profile``; "" takes the bundle's plans/profile.json, if it is there.
+    trace: a file to write a timeline to, for Perfetto (ui.perfetto.dev); "" writes none.
 
     Raises BundleError for a missing, damaged or newer bundle, RequestError for an unknown backend
     or precision, BackendError where the runtime is missing or can't do what was asked.
@@ -44,6 +55,11 @@ class Engine:
         threads: int = 0,
         library: str | os.PathLike[str] = "",
         max_batch_rows: int = 32,
+        max_queue: int = 256,
+        max_active: int = 16,
+        policy: str = "latency",
+        profile: str | os.PathLike[str] = "",
+        trace: str | os.PathLike[str] = "",
     ) -> None:
         folder = request.text("bundle", os.fspath(bundle))
         self._engine: _core.Engine | None = _core.Engine(
@@ -53,6 +69,11 @@ class Engine:
             threads=request.required_integer("threads", threads),
             library=request.text("library", os.fspath(library)) or _find_library(backend),
             max_batch_rows=request.required_integer("max_batch_rows", max_batch_rows),
+            max_queue=request.required_integer("max_queue", max_queue),
+            max_active=request.required_integer("max_active", max_active),
+            policy=request.text("policy", policy),
+            profile=request.text("profile", os.fspath(profile)),
+            trace=request.text("trace", os.fspath(trace)),
         )
         self._manifest: dict[str, Any] = json.loads(self._engine.manifest)
         self._palette_json = _read_palette(Path(folder), self._manifest)
@@ -91,90 +112,29 @@ class Engine:
         self,
         prompt: str,
         *,
-        negative_prompt: str = "",
-        objects: Sequence[str] | None = None,
-        candidates: int = 10,
-        seed: int | None = None,
-        condition_steps: int | None = None,
-        num_inference_steps: int | None = None,
-        guidance: str | None = None,
-        guidance_scale: float | None = None,
-        condition_guidance_scale: float | None = None,
-        segfree_scale: float | None = None,
-        segfree_guidance_scale: float | None = None,
-        segfree_start: float | None = None,
-        controlnet_conditioning_scale: float | Sequence[float] | None = None,
-        sampler: str = "ddim",
-        min_area: float = 0.002,
-        height: int | None = None,
-        width: int | None = None,
-        latents: npt.NDArray[np.float32] | None = None,
-        condition_latents: npt.NDArray[np.float32] | None = None,
-        control_images: Mapping[str, Image.Image | npt.NDArray[np.uint8]] | None = None,
         step_callback: StepCallback | None = None,
+        **options: Unpack[RequestOptions],
     ) -> Result:
-        """Samples `candidates` maps, keeps the one with the best recall, and paints it.
+        """Samples maps, keeps the one with the best recall, and paints it.
 
         Takes the parameters of ``submit`` and waits. Ctrl-C cancels the request before
         KeyboardInterrupt passes on.
         """
-        return complete(
-            self.submit(
-                prompt,
-                negative_prompt=negative_prompt,
-                objects=objects,
-                candidates=candidates,
-                seed=seed,
-                condition_steps=condition_steps,
-                num_inference_steps=num_inference_steps,
-                guidance=guidance,
-                guidance_scale=guidance_scale,
-                condition_guidance_scale=condition_guidance_scale,
-                segfree_scale=segfree_scale,
-                segfree_guidance_scale=segfree_guidance_scale,
-                segfree_start=segfree_start,
-                controlnet_conditioning_scale=controlnet_conditioning_scale,
-                sampler=sampler,
-                min_area=min_area,
-                height=height,
-                width=width,
-                latents=latents,
-                condition_latents=condition_latents,
-                control_images=control_images,
-                step_callback=step_callback,
-            )
-        )
+        return complete(self.submit(prompt, step_callback=step_callback, **options))
 
     def submit(
         self,
         prompt: str,
         *,
-        negative_prompt: str = "",
-        objects: Sequence[str] | None = None,
-        candidates: int = 10,
-        seed: int | None = None,
-        condition_steps: int | None = None,
-        num_inference_steps: int | None = None,
-        guidance: str | None = None,
-        guidance_scale: float | None = None,
-        condition_guidance_scale: float | None = None,
-        segfree_scale: float | None = None,
-        segfree_guidance_scale: float | None = None,
-        segfree_start: float | None = None,
-        controlnet_conditioning_scale: float | Sequence[float] | None = None,
-        sampler: str = "ddim",
-        min_area: float = 0.002,
-        height: int | None = None,
-        width: int | None = None,
-        latents: npt.NDArray[np.float32] | None = None,
-        condition_latents: npt.NDArray[np.float32] | None = None,
-        control_images: Mapping[str, Image.Image | npt.NDArray[np.uint8]] | None = None,
         step_callback: StepCallback | None = None,
+        **options: Unpack[RequestOptions],
     ) -> Job:
-        """Starts a request and returns at once. None stands for the bundle's default.
+        """Queues a request and returns at once; see Job for how to wait, await and cancel.
 
-        negative_prompt: what classifier-free guidance steers away from.
-        objects: the classes that recall counts; None takes them from the prompt.
+        Options that aren't given, or None, take the bundle's defaults.
+
+        negative_prompt: what to steer away from. objects: the classes that recall counts, by any
+        name the palette knows; without them, those that the prompt names.
         candidates: how many maps to sample. seed: 0 to 2^64 - 1; None draws one and reports it.
         condition_steps, num_inference_steps: sampling steps of the maps and of the image.
         guidance: of the image, "segfree" (segmentation-free from `segfree_start` on) or "cfg".
@@ -183,6 +143,8 @@ class Engine:
         segfree_scale: a; the strongest token of each patch is weighted by -a in the negative
         branch. segfree_guidance_scale: g of those steps. segfree_start: the fraction of the steps
         before them, 0 to 1 (segmentation-free guidance paper, section 3).
+        guidance_interval, condition_guidance_interval: (start, stop), the fractions of the steps
+        in which there is guidance; the others cost half.
         controlnet_conditioning_scale: weight of what the image is painted from; one for each
         network that sees a map or control image, or one for all.
         sampler: "ddim" or "dpmsolver++". min_area: the fraction of a map, 0 to 1, from which on a
@@ -191,46 +153,64 @@ class Engine:
         from instead of the seed's; h and w are latent cells.
         control_images: what networks of the image factor paint from that no factor of the bundle
         makes, by condition: RGB pictures, or (height, width, 3) uint8, of the image's size.
-        step_callback: called on the engine's thread after every step with a StepInfo, which is
-        valid during the call; returning True stops the request (CancelledError).
 
-        Raises RequestError at once for an argument that isn't allowed, with what is.
+        prune: map steps after which the worse half of the candidates is dropped, by the recall of
+        what they are about to become; ascending, such as [3, 6] of 10.
+        stop_at_recall: above 0, at most 1. A candidate that reaches it has won: the others are
+        dropped. wave: candidates sampled at a time until one has won; 0 samples all at once.
+        priority: -1000 to 1000, larger goes first. deadline: seconds from now, after which the
+        request fails with DeadlineError.
+        step_callback: called on the engine's thread after every step with a StepInfo, which is
+        valid during the call; returning True stops the request (CancelledError). All requests wait
+        for it.
+
+        Raises RequestError at once for an argument that isn't allowed, with what is, and
+        QueueFullError when `max_queue` requests are waiting.
         """
         engine = self._open()
         guard = None if step_callback is None else CallbackGuard(step_callback)
         core_job = engine.submit(
-            request.text("prompt", prompt),
-            negative_prompt=request.text("negative_prompt", negative_prompt),
-            objects=request.texts("objects", objects),
-            candidates=request.required_integer("candidates", candidates),
-            seed=request.integer("seed", seed, seed=True),
-            condition_steps=request.integer("condition_steps", condition_steps),
-            num_inference_steps=request.integer("num_inference_steps", num_inference_steps),
-            guidance=None if guidance is None else request.text("guidance", guidance),
-            guidance_scale=request.real("guidance_scale", guidance_scale),
-            condition_guidance_scale=request.real(
-                "condition_guidance_scale", condition_guidance_scale
-            ),
-            segfree_scale=request.real("segfree_scale", segfree_scale),
-            segfree_guidance_scale=request.real("segfree_guidance_scale", segfree_guidance_scale),
-            segfree_start=request.real("segfree_start", segfree_start),
-            controlnet_conditioning_scale=request.reals(
-                "controlnet_conditioning_scale", controlnet_conditioning_scale
-            ),
-            sampler=request.text("sampler", sampler),
-            min_area=request.required_real("min_area", min_area),
-            height=request.integer("height", height),
-            width=request.integer("width", width),
-            latents=request.array("latents", latents),
-            condition_latents=request.array("condition_latents", condition_latents),
-            control_images=request.pictures("control_images", control_images),
-            step_callback=guard,
+            request.text("prompt", prompt), step_callback=guard, **request.checked(options)
         )
         return Job(
             core_job,
             lambda core: Result.from_core(core, prompt, self.info, self._colors),
             guard,
         )
+
+    def metrics(self) -> dict[str, Any]:
+        """What the engine has done since it was opened.
+
+        accepted, finished, failed, cancelled, refused (queue full), queued and active (now):
+        requests. batches, rows: of the backbone. rows_saved: of maps that were dropped or never
+        begun. context_hits, context_misses: prompts found encoded, and encoded. retries: batches
+        run again in parts. queue_seconds: waited by all requests before work on them began.
+        session_seconds: by stage.
+        """
+        return self._open().metrics()
+
+    def profile(self, rows: Sequence[int], repeats: int = 3) -> dict[str, Any]:
+        """Measures batches of so many rows (1 to max_batch_rows) at the sizes of maps and image.
+
+        Returns what ``fgdm profile`` stores in plans/profile.json. Requests wait meanwhile.
+        """
+        measured = self._open().measure_batches(
+            [request.required_integer("rows", count) for count in rows],
+            request.required_integer("repeats", repeats),
+        )
+        return {
+            "schema": PROFILE_SCHEMA,
+            "profiles": {
+                self._open().profile_key: [
+                    {
+                        "latent_height": height,
+                        "latent_width": width,
+                        "seconds": {str(count): value for count, value in seconds.items()},
+                    }
+                    for height, width, seconds in measured
+                ]
+            },
+        }
 
     def close(self) -> None:
         """Cancels what is queued or running and gives the networks back. May be called twice."""

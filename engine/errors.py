@@ -31,5 +31,9 @@ class CancelledError(Error):
     """The caller cancelled the request before it was done."""
 
 
+class QueueFullError(Error):
+    """As many requests wait as the engine takes; the same call can succeed a little later."""
+
+
 class DeadlineError(Error):
     """The request's deadline passed before it was done."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
 
 from fgdm.errors import CancelledError
 
@@ -80,6 +82,36 @@ class Job:
                 raise
             self._result = self._convert(core_result)
         return self._result
+
+    def when_done(self, function: Callable[[], object]) -> None:
+        """Calls `function` once the job has ended: on the engine's thread, or at once if it has.
+
+        Requests wait for it, so it should only pass word on; what it raises is reported as
+        unraisable.
+        """
+        self._core.when_done(function)
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        """``await engine.submit(...)``: the result, without blocking the event loop. A cancelled
+        awaiting task cancels the job."""
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+
+        def tell() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        def pass_on() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(tell)
+
+        self.when_done(pass_on)
+        try:
+            yield from ended
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        return self.result()
 
 
 def complete(job: Job) -> Result:

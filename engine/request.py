@@ -7,7 +7,8 @@ TypeError: text that is no Unicode, a fraction where a whole number belongs, an 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,47 @@ from PIL import Image
 
 _INT_RANGE = (-(2**31), 2**31 - 1)
 _SEED_RANGE = (0, 2**64 - 1)
+
+
+class RequestOptions(TypedDict, total=False):
+    """Keyword arguments of ``Engine.generate`` and ``Engine.submit``, which say what they mean."""
+
+    negative_prompt: str
+    objects: Sequence[str] | None
+    candidates: int
+    seed: int | None
+    condition_steps: int | None
+    num_inference_steps: int | None
+    guidance: str | None
+    guidance_scale: float | None
+    condition_guidance_scale: float | None
+    segfree_scale: float | None
+    segfree_guidance_scale: float | None
+    segfree_start: float | None
+    guidance_interval: tuple[float, float]
+    condition_guidance_interval: tuple[float, float]
+    controlnet_conditioning_scale: float | Sequence[float] | None
+    sampler: str
+    min_area: float
+    height: int | None
+    width: int | None
+    latents: npt.NDArray[np.float32] | None
+    condition_latents: npt.NDArray[np.float32] | None
+    control_images: Mapping[str, Image.Image | npt.NDArray[np.uint8]] | None
+    prune: Sequence[int]
+    stop_at_recall: float | None
+    wave: int
+    priority: int
+    deadline: float | None
+
+
+def checked(options: Mapping[str, object]) -> dict[str, object]:
+    """RequestOptions as the core takes them. TypeError for an unknown one, RequestError for a value
+    of the wrong type."""
+    unknown = [name for name in options if name not in _CHECKS]
+    if unknown:
+        raise TypeError(f"a request has no option {unknown[0]!r}; it has {', '.join(_CHECKS)}")
+    return {name: _CHECKS[name](name, value) for name, value in options.items()}
 
 
 def text(name: str, value: object) -> str:
@@ -43,14 +85,14 @@ def texts(name: str, value: object) -> list[str] | None:
     return [text(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
 
-def integer(name: str, value: object, *, seed: bool = False) -> int | None:
-    """As `required_integer`, or None."""
-    return None if value is None else required_integer(name, value, seed=seed)
+def optional(check: Callable[[str, object], object]) -> Callable[[str, object], object]:
+    """A check that lets None pass."""
+    return lambda name, value: None if value is None else check(name, value)
 
 
-def required_integer(name: str, value: object, *, seed: bool = False) -> int:
+def required_integer(name: str, value: object) -> int:
     """A whole number that the core's type holds: int32, or uint64 for a seed."""
-    low, high = _SEED_RANGE if seed else _INT_RANGE
+    low, high = _SEED_RANGE if name == "seed" else _INT_RANGE
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -61,9 +103,11 @@ def required_integer(name: str, value: object, *, seed: bool = False) -> int:
     return number
 
 
-def real(name: str, value: object) -> float | None:
-    """As `required_real`, or None."""
-    return None if value is None else required_real(name, value)
+def integers(name: str, value: object) -> list[int]:
+    """A list of whole numbers. Raises RequestError otherwise."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise RequestError(f"{name} must be a list of whole numbers, got {value!r:.60}")
+    return [required_integer(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
 
 def required_real(name: str, value: object) -> float:
@@ -85,6 +129,16 @@ def reals(name: str, value: object) -> list[float] | None:
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise RequestError(f"{name} must be a number or a list of numbers, got {value!r:.60}")
     return [required_real(f"{name}[{i}]", item) for i, item in enumerate(value)]
+
+
+def interval(name: str, value: object) -> tuple[float, float]:
+    """Two numbers. Raises RequestError otherwise."""
+    numbers = reals(name, value) or []
+    if len(numbers) != 2:
+        raise RequestError(
+            f"{name} must be two fractions of the steps such as (0.0, 0.8), got {value!r:.60}"
+        )
+    return numbers[0], numbers[1]
 
 
 def pictures(name: str, value: object) -> dict[str, npt.NDArray[np.uint8]] | None:
@@ -118,3 +172,34 @@ def array(name: str, value: object) -> npt.NDArray[np.float32] | None:
         raise RequestError(f"{name} must be a numpy array of float32, got dtype {given.dtype}")
     with np.errstate(over="ignore"):  # what overflows to infinity, the core names and refuses
         return np.ascontiguousarray(given, dtype=np.float32)
+
+
+_CHECKS: dict[str, Callable[[str, object], object]] = {
+    "negative_prompt": text,
+    "objects": texts,
+    "candidates": required_integer,
+    "seed": optional(required_integer),
+    "condition_steps": optional(required_integer),
+    "num_inference_steps": optional(required_integer),
+    "guidance": optional(text),
+    "guidance_scale": optional(required_real),
+    "condition_guidance_scale": optional(required_real),
+    "segfree_scale": optional(required_real),
+    "segfree_guidance_scale": optional(required_real),
+    "segfree_start": optional(required_real),
+    "guidance_interval": interval,
+    "condition_guidance_interval": interval,
+    "controlnet_conditioning_scale": reals,
+    "sampler": text,
+    "min_area": required_real,
+    "height": optional(required_integer),
+    "width": optional(required_integer),
+    "latents": array,
+    "condition_latents": array,
+    "control_images": pictures,
+    "prune": integers,
+    "stop_at_recall": optional(required_real),
+    "wave": required_integer,
+    "priority": required_integer,
+    "deadline": optional(required_real),
+}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Color = tuple[int, int, int]
 
 #: Version of the JSON form; result.schema.json describes it.
-RESULT_SCHEMA = 1
+RESULT_SCHEMA = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,8 @@ class Candidate:
     found, missing: class names, in the order of the request.
     smallest_area: the least area of a found class, as a fraction of the map; 0 if none.
     map: RGB, in exact palette colours. labels: uint8 (h, w), class indices; 255 is unlabeled.
+    steps: sampled. pruned: whether it was dropped before its last step; then map and recall are
+    those of what it was about to become.
     """
 
     index: int
@@ -38,6 +40,8 @@ class Candidate:
     smallest_area: float
     map: Image.Image
     labels: npt.NDArray[np.uint8]
+    steps: int
+    pruned: bool
 
     @classmethod
     def from_core(cls, core: _core.Candidate) -> Candidate:
@@ -51,6 +55,8 @@ class Candidate:
             smallest_area=core.smallest_area,
             map=Image.fromarray(core.map),
             labels=core.labels,
+            steps=core.steps,
+            pruned=core.pruned,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -62,6 +68,8 @@ class Candidate:
             "found": list(self.found),
             "missing": list(self.missing),
             "smallest_area": self.smallest_area,
+            "steps": self.steps,
+            "pruned": self.pruned,
         }
 
 
@@ -89,8 +97,10 @@ class Result:
     requested: the classes looked for. unrecognized: content words of the prompt that name no class
     of the palette; empty when the request listed its objects.
     chosen: index into candidates. seed: the request's seed, drawn at random if none was given.
-    timings: seconds per stage: text_encoder, adapter, backbone, controlnet, hint, vae_decoder, core
-    (everything outside the network sessions), total.
+    map_rows: backbone rows that the maps took.
+    timings: seconds per stage, of batches its share: text_encoder, adapter, backbone, controlnet,
+    hint, vae_decoder; queue (before work began), waiting (sessions that worked for others), core
+    (everything outside the network sessions), total (without the queue).
     parameters: every parameter as used, bundle defaults filled in.
     colors: the palette's RGB colour (0 to 255) of every class by name.
     """
@@ -107,6 +117,7 @@ class Result:
     chosen: int
     candidates: tuple[Candidate, ...]
     seed: int
+    map_rows: int
     timings: Mapping[str, float]
     parameters: Mapping[str, object]
     engine: EngineInfo
@@ -130,6 +141,7 @@ class Result:
             chosen=core.chosen,
             candidates=tuple(Candidate.from_core(candidate) for candidate in core.candidates),
             seed=core.seed,
+            map_rows=core.map_rows,
             timings=dict(core.timings),
             parameters=dict(core.parameters),
             engine=engine,
@@ -149,6 +161,7 @@ class Result:
             "chosen": self.chosen,
             "candidates": [candidate.to_json() for candidate in self.candidates],
             "seed": self.seed,
+            "map_rows": self.map_rows,
             "image": {"width": self.image.width, "height": self.image.height},
             "map": {"width": self.map.width, "height": self.map.height},
             "timings": dict(self.timings),

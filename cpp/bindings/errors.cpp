@@ -19,6 +19,8 @@ const char* class_name(const Error& error) {
     return "OutOfMemoryError";
   if (dynamic_cast<const CancelledError*>(&error) != nullptr)
     return "CancelledError";
+  if (dynamic_cast<const QueueFullError*>(&error) != nullptr)
+    return "QueueFullError";
   if (dynamic_cast<const DeadlineError*>(&error) != nullptr)
     return "DeadlineError";
   return "Error";
@@ -29,7 +31,7 @@ const char* class_name(const Error& error) {
 void bind_errors(py::module_& module) {
   const auto errors = py::module_::import("fgdm.errors");
   for (const char* name : {"Error", "BundleError", "RequestError", "BackendError",
-                           "OutOfMemoryError", "CancelledError", "DeadlineError"})
+                           "OutOfMemoryError", "CancelledError", "QueueFullError", "DeadlineError"})
     module.attr(name) = errors.attr(name);
   py::register_local_exception_translator([](std::exception_ptr pointer) {
     try {

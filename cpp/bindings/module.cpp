@@ -35,14 +35,18 @@ struct PythonStep {
   }
 };
 
+// The last reference may go on the engine's thread, which must hold the interpreter lock then.
+std::shared_ptr<py::object> shared_python(const py::object& object) {
+  return {new py::object(object), [](py::object* last) {
+            const py::gil_scoped_acquire lock;
+            delete last;
+          }};
+}
+
 StepCallback callback_from(const py::object& function) {
   if (function.is_none())
     return {};
-  // The last reference may go on the engine's thread, which must hold the interpreter lock then.
-  std::shared_ptr<py::object> held(new py::object(function), [](py::object* object) {
-    const py::gil_scoped_acquire lock;
-    delete object;
-  });
+  const auto held = shared_python(function);
   return [held](const StepInfo& info) {
     const py::gil_scoped_acquire lock;
     auto step = std::make_shared<PythonStep>(PythonStep{&info});
@@ -59,24 +63,29 @@ void bind_step(py::module_& module) {
       .def_property_readonly("num_steps",
                              [](const PythonStep& step) { return step.get().num_steps; })
       .def_property_readonly("timestep", [](const PythonStep& step) { return step.get().timestep; })
-      .def_property_readonly("candidates", [](const PythonStep& step) { return step.get().rows; })
+      .def_property_readonly("candidates",
+                             [](const PythonStep& step) {
+                               const auto taken = step.get().candidates;
+                               return std::vector<int>(taken.begin(), taken.end());
+                             })
       .def("predicted_x0",
            [](const PythonStep& step) {
              const auto& info = step.get();
-             return py::array_t<float>({info.rows, info.channels, info.height, info.width},
+             const auto rows = static_cast<int>(info.candidates.size());
+             return py::array_t<float>({rows, info.channels, info.height, info.width},
                                        info.predicted_x0.data());
            })
       .def(
           "preview",
-          [](const PythonStep& step, int candidate) {
+          [](const PythonStep& step, std::optional<int> candidate) {
             const auto& info = step.get();
             const auto picture = [&] {
               const py::gil_scoped_release unlocked;
-              return info.preview(candidate);
+              return info.preview(candidate.value_or(info.candidates.front()));
             }();
             return array_of(picture);
           },
-          py::arg("candidate") = 0);
+          py::arg("candidate") = py::none());
 }
 
 // A candidate and the result that owns it.
@@ -101,7 +110,9 @@ void bind_result(py::module_& module) {
                              [](const C& self) { return self.candidate->smallest_area; })
       .def_property_readonly("map", [](const C& self) { return array_of(self.candidate->map); })
       .def_property_readonly("labels",
-                             [](const C& self) { return array_of(self.candidate->labels); });
+                             [](const C& self) { return array_of(self.candidate->labels); })
+      .def_property_readonly("steps", [](const C& self) { return self.candidate->steps; })
+      .def_property_readonly("pruned", [](const C& self) { return self.candidate->pruned; });
 
   py::class_<Result, std::shared_ptr<Result>>(module, "Result")
       .def_property_readonly("image", [](const Result& self) { return array_of(self.image); })
@@ -122,6 +133,7 @@ void bind_result(py::module_& module) {
                                return all;
                              })
       .def_readonly("seed", &Result::seed)
+      .def_readonly("map_rows", &Result::map_rows)
       .def_readonly("timings", &Result::timings)
       .def_property_readonly("parameters",
                              [](const Result& self) { return parameters_of(self.request); });
@@ -134,22 +146,59 @@ void bind_job(py::module_& module) {
       .def("done", &Job::done)
       .def("wait", &Job::wait, py::arg("timeout") = py::none(), release)
       .def(
-          "result", [](const Job& job) { return std::make_shared<Result>(job.result()); }, release);
+          "result", [](const Job& job) { return std::make_shared<Result>(job.result()); }, release)
+      .def(
+          "when_done",
+          [](const Job& job, const py::function& function) {
+            auto held = shared_python(function);
+            const py::gil_scoped_release unlocked;
+            job.when_done([held] {
+              const py::gil_scoped_acquire lock;
+              try {
+                (*held)();
+              } catch (py::error_already_set& error) {
+                error.discard_as_unraisable("a function given to Job.when_done");
+              }
+            });
+          },
+          py::arg("function"));
+}
+
+py::dict metrics_of(const Metrics& metrics) {
+  using namespace py::literals;
+  return py::dict(
+      "accepted"_a = metrics.accepted, "finished"_a = metrics.finished, "failed"_a = metrics.failed,
+      "cancelled"_a = metrics.cancelled, "refused"_a = metrics.refused, "queued"_a = metrics.queued,
+      "active"_a = metrics.active, "batches"_a = metrics.batches, "rows"_a = metrics.rows,
+      "rows_saved"_a = metrics.rows_saved, "context_hits"_a = metrics.context_hits,
+      "context_misses"_a = metrics.context_misses, "retries"_a = metrics.retries,
+      "queue_seconds"_a = metrics.queue_seconds, "session_seconds"_a = metrics.session_seconds);
 }
 
 void bind_engine(py::module_& module) {
   // The destructor waits for the engine's thread, whose callbacks need the interpreter lock.
   py::class_<Engine>(module, "Engine", py::release_gil_before_calling_cpp_dtor())
       .def(py::init([](const std::string& bundle, std::string backend, std::string precision,
-                       int threads, const std::string& library, int max_batch_rows) {
-             const EngineOptions options{std::move(backend), std::move(precision), threads, library,
-                                         max_batch_rows};
+                       int threads, const std::string& library, int max_batch_rows, int max_queue,
+                       int max_active, std::string policy, const std::string& profile,
+                       const std::string& trace) {
+             const EngineOptions options{std::move(backend),
+                                         std::move(precision),
+                                         threads,
+                                         library,
+                                         max_batch_rows,
+                                         max_queue,
+                                         max_active,
+                                         std::move(policy),
+                                         profile,
+                                         trace};
              const py::gil_scoped_release unlocked;
              return std::make_unique<Engine>(bundle, options);
            }),
            py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
            py::arg("precision") = "auto", py::arg("threads") = 0, py::arg("library") = "",
-           py::arg("max_batch_rows") = 32)
+           py::arg("max_batch_rows") = 32, py::arg("max_queue") = 256, py::arg("max_active") = 16,
+           py::arg("policy") = "latency", py::arg("profile") = "", py::arg("trace") = "")
       .def_property_readonly("manifest", &Engine::manifest_json)
       .def_property_readonly("backend", &Engine::backend)
       .def_property_readonly("precision", &Engine::precision)
@@ -160,6 +209,17 @@ void bind_engine(py::module_& module) {
                                return std::vector<std::string>(notes.begin(), notes.end());
                              })
       .def_property_readonly("load_seconds", &Engine::load_seconds)
+      .def_property_readonly("profile_key", &Engine::profile_key)
+      .def("metrics", [](const Engine& engine) { return metrics_of(engine.metrics()); })
+      .def(
+          "measure_batches",
+          [](Engine& engine, const std::vector<int>& rows, int repeats) {
+            std::vector<std::tuple<int, int, std::map<int, double>>> all;
+            for (auto& times : engine.measure_batches(rows, repeats))
+              all.emplace_back(times.latent_height, times.latent_width, std::move(times.seconds));
+            return all;
+          },
+          py::arg("rows"), py::arg("repeats"), py::call_guard<py::gil_scoped_release>())
       .def("submit", [](Engine& engine, const std::string& prompt, const py::kwargs& kwargs) {
         py::dict options = kwargs.attr("copy")();
         const py::object function = options.attr("pop")("step_callback", py::none());

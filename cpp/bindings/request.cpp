@@ -32,6 +32,11 @@ template <typename T> void take_into(py::dict& options, const char* name, T& tar
     target = std::move(*value);
 }
 
+void take_interval(py::dict& options, const char* name, Interval& target) {
+  if (const auto given = take<std::pair<double, double>>(options, name))
+    target = {given->first, given->second};
+}
+
 std::vector<float> take_latents(py::dict& options, const char* name) {
   const auto array = take<FloatArray>(options, name);
   if (!array)
@@ -100,6 +105,13 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   request.latents = take_latents(options, "latents");
   request.condition_latents = take_latents(options, "condition_latents");
   request.control_images = take_images(options, "control_images");
+  take_into(options, "prune", request.prune);
+  request.stop_at_recall = take<double>(options, "stop_at_recall");
+  take_into(options, "wave", request.wave);
+  take_interval(options, "guidance_interval", request.guidance_interval);
+  take_interval(options, "condition_guidance_interval", request.condition_guidance_interval);
+  take_into(options, "priority", request.priority);
+  request.deadline = take<double>(options, "deadline");
   if (!options.empty())
     throw py::type_error("submit() got an unexpected keyword argument " +
                          py::repr(options.begin()->first).cast<std::string>());
@@ -129,7 +141,14 @@ py::dict parameters_of(const Request& request) {
                   "min_area"_a = request.min_area, "height"_a = request.height,
                   "width"_a = request.width, "latents"_a = given(request.latents),
                   "condition_latents"_a = given(request.condition_latents),
-                  "control_images"_a = control_images);
+                  "control_images"_a = control_images, "prune"_a = request.prune,
+                  "stop_at_recall"_a = request.stop_at_recall, "wave"_a = request.wave,
+                  "guidance_interval"_a =
+                      std::pair(request.guidance_interval.start, request.guidance_interval.stop),
+                  "condition_guidance_interval"_a =
+                      std::pair(request.condition_guidance_interval.start,
+                                request.condition_guidance_interval.stop),
+                  "priority"_a = request.priority, "deadline"_a = request.deadline);
 }
 
 }  // namespace fgdm::python

@@ -58,8 +58,13 @@ double Timings::total() const {
   return sum;
 }
 
+void Timings::add(const Timings& other) {
+  for (const auto& [stage, seconds] : other.seconds_)
+    seconds_[stage] += seconds;
+}
+
 Graphs::Graphs(const Bundle& bundle, const EngineOptions& options)
-    : runtime_(OrtRuntime::open(options.library, options.threads)) {
+    : runtime_(OrtRuntime::open(options.library, options.threads)), trace_(options.trace) {
   const auto providers = wanted(options.backend, runtime_->providers());
   for (const auto provider : providers) {
     const bool bfloat16 = wants_bfloat16(options.precision, provider);
@@ -94,13 +99,23 @@ void Graphs::load_all(const Bundle& bundle, Provider provider, bool bfloat16) {
       sessions_[name] = runtime_->load(bundle.graph_file(name), provider, bfloat16);
 }
 
-void Graphs::run(const std::string& graph, const std::string& stage,
-                 std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs,
-                 Timings& timings) {
-  const auto begin = std::chrono::steady_clock::now();
-  sessions_.at(graph)->run(inputs, outputs);
-  timings.add(stage,
-              std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+double Graphs::run(const std::string& graph, const std::string& stage,
+                   std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs) {
+  const auto begin = Trace::Clock::now();
+  // Time is booked for failed calls too: whoever waited for them waited.
+  const auto book = [&] {
+    const double seconds = std::chrono::duration<double>(Trace::Clock::now() - begin).count();
+    timings_.add(stage, seconds);
+    trace_.span("sessions", graph, begin, outputs.front().tensor.shape.front());
+    return seconds;
+  };
+  try {
+    sessions_.at(graph)->run(inputs, outputs);
+  } catch (...) {
+    book();
+    throw;
+  }
+  return book();
 }
 
 }  // namespace fgdm

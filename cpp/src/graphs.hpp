@@ -8,13 +8,15 @@
 #include "fgdm/bundle.hpp"
 #include "fgdm/engine.hpp"
 #include "fgdm/ort_session.hpp"
+#include "trace.hpp"
 
 namespace fgdm {
 
-// Seconds per stage of one request.
+// Seconds per stage.
 class Timings {
 public:
   void add(const std::string& stage, double seconds) { seconds_[stage] += seconds; }
+  void add(const Timings& other);
   double total() const;
   const std::map<std::string, double>& seconds() const { return seconds_; }
 
@@ -23,14 +25,26 @@ private:
 };
 
 // A bundle's graphs, loaded on one backend: text, autoencoder, backbone and every factor's
-// conditioning networks.
+// conditioning networks. One thread runs them.
 class Graphs {
 public:
+  using Sessions = std::map<std::string, std::unique_ptr<Session>>;
+
   Graphs(const Bundle& bundle, const EngineOptions& options);
 
-  // Runs a graph by its manifest name and adds the time it took to `stage`.
-  void run(const std::string& graph, const std::string& stage, std::span<const NamedTensor> inputs,
-           std::span<const NamedTensor> outputs, Timings& timings);
+  // Sessions that somebody else made, by graph; calls are traced to `trace`.
+  explicit Graphs(Sessions sessions, const std::filesystem::path& trace = {})
+      : sessions_(std::move(sessions)), trace_(trace) {}
+
+  // Runs a graph by its manifest name; the seconds it took are returned, and booked on `stage`.
+  double run(const std::string& graph, const std::string& stage,
+             std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs);
+
+  // Seconds of all calls so far, those that failed included.
+  const Timings& timings() const { return timings_; }
+  double total_seconds() const { return timings_.total(); }
+
+  Trace& trace() { return trace_; }
 
   const std::string& backend() const { return backend_; }
   const std::string& precision() const { return precision_; }
@@ -43,7 +57,9 @@ private:
   std::shared_ptr<OrtRuntime> runtime_;
   std::string backend_, precision_;
   std::vector<std::string> notes_;
-  std::map<std::string, std::unique_ptr<Session>> sessions_;
+  Sessions sessions_;
+  Timings timings_;
+  Trace trace_;
 };
 
 }  // namespace fgdm

@@ -25,6 +25,9 @@ GuidancePhase phase_at(int step, int num_steps, const GuidanceConfig& config) {
   if (!(config.segfree_start >= 0.0 && config.segfree_start <= 1.0))
     throw RequestError("segfree_start is " + std::to_string(config.segfree_start) +
                        ", expected a fraction of the steps from 0 to 1");
+  const double place = static_cast<double>(step) / num_steps;
+  if (place < config.interval.start || place >= config.interval.stop)
+    return {false, 1.0F, 1.0F};
   const double first_segfree = std::floor(config.segfree_start * num_steps + 0.5);
   if (config.kind == GuidanceKind::segfree && step >= first_segfree)
     return {true, config.segfree_guidance_scale, -config.segfree_scale};

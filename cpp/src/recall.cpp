@@ -2,11 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <string>
 
 #include "fgdm/error.hpp"
 
 namespace fgdm {
+namespace {
+
+bool worse(const MapRecall& a, const MapRecall& b) {
+  return a.recall != b.recall ? a.recall < b.recall : a.smallest_area < b.smallest_area;
+}
+
+}  // namespace
 
 MapRecall measure(std::span<const std::uint8_t> labels, std::span<const int> requested,
                   double min_area) {
@@ -46,10 +54,17 @@ MapRecall measure(std::span<const std::uint8_t> labels, std::span<const int> req
 std::size_t select(std::span<const MapRecall> maps) {
   if (maps.empty())
     throw RequestError("recall: no maps to choose from, expected at least one");
-  const auto worse = [](const MapRecall& a, const MapRecall& b) {
-    return a.recall != b.recall ? a.recall < b.recall : a.smallest_area < b.smallest_area;
-  };
   return static_cast<std::size_t>(std::max_element(maps.begin(), maps.end(), worse) - maps.begin());
+}
+
+std::vector<std::size_t> better_half(std::span<const MapRecall> maps) {
+  std::vector<std::size_t> order(maps.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order,
+                           [&](std::size_t a, std::size_t b) { return worse(maps[b], maps[a]); });
+  order.resize((maps.size() + 1) / 2);
+  std::ranges::sort(order);
+  return order;
 }
 
 }  // namespace fgdm

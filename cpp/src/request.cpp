@@ -62,6 +62,33 @@ void check_latents(const char* name, const std::vector<float>& latents, std::siz
       throw RequestError(std::string(name) + " holds a value that is not finite");
 }
 
+void check_interval(const char* name, const Interval& interval) {
+  if (!(0.0 <= interval.start && interval.start <= interval.stop && interval.stop <= 1.0))
+    throw RequestError(std::string(name) + " is (" + shown(interval.start) + ", " +
+                       shown(interval.stop) +
+                       "), expected two fractions of the steps, 0 <= start <= stop <= 1");
+}
+
+// What spends less on maps that cannot win; condition_steps is known by now.
+void check_savings(const Request& request) {
+  const int last = *request.condition_steps - 1;
+  for (std::size_t i = 0; i < request.prune.size(); ++i) {
+    if (request.prune[i] < 1 || request.prune[i] > last)
+      throw RequestError("prune has " + shown(request.prune[i]) + ", expected steps from 1 to " +
+                         shown(last) + ", one less than condition_steps");
+    if (i > 0 && request.prune[i] <= request.prune[i - 1])
+      throw RequestError("prune must ascend, but " + shown(request.prune[i]) + " follows " +
+                         shown(request.prune[i - 1]));
+  }
+  const auto& stop = request.stop_at_recall;
+  if (stop && !(*stop > 0.0 && *stop <= 1.0))
+    throw RequestError("stop_at_recall is " + shown(*stop) + ", expected above 0, at most 1");
+  require_between("wave", request.wave, 0, 1000);
+  if (request.wave > 0 && !stop)
+    throw RequestError("wave is " + shown(request.wave) +
+                       " without stop_at_recall, which says when to stop; give both");
+}
+
 // One scale for each network of the image factor that sees a control image.
 void resolve_conditioning_scales(std::vector<double>& scales, const FactorSpec& image) {
   std::vector<double> defaults;
@@ -131,6 +158,10 @@ Request resolve(Request request, const Manifest& manifest) {
   check_optional("segfree_start", request.segfree_start, 0.0, 1.0);
   resolve_conditioning_scales(request.controlnet_conditioning_scale, image);
   require_between("min_area", request.min_area, 0.0, 1.0);
+  check_interval("guidance_interval", request.guidance_interval);
+  check_interval("condition_guidance_interval", request.condition_guidance_interval);
+  require_between("priority", request.priority, -1000, 1000);
+  check_optional("deadline", request.deadline, 0.0, 1e9);
   request.height = request.height.value_or(image.height);
   request.width = request.width.value_or(image.width);
   check_size("height", *request.height, size_cell(manifest));
@@ -150,6 +181,7 @@ Request resolve(Request request, const Manifest& manifest) {
   request.condition_steps = request.condition_steps.value_or(first.num_inference_steps);
   request.condition_guidance_scale =
       request.condition_guidance_scale.value_or(static_cast<double>(first.guidance.guidance_scale));
+  check_savings(request);
 
   for (const auto& factor : manifest.factors) {
     const auto size = factor_size(request, manifest, factor);
@@ -179,6 +211,8 @@ FactorSize factor_size(const Request& resolved, const Manifest& manifest,
 
 GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor) {
   GuidanceConfig config = factor.guidance;
+  config.interval =
+      factor.is_image ? resolved.guidance_interval : resolved.condition_guidance_interval;
   if (!factor.is_image) {
     config.guidance_scale = static_cast<float>(*resolved.condition_guidance_scale);
     return config;

@@ -28,20 +28,20 @@ std::span<float> RowBuffer::floats(std::size_t rows, std::size_t first) {
   return {begin, rows * row_bytes_ / sizeof(float)};
 }
 
-void RowBuffer::repeat(std::size_t rows, std::size_t total) {
-  for (std::size_t row = rows; row < total; ++row)
-    copy_row(*this, row - rows, row);
-}
-
 void RowBuffer::copy_row(const RowBuffer& other, std::size_t from, std::size_t to) {
   std::memcpy(data_.data() + to * row_bytes_, other.data_.data() + from * row_bytes_, row_bytes_);
 }
 
-void RowBuffer::sum(std::span<RowBuffer* const> terms, std::size_t rows) {
+void RowBuffer::clear_row(std::size_t row) {
+  std::memset(data_.data() + row * row_bytes_, 0, row_bytes_);
+}
+
+void RowBuffer::sum(std::span<RowBuffer* const> terms, std::size_t rows, std::size_t first) {
   const auto add = [&]<typename T>(T, auto plus) {
-    auto* total = reinterpret_cast<T*>(data_.data());
+    auto* total = reinterpret_cast<T*>(data_.data() + first * row_bytes_);
     for (std::size_t term = 0; term < terms.size(); ++term) {
-      const auto* values = reinterpret_cast<const T*>(terms[term]->data_.data());
+      const auto* values =
+          reinterpret_cast<const T*>(terms[term]->data_.data() + first * row_bytes_);
       for (std::size_t i = 0; i < rows * row_bytes_ / sizeof(T); ++i)
         total[i] = term == 0 ? values[i] : plus(total[i], values[i]);
     }
@@ -56,6 +56,14 @@ void RowBuffer::sum(std::span<RowBuffer* const> terms, std::size_t rows) {
     throw BundleError("residuals of type " + std::string(dtype_name(dtype_)) +
                       " cannot be added; export the bundle in fp32 or fp16");
   }
+}
+
+RowBuffer residual_buffer(const Manifest& manifest, const TensorSpec& tensor,
+                          const FactorSize& size, std::size_t most_rows) {
+  const auto& layout = manifest.residual(tensor.name);
+  return {tensor.dtype,
+          {layout.channels, size.latent_height / layout.stride, size.latent_width / layout.stride},
+          most_rows};
 }
 
 }  // namespace fgdm

@@ -5,7 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "fgdm/session.hpp"
+#include "fgdm/manifest.hpp"
+#include "request.hpp"
 
 namespace fgdm {
 
@@ -23,15 +24,15 @@ public:
   // The same as numbers, for what the host computes. Only for float32.
   std::span<float> floats(std::size_t rows, std::size_t first = 0);
 
-  // Copies the first `rows` rows behind themselves until `total` rows are filled.
-  void repeat(std::size_t rows, std::size_t total);
-
   // Copies row `from` of another buffer with rows of the same size into row `to`.
   void copy_row(const RowBuffer& other, std::size_t from, std::size_t to);
 
-  // Becomes the sum of the first `rows` rows of several buffers of its own type, float32 or
-  // float16.
-  void sum(std::span<RowBuffer* const> terms, std::size_t rows);
+  // Fills row `row` with zeros.
+  void clear_row(std::size_t row);
+
+  // Rows [first, first + rows) become the sum of the same rows of several buffers of its own type,
+  // float32 or float16.
+  void sum(std::span<RowBuffer* const> terms, std::size_t rows, std::size_t first = 0);
 
 private:
   DType dtype_ = DType::float32;
@@ -39,5 +40,9 @@ private:
   std::size_t row_bytes_ = 0;
   std::vector<std::byte> data_;
 };
+
+// Zeros for `most_rows` rows of a residual, which `tensor` names and types.
+RowBuffer residual_buffer(const Manifest& manifest, const TensorSpec& tensor,
+                          const FactorSize& size, std::size_t most_rows);
 
 }  // namespace fgdm

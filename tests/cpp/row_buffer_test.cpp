@@ -45,11 +45,12 @@ TEST(Half, WhatDoesNotFitIsInfiniteAndNanStaysNan) {
   EXPECT_TRUE(std::isnan(half_to_float(float_to_half(std::nanf("")))));
 }
 
-TEST(RowBuffer, RepeatsACandidatesRowsBehindThemselves) {
+TEST(RowBuffer, CopiesRowsWithinItself) {
   RowBuffer buffer(DType::float32, {2}, 4);
   const std::array<float, 4> two_rows{1, 2, 3, 4};
   std::ranges::copy(two_rows, buffer.floats(2).begin());
-  buffer.repeat(2, 4);
+  for (const std::size_t row : {0U, 1U})
+    buffer.copy_row(buffer, row, 2 + row);
   const auto all = buffer.floats(4);
   EXPECT_EQ(std::vector<float>(all.begin(), all.end()),
             (std::vector<float>{1, 2, 3, 4, 1, 2, 3, 4}));

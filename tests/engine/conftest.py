@@ -40,6 +40,8 @@ def make_result() -> MakeResult:
                 smallest_area=0.01 if names else 0.0,
                 map=Image.new("RGB", map_size, (20 * index % 256, 200, 40)),
                 labels=np.full(map_size[::-1], 255, np.uint8),
+                steps=10,
+                pruned=False,
             )
             for index, names in enumerate(found)
         )
@@ -57,6 +59,7 @@ def make_result() -> MakeResult:
             chosen=best.index,
             candidates=candidates,
             seed=7,
+            map_rows=20,
             timings={"backbone": 1.25, "core": 0.01, "total": 1.5},
             parameters={
                 "guidance": "segfree",

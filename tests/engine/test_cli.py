@@ -40,7 +40,7 @@ class FakeEngine:
         callback = parameters["step_callback"]
         if callback is not None:
             for step in range(2):
-                callback(SimpleNamespace(factor="image", step=step, num_steps=2, candidates=1))
+                callback(SimpleNamespace(factor="image", step=step, num_steps=2, candidates=[0]))
         if self.error is not None:
             raise self.error
         return self.result
@@ -103,16 +103,24 @@ def test_options_become_parameters(engine: FakeEngine) -> None:
         "segfree_scale": 9.0,
         "segfree_guidance_scale": 2.5,
         "segfree_start": 0.25,
-        "controlnet_conditioning_scale": 0.5,
+        "stop_at_recall": 0.9,
+        "wave": 2,
+        "deadline": 30.0,
     }
-    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    lists = {
+        "controlnet_conditioning_scale": [0.5],
+        "guidance_interval": [0.1, 0.9],
+        "condition_guidance_interval": [0.0, 0.5],
+        "prune": [2, 3],
+    }
+    shown = {name: ",".join(map(str, values)) for name, values in lists.items()}
+    arguments = [f"--{name.replace('_', '-')}={v}" for name, v in {**options, **shown}.items()]
     assert cli.main(["generate", "a dog", "--objects", "dog, park bench,", *arguments]) == 0
     (call,) = engine.calls
     assert call.pop("objects") == ["dog", "park bench"]
     assert call.pop("prompt") == "a dog"
     assert call.pop("step_callback") is not None
-    assert call.pop("controlnet_conditioning_scale") == [0.5]
-    assert call == {name: options[name] for name in call}
+    assert call == {**options, **lists}
 
 
 def test_defaults_leave_the_choice_to_the_bundle(engine: FakeEngine) -> None:
@@ -125,6 +133,10 @@ def test_defaults_leave_the_choice_to_the_bundle(engine: FakeEngine) -> None:
         "candidates": 10,
         "sampler": "ddim",
         "min_area": 0.002,
+        "guidance_interval": (0.0, 1.0),
+        "condition_guidance_interval": (0.0, 1.0),
+        "prune": (),
+        "wave": 0,
     }
 
 

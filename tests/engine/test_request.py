@@ -12,11 +12,11 @@ def test_good_values_pass_unchanged() -> None:
     assert request.text("prompt", "ein Hund 🐕") == "ein Hund 🐕"
     assert request.texts("objects", ("dog", "tree")) == ["dog", "tree"]
     assert request.texts("objects", None) is None
-    assert request.integer("seed", 2**64 - 1, seed=True) == 2**64 - 1
+    assert request.required_integer("seed", 2**64 - 1) == 2**64 - 1
     assert request.required_integer("candidates", np.int32(3)) == 3
     assert request.required_integer("candidates", 0) == 0  # the core knows the range
     assert np.isnan(request.required_real("min_area", float("nan")))
-    assert request.real("min_area", np.float32(0.5)) == 0.5
+    assert request.required_real("min_area", np.float32(0.5)) == 0.5
 
 
 @pytest.mark.parametrize("value", [b"a dog", None, 3, ["a dog"]])
@@ -50,13 +50,13 @@ def test_whole_numbers(value: object) -> None:
 @pytest.mark.parametrize("value", [-1, 2**64, 0.5])
 def test_seeds(value: object) -> None:
     with pytest.raises(RequestError, match="seed must be"):
-        request.integer("seed", value, seed=True)
+        request.required_integer("seed", value)
 
 
 @pytest.mark.parametrize("value", ["7.5", [7.5], 10**400])
 def test_numbers(value: object) -> None:
     with pytest.raises(RequestError, match="guidance_scale must be a number"):
-        request.real("guidance_scale", value)
+        request.required_real("guidance_scale", value)
 
 
 def test_arrays_become_contiguous_float32() -> None:

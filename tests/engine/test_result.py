@@ -68,7 +68,8 @@ def test_from_core_takes_every_field_over() -> None:
         requested=["dog", "tree"],
         unrecognized=["dragon"],
         chosen=0,
-        candidates=[SimpleNamespace(**common, index=0, smallest_area=0.1)],
+        map_rows=8,
+        candidates=[SimpleNamespace(**common, index=0, smallest_area=0.1, steps=4, pruned=False)],
         timings={"total": 1.0},
         parameters={"sampler": "ddim"},
     )

@@ -23,7 +23,14 @@ struct EngineOptions {
       "auto";                     // "auto", "fp32", or "bf16" (openvino on a processor that has it)
   int threads = 0;                // of the runtime; 0: its own choice
   std::filesystem::path library;  // libonnxruntime; empty: FGDM_ONNXRUNTIME or the system's
-  int max_batch_rows = 32;        // rows of one backbone call; larger requests run in parts
+  int max_batch_rows = 32;        // rows of one backbone call, 2 or more
+  int max_queue = 256;            // requests that may wait; one more is refused (QueueFullError)
+  int max_active = 16;            // requests worked on at the same time
+  // "latency": pictures before maps, older requests before newer. "throughput": whatever fills a
+  // batch best. Neither lets anything wait for ever.
+  std::string policy = "latency";
+  std::filesystem::path profile;  // of measured batch times; empty: the bundle's, if it has one
+  std::filesystem::path trace;    // written on destruction, for Perfetto; empty: none
 };
 
 // 8-bit pixels, row-major: (height, width, 3) colours or (height, width) labels.
@@ -57,22 +64,42 @@ struct Request {
   std::vector<float> condition_latents;  // (candidates, C, h, w) initial noise of the maps
   // Control images that no factor of the bundle makes: RGB of the image's size, by condition.
   std::map<std::string, Pixels> control_images;
+
+  // Map steps after which the worse half of the candidates is dropped, by the recall of their
+  // predicted x0; ascending, from 1 to condition_steps - 1.
+  std::vector<int> prune;
+  // The recall, above 0 to 1, with which a candidate has won: the others are dropped and it is
+  // finished alone. Looked at after the steps of `prune` (without it, after 4, 6 and 8 tenths of
+  // the steps) and when maps are done.
+  std::optional<double> stop_at_recall;
+  // Candidates sampled at a time, until one has won or there are `candidates` of them; 0: all at
+  // once. Needs stop_at_recall.
+  int wave = 0;
+  // The fractions of the steps, from the first and up to the second, in which there is guidance;
+  // other steps run the positive row alone.
+  Interval guidance_interval, condition_guidance_interval;
+
+  int priority = 0;                // a request with a larger one goes first, -1000 to 1000
+  std::optional<double> deadline;  // seconds from submit() on; then it fails with DeadlineError
 };
 
 // A sampler step that just ended.
 struct StepInfo {
   const std::string& factor;
-  int step, num_steps;  // from 0; of the factor
-  int timestep;         // training timestep the step started from
-  int rows;             // candidates of this factor
+  int step, num_steps;              // from 0; of the factor
+  int timestep;                     // training timestep the step started from
+  std::span<const int> candidates;  // which of them took this step, as indices
   int channels, height, width;
-  std::span<const float> predicted_x0;  // (rows, channels, height, width), valid during the call
-  // The RGB picture of a row's predicted x0, by the bundle's preview decoder if it has one, else by
-  // its full decoder; valid during the call. Throws RequestError for a row that isn't there.
-  std::function<Pixels(int row)> preview;
+  // (candidates, channels, height, width), valid during the call.
+  std::span<const float> predicted_x0;
+  // The RGB picture of a candidate's predicted x0, by the bundle's preview decoder if it has one,
+  // else by its full decoder; valid during the call. Throws RequestError for a candidate that did
+  // not take this step.
+  std::function<Pixels(int candidate)> preview;
 };
 
-// Sees every step; true stops the request with CancelledError. Called on the engine's thread.
+// Sees every step; true stops the request with CancelledError. Called on the engine's thread, where
+// other requests wait for it.
 using StepCallback = std::function<bool(const StepInfo&)>;
 
 // One sampled map and what it holds.
@@ -82,6 +109,8 @@ struct Candidate {
   std::vector<std::string> found, missing;  // requested classes
   double smallest_area;                     // of the found classes, as a fraction of the map
   Pixels map, labels;                       // colours snapped to the palette; class indices
+  int steps;                                // sampled; map and recall are those of the predicted
+  bool pruned;                              // x0 where it was dropped before the last
 };
 
 struct Result {
@@ -91,9 +120,15 @@ struct Result {
   std::vector<std::string> requested;
   std::vector<std::string> unrecognized;  // words of the prompt that name no class of the palette
   std::uint64_t seed;
-  std::map<std::string, double> timings;  // seconds per stage, "core" (all else) and "total"
-  Request request;                        // every option as it was resolved
+  std::int64_t map_rows = 0;  // backbone rows that the maps took
+  // Seconds per stage: this request's share of the batches it was in. "queue": until work on it
+  // began; "waiting": sessions that worked for others; "core": outside of sessions; "total": from
+  // the beginning of work to the end.
+  std::map<std::string, double> timings;
+  Request request;  // every option as it was resolved
 };
+
+struct JobState;
 
 // A submitted request: a future that can be cancelled. Copies speak of the same request.
 class Job {
@@ -108,14 +143,37 @@ public:
   // Blocks until the job is done. Throws what the request failed with.
   const Result& result() const;
 
+  // Calls `function` once the job is done: on the engine's thread, or at once if it is.
+  // It must not throw.
+  void when_done(std::function<void()> function) const;
+
 private:
   friend class Engine;
-  struct State;
-  explicit Job(std::shared_ptr<State> state) : state_(std::move(state)) {}
-  std::shared_ptr<State> state_;
+  explicit Job(std::shared_ptr<JobState> state) : state_(std::move(state)) {}
+  std::shared_ptr<JobState> state_;
 };
 
-// Loads a bundle once and serves requests one after another, in the order they came.
+// What an engine has done since it was opened.
+struct Metrics {
+  std::int64_t accepted, finished, failed, cancelled, refused;  // requests; refused: queue full
+  std::int64_t queued, active;                                  // requests, now
+  std::int64_t batches, rows;                                   // of the backbone
+  std::int64_t rows_saved;  // rows of maps that were dropped before their last step
+  std::int64_t context_hits, context_misses;  // prompts found encoded, and encoded
+  std::int64_t retries;                       // batches run again in parts after a failure
+  double queue_seconds;                       // waited by all requests together before work began
+  std::map<std::string, double> session_seconds;  // by stage
+};
+
+// How long one backbone call takes, in seconds, by rows; at one size of latents.
+struct BatchTimes {
+  int latent_height, latent_width;
+  std::map<int, double> seconds;
+};
+
+// Loads a bundle once and serves many requests at the same time: rows of all of them share backbone
+// batches, and requests enter and leave between steps. A request's result doesn't depend on its
+// company.
 //
 // All methods can be called from any thread. Destruction cancels what is queued or running and
 // waits for it.
@@ -127,7 +185,7 @@ public:
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Checks a request (RequestError) and queues it.
+  // Checks a request (RequestError) and queues it (QueueFullError).
   Job submit(Request request, StepCallback callback = {});
 
   // submit() and result().
@@ -139,6 +197,13 @@ public:
   std::string runtime() const;                 // such as "onnxruntime 1.31.1"
   std::span<const std::string> notes() const;  // backends that "auto" passed over, and why
   double load_seconds() const;
+  const std::string& profile_key() const;  // what batch times are measured with
+  Metrics metrics() const;
+
+  // Measures the backbone with each number of rows, at the size that maps and images have by
+  // default; the median of `repeats` calls after a first that doesn't count. For an idle engine:
+  // requests wait meanwhile. Throws RequestError for a number of rows outside 1 to max_batch_rows.
+  std::vector<BatchTimes> measure_batches(std::span<const int> rows, int repeats);
 
 private:
   struct Implementation;

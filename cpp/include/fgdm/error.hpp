@@ -41,6 +41,12 @@ public:
   using Error::Error;
 };
 
+// The engine has as many requests waiting as it takes; the same call can succeed a little later.
+class QueueFullError : public Error {
+public:
+  using Error::Error;
+};
+
 // The request's deadline passed before it was done.
 class DeadlineError : public Error {
 public:

@@ -13,6 +13,12 @@ void combine(std::span<const float> negative, std::span<const float> positive, f
 
 enum class GuidanceKind { cfg, segfree };
 
+// A part of the steps, as fractions of them: from `start` on and before `stop`.
+struct Interval {
+  double start = 0.0;
+  double stop = 1.0;
+};
+
 // How a factor is guided, with the papers' defaults.
 struct GuidanceConfig {
   GuidanceKind kind = GuidanceKind::cfg;
@@ -20,6 +26,9 @@ struct GuidanceConfig {
   float segfree_guidance_scale = 3.5F;  // of segmentation-free steps: 1 + the paper's 2.5
   float segfree_scale = 10.0F;          // a: the degraded branch weighs its strongest token by -a
   double segfree_start = 0.5;           // the first segmentation-free step, as a fraction of all
+  // Steps outside are not guided (Kynkaanniemi et al., "Applying Guidance in a Limited Interval
+  // Improves Sample and Distribution Quality in Diffusion Models").
+  Interval interval;
 };
 
 // What one step's negative row is and how it is combined.
@@ -33,8 +42,8 @@ struct GuidancePhase {
 // rest segmentation-free, where t_s = segfree_start * num_steps rounded to the nearest integer,
 // halves up. This is Algorithm 1 of the segmentation-free paper with t_s as it defines it, the
 // number of classifier-free iterations; its line 03 taken literally ("t >= T - t_s", t from T down)
-// would count one more. Throws RequestError unless 0 <= step < num_steps and 0 <= segfree_start
-// <= 1.
+// would count one more. A step outside the interval has guidance_scale 1: its positive row is all
+// it needs. Throws RequestError unless 0 <= step < num_steps and 0 <= segfree_start <= 1.
 GuidancePhase phase_at(int step, int num_steps, const GuidanceConfig& config);
 
 }  // namespace fgdm

@@ -26,4 +26,8 @@ MapRecall measure(std::span<const std::uint8_t> labels, std::span<const int> req
 // those the lowest index. Throws RequestError if there is none.
 std::size_t select(std::span<const MapRecall> maps);
 
+// The indices, ascending, of the better half of the maps (one more, if their number is odd), by the
+// order of select(): successive halving. None stays of none.
+std::vector<std::size_t> better_half(std::span<const MapRecall> maps);
+
 }  // namespace fgdm

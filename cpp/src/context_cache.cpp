@@ -1,0 +1,34 @@
+#include "context_cache.hpp"
+
+namespace fgdm {
+
+Context ContextCache::get(const std::string& prompt, Timings& timings) {
+  if (const auto found = by_prompt_.find(prompt); found != by_prompt_.end()) {
+    ++hits_;
+    recent_.splice(recent_.begin(), recent_, found->second);
+    return recent_.front().context;
+  }
+  recent_.push_front({prompt, encode(prompt, timings)});
+  by_prompt_[prompt] = recent_.begin();
+  ++misses_;
+  if (recent_.size() > capacity_) {
+    by_prompt_.erase(recent_.back().prompt);
+    recent_.pop_back();
+  }
+  return recent_.front().context;
+}
+
+Context ContextCache::encode(const std::string& prompt, Timings& timings) {
+  const auto& manifest = bundle_.manifest();
+  auto ids = bundle_.tokenizer().encode(prompt);
+  auto context = std::make_shared<RowBuffer>(
+      manifest.context_dtype(),
+      std::vector<std::int64_t>{manifest.max_length, manifest.hidden_size}, 1);
+  const NamedTensor input{"input_ids", {DType::int64, {1, manifest.max_length}, ids.data()}};
+  const NamedTensor output{"encoder_hidden_states", context->view(1)};
+  timings.add("text_encoder",
+              graphs_.run(manifest.text_encoder, "text_encoder", {&input, 1}, {&output, 1}));
+  return context;
+}
+
+}  // namespace fgdm

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <string>
+#include <unordered_map>
+
+#include "factor_run.hpp"
+#include "fgdm/bundle.hpp"
+
+namespace fgdm {
+
+// Encodes prompts, each only once while it is among the most recently used ones.
+class ContextCache {
+public:
+  ContextCache(const Bundle& bundle, Graphs& graphs, std::size_t capacity)
+      : bundle_(bundle), graphs_(graphs), capacity_(capacity) {}
+
+  // Throws what the text encoder throws; a failed prompt is not kept.
+  Context get(const std::string& prompt, Timings& timings);
+
+  std::int64_t hits() const { return hits_; }
+  std::int64_t misses() const { return misses_; }
+
+private:
+  struct Entry {
+    std::string prompt;
+    Context context;
+  };
+
+  Context encode(const std::string& prompt, Timings& timings);
+
+  const Bundle& bundle_;
+  Graphs& graphs_;
+  std::size_t capacity_;
+  std::list<Entry> recent_;  // the most recently used first
+  std::unordered_map<std::string, std::list<Entry>::iterator> by_prompt_;
+  std::int64_t hits_ = 0, misses_ = 0;
+};
+
+}  // namespace fgdm

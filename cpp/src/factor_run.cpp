@@ -1,0 +1,45 @@
+#include "factor_run.hpp"
+
+#include <algorithm>
+
+namespace fgdm {
+
+FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint32_t factor_index,
+                     const Request& resolved, Context positive_text, Context negative_text)
+    : factor(spec), index(factor_index), size(factor_size(resolved, manifest, spec)),
+      guidance(factor_guidance(resolved, spec)),
+      sampler(resolved.sampler, manifest.schedule, factor_steps(resolved, spec)),
+      positive(std::move(positive_text)), negative(std::move(negative_text)),
+      scales(conditioning_scales(resolved, spec)), hints(spec.conditionings.size()) {}
+
+Trajectory::Trajectory(const FactorRun& owner, int index, std::vector<float> noise)
+    : run(&owner), candidate(index), latents(std::move(noise)), predicted_x0(latents.size()),
+      history(owner.sampler.uses_history() ? latents.size() : 0) {}
+
+Hint see_control_image(const Manifest& manifest, const ConditioningSpec& spec,
+                       const FactorSize& size, float scale, std::span<const float> rgb,
+                       Graphs& graphs, Timings& timings) {
+  RowBuffer picture(DType::float32, {3, size.height, size.width}, 1);
+  std::ranges::copy(rgb, picture.floats(1).begin());
+  std::vector<NamedTensor> inputs{{"controlnet_cond", picture.view(1)}};
+  const bool is_adapter = spec.kind == Conditioning::t2i_adapter;
+  if (is_adapter)
+    inputs.push_back({"conditioning_scale", {DType::float32, {1}, &scale}});
+  const auto& graph = is_adapter ? spec.graph : spec.hint_graph;
+
+  Hint hint;
+  std::vector<NamedTensor> outputs;
+  for (const auto& output : manifest.graph(graph).outputs) {
+    auto row = is_adapter
+                   ? residual_buffer(manifest, output, size, 1)
+                   : RowBuffer(output.dtype,
+                               {output.shape.at(1), size.latent_height, size.latent_width}, 1);
+    auto& placed = hint.emplace(output.name, std::move(row)).first->second;
+    outputs.push_back({output.name, placed.view(1)});
+  }
+  const std::string stage(is_adapter ? conditioning_name(spec.kind) : "hint");
+  timings.add(stage, graphs.run(graph, stage, inputs, outputs));
+  return hint;
+}
+
+}  // namespace fgdm

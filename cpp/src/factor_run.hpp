@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fgdm/manifest.hpp"
+#include "graphs.hpp"
+#include "request.hpp"
+#include "row_buffer.hpp"
+
+namespace fgdm {
+
+// The text encoder's output for one prompt: one row. Shared between whoever asked for that prompt.
+using Context = std::shared_ptr<const RowBuffer>;
+
+// What a conditioning network makes of a control image once, for all steps: a ControlNet's hint
+// features, or a T2I-Adapter's residuals. One row each, by tensor name.
+using Hint = std::map<std::string, RowBuffer>;
+
+// What all trajectories of one request have in common in one factor.
+struct FactorRun {
+  // Throws RequestError if the sampler has no such number of steps.
+  FactorRun(const Manifest& manifest, const FactorSpec& factor, std::uint32_t index,
+            const Request& resolved, Context positive, Context negative);
+
+  int num_steps() const { return static_cast<int>(sampler.timesteps().size()); }
+  GuidancePhase phase(int step) const { return phase_at(step, num_steps(), guidance); }
+
+  const FactorSpec& factor;
+  std::uint32_t index;  // of the factor in the chain
+  FactorSize size;
+  GuidanceConfig guidance;
+  Sampler sampler;
+  Context positive, negative;
+  std::vector<float> scales;  // one for each conditioning network
+  std::vector<Hint> hints;    // likewise; empty for networks that see no control image
+};
+
+// One latent on its way from noise to a picture: a candidate of a condition factor, or the image.
+struct Trajectory {
+  Trajectory(const FactorRun& owner, int index, std::vector<float> noise);
+
+  bool done() const { return step == run->num_steps(); }
+  // Backbone rows of the next step: two where it is guided.
+  int rows() const { return run->phase(step).guidance_scale == 1.0F ? 1 : 2; }
+
+  const FactorRun* run;
+  int candidate;
+  int step = 0;  // steps taken
+  std::vector<float> latents, predicted_x0, history;
+  bool finite = true;           // false once a step gave a latent that isn't
+  std::int64_t rows_taken = 0;  // backbone rows so far
+  Timings timings;              // its share of what its batches took
+};
+
+// Runs what a network does once with its control image, `rgb` of shape (3, height, width) in 0..1.
+Hint see_control_image(const Manifest& manifest, const ConditioningSpec& spec,
+                       const FactorSize& size, float scale, std::span<const float> rgb,
+                       Graphs& graphs, Timings& timings);
+
+}  // namespace fgdm

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <vector>
+
+#include "fgdm/engine.hpp"
+
+namespace fgdm {
+
+// What a Job and the engine share of a request. It is answered exactly once.
+struct JobState {
+  using Clock = std::chrono::steady_clock;
+
+  Request request;  // resolved
+  StepCallback callback;
+  Clock::time_point submitted = Clock::now();
+  std::atomic<bool> cancelled{false};
+
+  // Throws CancelledError or DeadlineError if there is nothing left to do.
+  void check() const;
+
+  void succeed(Result value);
+  void fail(std::exception_ptr failure);
+
+  mutable std::mutex mutex;
+  mutable std::condition_variable changed;
+  bool done = false;
+  Result result;
+  std::exception_ptr error;
+  std::vector<std::function<void()>> when_done;
+
+private:
+  void finish();
+};
+
+}  // namespace fgdm

@@ -1,0 +1,114 @@
+#include "policy.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
+
+#include "fgdm/error.hpp"
+
+namespace fgdm {
+namespace {
+
+// Pictures are nearer to their end than maps: at equal demand they get four fifths of the time.
+constexpr double image_weight = 4.0;
+
+int worthwhile_rows(const BatchTimes& times) {
+  double best = std::numeric_limits<double>::infinity();
+  for (const auto& [rows, seconds] : times.seconds)
+    best = std::min(best, seconds / rows);
+  int most = 1;
+  for (const auto& [rows, seconds] : times.seconds)
+    if (seconds / rows <= 1.03 * best)
+      most = rows;  // ascending: the last is the largest
+  return most;
+}
+
+bool is_starving(const Waiting& waiting) {
+  return waiting.passed_over >= Policy::patience;
+}
+
+// The order within a resolution: smaller goes first.
+auto rank(const Waiting& waiting) {
+  return std::tuple(!is_starving(waiting), -waiting.priority, waiting.order, waiting.step);
+}
+
+}  // namespace
+
+Policy::Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTimes> profile)
+    : throughput_(kind == "throughput"), max_batch_rows_(max_batch_rows) {
+  if (kind != "latency" && kind != "throughput")
+    throw RequestError("policy is \"" + kind + "\", expected \"latency\" or \"throughput\"");
+  for (const auto& times : profile)
+    if (!times.seconds.empty())
+      worthwhile_[{times.latent_height, times.latent_width}] = worthwhile_rows(times);
+}
+
+int Policy::most_rows(Resolution resolution) const {
+  int most = max_batch_rows_;
+  for (const auto* limits : {&worthwhile_, &fits_in_memory_})
+    if (const auto found = limits->find(resolution); found != limits->end())
+      most = std::min(most, found->second);
+  return most;
+}
+
+Resolution Policy::next_resolution(std::span<const Waiting> waiting) {
+  struct Queue {
+    bool starving = false;
+    int priority = std::numeric_limits<int>::min();
+    int rows = 0;
+  };
+  std::map<Resolution, Queue> queues;
+  for (const auto& one : waiting) {
+    auto& queue = queues[one.resolution];
+    queue.starving |= is_starving(one);
+    queue.priority = std::max(queue.priority, one.priority);
+    queue.rows += one.rows;
+  }
+  // A resolution that was idle doesn't save up time: it starts where the others are.
+  double now = std::numeric_limits<double>::infinity();
+  for (const auto& [resolution, clock] : clocks_)
+    if (queues.contains(resolution))
+      now = std::min(now, clock);
+  std::erase_if(clocks_, [&](const auto& entry) { return !queues.contains(entry.first); });
+  for (const auto& [resolution, queue] : queues)
+    clocks_.try_emplace(resolution, now == std::numeric_limits<double>::infinity() ? 0.0 : now);
+
+  const auto rank_of = [&](const auto& entry) {
+    const auto& [resolution, queue] = entry;
+    const int most = most_rows(resolution);
+    const double filled = throughput_ ? static_cast<double>(std::min(queue.rows, most)) / most : 0;
+    return std::tuple(!queue.starving, -queue.priority, -filled, clocks_.at(resolution));
+  };
+  return std::ranges::min_element(queues, {}, rank_of)->first;
+}
+
+std::vector<std::size_t> Policy::choose(std::span<const Waiting> waiting) {
+  if (waiting.empty())
+    return {};
+  const auto resolution = next_resolution(waiting);
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < waiting.size(); ++i)
+    if (waiting[i].resolution == resolution)
+      order.push_back(i);
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return rank(waiting[i]); });
+
+  std::vector<std::size_t> chosen;
+  int rows = 0;
+  for (const auto i : order) {
+    rows += waiting[i].rows;
+    if (!chosen.empty() && rows > most_rows(resolution))
+      break;
+    chosen.push_back(i);
+  }
+  return chosen;
+}
+
+void Policy::served(Resolution resolution, bool images, double seconds) {
+  clocks_[resolution] += !throughput_ && images ? seconds / image_weight : seconds;
+}
+
+void Policy::ran_out_of_memory(Resolution resolution, int rows) {
+  fits_in_memory_[resolution] = std::max(1, std::min(most_rows(resolution), rows / 2));
+}
+
+}  // namespace fgdm

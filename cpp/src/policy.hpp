@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fgdm/engine.hpp"
+
+namespace fgdm {
+
+// The size of latents; rows of the same one can share a batch.
+using Resolution = std::pair<int, int>;
+
+// What the policy knows of a trajectory that can take a step.
+struct Waiting {
+  Resolution resolution;
+  int rows;            // that its step needs, 1 or 2
+  bool is_image;       // of the image factor; else a map's candidate
+  int priority;        // the request's
+  std::int64_t order;  // of the request; those that came earlier have a smaller one
+  int step;            // steps taken
+  int passed_over;     // batches since it could have been in one
+};
+
+// Decides what the next backbone batch holds.
+//
+// Resolutions share the device by start-time fair queueing (Goyal et al.): each has a virtual clock
+// that runs while it is served, and the one that is furthest behind goes next. Within a resolution
+// rows go by priority, then requests in the order they came, then candidates that are behind.
+// Whatever was passed over `patience` times goes first, whatever its priority.
+class Policy {
+public:
+  static constexpr int patience = 200;
+
+  // `kind` as in EngineOptions::policy; RequestError for any other word.
+  Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTimes> profile);
+
+  // Indices into `waiting` of one resolution's next batch: at least one, if there is any.
+  std::vector<std::size_t> choose(std::span<const Waiting> waiting);
+
+  // A batch at this resolution took so long.
+  void served(Resolution resolution, bool images, double seconds);
+
+  // Memory ran out with so many rows: batches at this resolution stay smaller from now on.
+  void ran_out_of_memory(Resolution resolution, int rows);
+
+  // The rows that a batch at this resolution may have: as many as are worth waiting for. More rows
+  // than the measured time per row gains from (3 %) only delay everyone.
+  int most_rows(Resolution resolution) const;
+
+private:
+  Resolution next_resolution(std::span<const Waiting> waiting);
+
+  bool throughput_;
+  int max_batch_rows_;
+  std::map<Resolution, int> worthwhile_;      // by the profile
+  std::map<Resolution, int> fits_in_memory_;  // learnt
+  std::map<Resolution, double> clocks_;       // seconds of service, weighed
+};
+
+}  // namespace fgdm

@@ -1,0 +1,112 @@
+#include "profile.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "context_cache.hpp"
+#include "factor_run.hpp"
+#include "fgdm/error.hpp"
+#include "request.hpp"
+#include "step_batch.hpp"
+
+namespace fgdm {
+
+std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const std::string& key) {
+  std::ifstream stream(file);
+  if (!stream)
+    return {};
+  try {
+    const auto json = nlohmann::json::parse(stream);
+    std::vector<BatchTimes> profile;
+    const auto& profiles = json.at("profiles");
+    if (!profiles.contains(key))
+      return {};
+    for (const auto& entry : profiles.at(key)) {
+      BatchTimes times{entry.at("latent_height"), entry.at("latent_width"), {}};
+      for (const auto& [rows, seconds] : entry.at("seconds").items()) {
+        const int count = std::stoi(rows);
+        const double value = seconds;
+        if (count < 1 || !(value > 0))
+          throw BundleError(file.string() + ": " + rows + " rows in " + std::to_string(value) +
+                            " s is no measurement");
+        times.seconds[count] = value;
+      }
+      profile.push_back(std::move(times));
+    }
+    return profile;
+  } catch (const std::exception& error) {
+    throw BundleError("the profile " + file.string() + " can't be read (" + error.what() +
+                      "); measure again with fgdm profile, or delete it");
+  }
+}
+
+std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
+                                        std::span<const int> rows, int repeats) {
+  const auto& manifest = bundle.manifest();
+  Request asked;
+  asked.prompt = "a map";
+  asked.guidance = GuidanceKind::cfg;
+  asked.num_inference_steps = asked.condition_steps = repeats + 1;
+  for (const auto& network : manifest.factors.back().conditionings)
+    if (network.sees_image() && !manifest.makes_map(network.condition)) {
+      const auto& image = manifest.factors.back();
+      asked.control_images[network.condition] = {
+          image.height, image.width,
+          std::vector<std::uint8_t>(3 * static_cast<std::size_t>(image.height * image.width))};
+    }
+  const auto request = resolve(asked, manifest);
+  ContextCache contexts(bundle, graphs, 1);
+  Timings unused;
+  const auto context = contexts.get("", unused);
+
+  std::vector<BatchTimes> times;
+  for (std::uint32_t index = 0; index < manifest.factors.size(); ++index) {
+    const auto& factor = manifest.factors[index];
+    FactorRun run(manifest, factor, index, request, context, context);
+    const std::vector<float> black(3 * static_cast<std::size_t>(run.size.height * run.size.width));
+    for (std::size_t i = 0; i < factor.conditionings.size(); ++i)
+      if (factor.conditionings[i].sees_image())
+        run.hints[i] = see_control_image(manifest, factor.conditionings[i], run.size, run.scales[i],
+                                         black, graphs, unused);
+    BatchTimes measured{run.size.latent_height, run.size.latent_width, {}};
+    for (const int count : rows) {
+      // Pairs, as guidance makes them; an odd row has no guidance.
+      FactorRun single = run;
+      single.guidance.guidance_scale = 1.0F;
+      std::vector<Trajectory> trajectories;
+      const auto elements = static_cast<std::size_t>(
+          manifest.latent_channels * run.size.latent_height * run.size.latent_width);
+      for (int left = count; left > 0; left -= 2)
+        trajectories.emplace_back(left == 1 ? single : run, 0, std::vector<float>(elements, 0.5F));
+      std::vector<Trajectory*> pointers;
+      for (auto& trajectory : trajectories)
+        pointers.push_back(&trajectory);
+      StepBatch batch(manifest, graphs);
+      std::vector<double> seconds;
+      for (int repeat = 0; repeat <= repeats; ++repeat) {
+        const auto begin = std::chrono::steady_clock::now();
+        batch.run(pointers);
+        seconds.push_back(
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+      }
+      std::sort(seconds.begin() + 1, seconds.end());
+      measured.seconds[count] = seconds[1 + static_cast<std::size_t>(repeats) / 2];
+    }
+    times.push_back(std::move(measured));
+  }
+  return times;
+}
+
+std::string processor_name() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);)
+    for (const char* field : {"model name", "Model", "Processor"})
+      if (line.starts_with(field))
+        if (const auto colon = line.find(": "); colon != std::string::npos)
+          return line.substr(colon + 2);
+  return "unknown processor";
+}
+
+}  // namespace fgdm

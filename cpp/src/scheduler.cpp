@@ -1,0 +1,314 @@
+#include "scheduler.hpp"
+
+#include <algorithm>
+#include <new>
+
+#include "fgdm/error.hpp"
+
+namespace fgdm {
+namespace {
+
+using Clock = JobState::Clock;
+
+constexpr std::size_t cached_contexts = 128;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// The failure in flight; a std::bad_alloc becomes an error that says what to do.
+std::exception_ptr current_failure() {
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    return std::make_exception_ptr(OutOfMemoryError(
+        "memory ran out during the request; ask for fewer candidates or a smaller picture"));
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
+bool is_out_of_memory(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const OutOfMemoryError&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+Resolution resolution_of(const Trajectory& trajectory) {
+  return {trajectory.run->size.latent_height, trajectory.run->size.latent_width};
+}
+
+}  // namespace
+
+Scheduler::Scheduler(const Bundle& bundle, Graphs& graphs, const EngineOptions& options,
+                     std::vector<BatchTimes> profile)
+    : bundle_(bundle), graphs_(graphs), max_batch_rows_(options.max_batch_rows),
+      max_queue_(static_cast<std::size_t>(options.max_queue)),
+      max_active_(static_cast<std::size_t>(options.max_active)),
+      policy_(options.policy, options.max_batch_rows, std::move(profile)),
+      contexts_(bundle, graphs, cached_contexts), thread_([this] { serve(); }) {}
+
+Scheduler::~Scheduler() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Scheduler::submit(std::shared_ptr<JobState> job) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (queue_.size() >= max_queue_) {
+      ++metrics_.refused;
+      throw QueueFullError(std::to_string(queue_.size()) +
+                           " requests are waiting, which is max_queue; try again when some are "
+                           "done, or open the engine with a larger max_queue");
+    }
+    ++metrics_.accepted;
+    queue_.push_back(std::move(job));
+  }
+  changed_.notify_one();
+}
+
+void Scheduler::perform(const std::function<void()>& function) {
+  std::packaged_task<void()> task(function);
+  auto done = task.get_future();
+  {
+    const std::scoped_lock lock(mutex_);
+    functions_.push_back(std::move(task));
+  }
+  changed_.notify_one();
+  done.get();
+}
+
+Metrics Scheduler::metrics() const {
+  const std::scoped_lock lock(mutex_);
+  auto now = metrics_;
+  now.queued = static_cast<std::int64_t>(queue_.size());
+  return now;
+}
+
+void Scheduler::serve() {
+  while (next_round()) {
+    sweep();
+    admit();
+    take_step();
+    publish();
+  }
+  const auto closed =
+      std::make_exception_ptr(CancelledError("the engine was closed before the request was done"));
+  while (!tasks_.empty())
+    end(*tasks_.back(), closed);
+  for (const auto& job : queue_)  // nobody submits to an engine that is being destroyed
+    job->fail(closed);
+}
+
+// Waits for something to do; false when the scheduler stops.
+bool Scheduler::next_round() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] {
+    return stopping_ || !queue_.empty() || !functions_.empty() || !tasks_.empty();
+  });
+  while (!stopping_ && !functions_.empty()) {
+    auto function = std::move(functions_.front());
+    functions_.pop_front();
+    lock.unlock();
+    function();
+    lock.lock();
+  }
+  return !stopping_;
+}
+
+// Ends what was cancelled or came too late, queued or active.
+void Scheduler::sweep() {
+  for (std::size_t i = tasks_.size(); i-- > 0;) {
+    try {
+      tasks_[i]->job().check();
+    } catch (...) {
+      end(*tasks_[i], std::current_exception());
+    }
+  }
+  std::vector<std::pair<std::shared_ptr<JobState>, std::exception_ptr>> ended;
+  {
+    const std::scoped_lock lock(mutex_);
+    std::erase_if(queue_, [&](const std::shared_ptr<JobState>& job) {
+      try {
+        job->check();
+        return false;
+      } catch (...) {
+        ended.emplace_back(job, std::current_exception());
+        return true;
+      }
+    });
+  }
+  for (const auto& [job, error] : ended) {
+    answer(error, seconds_since(job->submitted));
+    job->fail(error);
+  }
+}
+
+void Scheduler::admit() {
+  while (tasks_.size() < max_active_) {
+    std::shared_ptr<JobState> job;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (queue_.empty())
+        return;
+      // The highest priority; among those the one that came first.
+      const auto next = std::ranges::max_element(
+          queue_, {}, [](const auto& queued) { return queued->request.priority; });
+      job = *next;
+      queue_.erase(next);
+    }
+    begin(job);
+  }
+}
+
+void Scheduler::begin(const std::shared_ptr<JobState>& job) {
+  counted_.queue_seconds += seconds_since(job->submitted);
+  tasks_.push_back(std::make_unique<Task>(bundle_, graphs_, contexts_, job, next_number_++,
+                                          std::max(1, max_batch_rows_ / 2)));
+  try {
+    tasks_.back()->begin();
+  } catch (...) {
+    end(*tasks_.back(), current_failure());
+  }
+}
+
+void Scheduler::take_step() {
+  std::vector<Waiting> waiting;
+  Batch trajectories;
+  for (const auto& task : tasks_)
+    for (auto* trajectory : task->ready()) {
+      waiting.push_back({resolution_of(*trajectory), trajectory->rows(),
+                         trajectory->run->factor.is_image, task->job().request.priority,
+                         task->number(), trajectory->step, passed_over_[trajectory]++});
+      trajectories.emplace_back(task.get(), trajectory);
+    }
+  Batch batch;
+  for (const auto i : policy_.choose(waiting)) {
+    batch.push_back(trajectories[i]);
+    passed_over_.erase(trajectories[i].second);
+  }
+  if (!batch.empty())
+    run_batch(batch);
+}
+
+// One step of every trajectory. A batch that fails is run again in halves, so that a failure hits
+// only who causes it, and a lack of memory only who cannot do with less.
+void Scheduler::run_batch(const Batch& batch) {
+  std::vector<Trajectory*> trajectories;
+  int rows = 0;
+  for (const auto& [task, trajectory] : batch) {
+    trajectories.push_back(trajectory);
+    rows += trajectory->rows();
+  }
+  const auto resolution = resolution_of(*trajectories.front());
+  const bool images = trajectories.front()->run->factor.is_image;
+  auto& step = batches_.try_emplace(resolution, bundle_.manifest(), graphs_).first->second;
+  const auto begin = Clock::now();
+  std::exception_ptr failure;
+  try {
+    step.run(trajectories);
+  } catch (...) {
+    failure = current_failure();
+  }
+  policy_.served(resolution, images, seconds_since(begin));
+  if (!failure) {
+    graphs_.trace().span("batches", images ? "image" : "maps", begin, rows);
+    ++counted_.batches;
+    counted_.rows += rows;
+    go_on(batch);
+    return;
+  }
+  if (is_out_of_memory(failure)) {
+    batches_.erase(resolution);
+    policy_.ran_out_of_memory(resolution, rows);
+  }
+  if (batch.size() == 1) {
+    end(*batch.front().first, failure);
+    return;
+  }
+  ++counted_.retries;
+  const auto middle = batch.begin() + static_cast<std::ptrdiff_t>(batch.size() / 2);
+  run_batch(Batch(batch.begin(), middle));
+  Batch rest;  // what is still there: the first half may have ended some of its requests
+  for (auto item = middle; item != batch.end(); ++item)
+    if (std::ranges::find(tasks_, item->first, &std::unique_ptr<Task>::get) != tasks_.end())
+      rest.push_back(*item);
+  if (!rest.empty())
+    run_batch(rest);
+}
+
+// Lets every request of a batch go on with its latents.
+void Scheduler::go_on(const Batch& batch) {
+  std::vector<Task*> order;
+  std::map<Task*, std::vector<Trajectory*>> stepped;
+  for (const auto& [task, trajectory] : batch) {
+    if (!stepped.contains(task))
+      order.push_back(task);
+    stepped[task].push_back(trajectory);
+  }
+  for (auto* task : order) {
+    try {
+      task->stepped(stepped[task]);
+      if (task->done())
+        end(*task, nullptr);
+    } catch (...) {
+      end(*task, current_failure());
+    }
+  }
+}
+
+// Answers a request and forgets it.
+void Scheduler::end(Task& task, std::exception_ptr error) {
+  for (const auto* trajectory : task.ready())
+    passed_over_.erase(trajectory);
+  const auto found = std::ranges::find(tasks_, &task, &std::unique_ptr<Task>::get);
+  const auto ending = std::move(*found);
+  tasks_.erase(found);
+  counted_.rows_saved += ending->rows_saved();
+  graphs_.trace().request(ending->number(), ending->job().submitted, error ? "failed" : "done");
+  answer(error, 0);
+  publish();  // before the caller hears of it, so that the numbers include it
+  if (error)
+    ending->fail(error);
+  else
+    ending->succeed();
+}
+
+// Counts an answer.
+void Scheduler::answer(const std::exception_ptr& error, double queued) {
+  counted_.queue_seconds += queued;
+  if (!error) {
+    ++counted_.finished;
+    return;
+  }
+  try {
+    std::rethrow_exception(error);
+  } catch (const CancelledError&) {
+    ++counted_.cancelled;
+  } catch (...) {
+    ++counted_.failed;
+  }
+}
+
+void Scheduler::publish() {
+  counted_.active = static_cast<std::int64_t>(tasks_.size());
+  counted_.context_hits = contexts_.hits();
+  counted_.context_misses = contexts_.misses();
+  counted_.session_seconds = graphs_.timings().seconds();
+  const std::scoped_lock lock(mutex_);
+  const auto accepted = metrics_.accepted, refused = metrics_.refused;
+  metrics_ = counted_;
+  metrics_.accepted = accepted;
+  metrics_.refused = refused;
+}
+
+}  // namespace fgdm

@@ -1,0 +1,223 @@
+#include "step_batch.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "fgdm/guidance.hpp"
+
+namespace fgdm {
+namespace {
+
+bool provides(const Manifest& manifest, const ConditioningSpec& network, const std::string& input) {
+  return std::ranges::any_of(manifest.graph(network.graph).outputs,
+                             [&](const TensorSpec& output) { return output.name == input; });
+}
+
+auto providers(const Manifest& manifest, const FactorSpec& factor, const std::string& input) {
+  return std::ranges::count_if(factor.conditionings, [&](const ConditioningSpec& network) {
+    return provides(manifest, network, input);
+  });
+}
+
+}  // namespace
+
+void StepBatch::run(std::span<Trajectory* const> trajectories) {
+  place(trajectories);
+  reserve(rows_.size(), trajectories.front()->run->size);
+  fill_inputs();
+  for (const auto& segment : segments_)
+    run_networks(segment);
+  run_backbone();
+  advance();
+}
+
+void StepBatch::place(std::span<Trajectory* const> trajectories) {
+  rows_.clear();
+  segments_.clear();
+  std::vector<const FactorSpec*> factors;
+  for (const auto* trajectory : trajectories)
+    if (std::ranges::find(factors, &trajectory->run->factor) == factors.end())
+      factors.push_back(&trajectory->run->factor);
+  for (const auto* factor : factors) {
+    Segment segment{factor, rows_.size(), 0, 0, 0};
+    for (auto* trajectory : trajectories)
+      if (&trajectory->run->factor == factor)
+        rows_.push_back(
+            {trajectory, rows_.size(), trajectory->run->phase(trajectory->step), false});
+    segment.positives = rows_.size() - segment.first;
+    for (const bool segfree : {false, true}) {
+      for (std::size_t row = segment.first; row < segment.first + segment.positives; ++row)
+        if (rows_[row].phase.guidance_scale != 1.0F && rows_[row].phase.segfree == segfree)
+          rows_.push_back({rows_[row].trajectory, row, rows_[row].phase, true});
+      if (!segfree)
+        segment.distinct = rows_.size() - segment.first;
+    }
+    segment.count = rows_.size() - segment.first;
+    segments_.push_back(segment);
+  }
+}
+
+void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
+  if (rows <= capacity_)
+    return;
+  size_ = size;
+  capacity_ = rows;
+  const std::vector<std::int64_t> latent{manifest_.latent_channels, size.latent_height,
+                                         size.latent_width};
+  sample_ = noise_ = RowBuffer(DType::float32, latent, rows);
+  timestep_ = attn_scale_ = conditioning_scale_ = RowBuffer(DType::float32, {}, rows);
+  context_ =
+      RowBuffer(manifest_.context_dtype(), {manifest_.max_length, manifest_.hidden_size}, rows);
+  // The default mask leaves out token 0 (BOS) and nothing else (segmentation-free paper, eq. 9).
+  argmax_mask_ = RowBuffer(DType::boolean, {manifest_.max_length}, rows);
+  auto* mask = static_cast<std::uint8_t*>(argmax_mask_.view(rows).data);
+  const auto length = static_cast<std::size_t>(manifest_.max_length);
+  for (std::size_t i = 0; i < rows * length; ++i)
+    mask[i] = i % length == 0 ? 0 : 1;
+  terms_.clear();
+  hints_.clear();
+  residuals_.clear();
+  for (const auto& input : manifest_.graph(manifest_.backbone).inputs)
+    if (manifest_.residuals.contains(input.name))
+      residuals_.emplace(input.name, residual_buffer(manifest_, input, size, rows));
+  residuals_of_.assign(rows, nullptr);
+}
+
+void StepBatch::fill_inputs() {
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    const auto& [trajectory, positive, phase, negative] = rows_[i];
+    const auto& run = *trajectory->run;
+    std::ranges::copy(trajectory->latents, sample_.floats(1, i).begin());
+    timestep_.floats(1, i)[0] =
+        static_cast<float>(run.sampler.timesteps()[static_cast<std::size_t>(trajectory->step)]);
+    context_.copy_row(negative && !phase.segfree ? *run.negative : *run.positive, 0, i);
+    attn_scale_.floats(1, i)[0] = negative ? phase.attn_scale_negative : 1.0F;
+  }
+}
+
+// Where a network writes a residual: into the backbone's own input if nobody else adds to it.
+RowBuffer& StepBatch::target(const Segment& segment, std::size_t network,
+                             const TensorSpec& output) {
+  if (providers(manifest_, *segment.factor, output.name) == 1)
+    return residuals_.at(output.name);
+  const auto key = std::to_string(network) + " " + output.name;
+  auto found = terms_.find(key);
+  if (found == terms_.end())
+    found = terms_.emplace(key, residual_buffer(manifest_, output, size_, capacity_)).first;
+  return found->second;
+}
+
+void StepBatch::run_network(const Segment& segment, std::size_t network) {
+  const auto& spec = segment.factor->conditionings[network];
+  const auto& outputs = manifest_.graph(spec.graph).outputs;
+  const auto first = segment.first, end = segment.first + segment.count;
+  if (spec.kind == Conditioning::t2i_adapter) {
+    for (const auto& output : outputs)
+      for (std::size_t row = first; row < end; ++row)
+        target(segment, network, output)
+            .copy_row(rows_[row].trajectory->run->hints[network].at(output.name), 0, row);
+    return;
+  }
+  // An adapter sees the latent and the timestep only, which both rows of a trajectory share.
+  const bool reads_text = spec.kind == Conditioning::controlnet;
+  const auto count = reads_text ? segment.distinct : segment.positives;
+  std::vector<NamedTensor> inputs{{"sample", sample_.view(count, first)},
+                                  {"timestep", timestep_.view(count, first)}};
+  if (reads_text) {
+    const auto& features = manifest_.graph(spec.hint_graph).outputs.front();
+    auto hint = hints_.find(spec.graph);
+    if (hint == hints_.end())
+      hint = hints_
+                 .emplace(spec.graph,
+                          RowBuffer(features.dtype,
+                                    {features.shape.at(1), size_.latent_height, size_.latent_width},
+                                    capacity_))
+                 .first;
+    for (std::size_t row = first; row < first + count; ++row) {
+      const auto& run = *rows_[row].trajectory->run;
+      hint->second.copy_row(run.hints[network].at(features.name), 0, row);
+      conditioning_scale_.floats(1, row)[0] = run.scales[network];
+    }
+    inputs.push_back({"encoder_hidden_states", context_.view(count, first)});
+    inputs.push_back({"hint", hint->second.view(count, first)});
+    inputs.push_back({"conditioning_scale", conditioning_scale_.view(count, first)});
+  }
+  std::vector<NamedTensor> made;
+  for (const auto& output : outputs)
+    made.push_back({output.name, target(segment, network, output).view(count, first)});
+  const std::string stage(conditioning_name(spec.kind));
+  charge(stage, graphs_.run(spec.graph, stage, inputs, made), first, count);
+  for (const auto& output : outputs) {
+    auto& buffer = target(segment, network, output);
+    for (std::size_t row = first + count; row < end; ++row)
+      buffer.copy_row(buffer, rows_[row].positive, row);
+  }
+}
+
+void StepBatch::run_networks(const Segment& segment) {
+  const auto& factor = *segment.factor;
+  for (auto& [input, buffer] : residuals_)
+    if (providers(manifest_, factor, input) == 0)
+      for (std::size_t row = segment.first; row < segment.first + segment.count; ++row)
+        if (residuals_of_[row] != &factor)
+          buffer.clear_row(row);
+  for (std::size_t network = 0; network < factor.conditionings.size(); ++network)
+    run_network(segment, network);
+  for (auto& [input, buffer] : residuals_) {
+    if (providers(manifest_, factor, input) < 2)
+      continue;
+    std::vector<RowBuffer*> terms;
+    for (std::size_t network = 0; network < factor.conditionings.size(); ++network)
+      if (provides(manifest_, factor.conditionings[network], input))
+        terms.push_back(&terms_.at(std::to_string(network) + " " + input));
+    buffer.sum(terms, segment.count, segment.first);
+  }
+  std::fill_n(residuals_of_.begin() + static_cast<std::ptrdiff_t>(segment.first), segment.count,
+              &factor);
+}
+
+void StepBatch::run_backbone() {
+  const auto count = rows_.size();
+  std::vector<NamedTensor> inputs{{"sample", sample_.view(count)},
+                                  {"timestep", timestep_.view(count)},
+                                  {"encoder_hidden_states", context_.view(count)},
+                                  {"attn_scale", attn_scale_.view(count)},
+                                  {"argmax_mask", argmax_mask_.view(count)}};
+  for (auto& [input, buffer] : residuals_)
+    inputs.push_back({input, buffer.view(count)});
+  const NamedTensor output{"noise_pred", noise_.view(count)};
+  charge("backbone", graphs_.run(manifest_.backbone, "backbone", inputs, {&output, 1}), 0, count);
+}
+
+void StepBatch::charge(const std::string& stage, double seconds, std::size_t first,
+                       std::size_t count) {
+  for (std::size_t row = first; row < first + count; ++row)
+    rows_[row].trajectory->timings.add(stage, seconds / static_cast<double>(count));
+}
+
+void StepBatch::advance() {
+  const auto is_finite = [](float value) { return std::isfinite(value); };
+  std::vector<std::size_t> negative_of(rows_.size(), rows_.size());
+  for (std::size_t row = 0; row < rows_.size(); ++row) {
+    ++rows_[row].trajectory->rows_taken;
+    if (rows_[row].negative)
+      negative_of[rows_[row].positive] = row;
+  }
+  for (std::size_t row = 0; row < rows_.size(); ++row) {
+    if (rows_[row].negative)
+      continue;
+    auto& trajectory = *rows_[row].trajectory;
+    std::span<const float> epsilon = noise_.floats(1, row);
+    if (const auto negative = negative_of[row]; negative < rows_.size()) {
+      guided_.resize(epsilon.size());
+      combine(noise_.floats(1, negative), epsilon, rows_[row].phase.guidance_scale, guided_);
+      epsilon = guided_;
+    }
+    trajectory.run->sampler.step(trajectory.step, epsilon, trajectory.latents,
+                                 trajectory.predicted_x0, trajectory.history);
+    ++trajectory.step;
+    trajectory.finite = std::ranges::all_of(trajectory.latents, is_finite);
+  }
+}
+
+}  // namespace fgdm

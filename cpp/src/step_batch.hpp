@@ -1,0 +1,63 @@
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "factor_run.hpp"
+
+namespace fgdm {
+
+// One sampler step for rows of one resolution, whatever request, factor, phase or step they belong
+// to: conditioning networks, backbone, guidance, sampler. Keeps its memory from batch to batch.
+class StepBatch {
+public:
+  StepBatch(const Manifest& manifest, Graphs& graphs) : manifest_(manifest), graphs_(graphs) {}
+
+  // Advances every trajectory by one step; all have the same latent size and none is done. If it
+  // throws (BackendError, OutOfMemoryError), no trajectory has changed. A latent that comes out
+  // not finite is marked in its trajectory and disturbs no other.
+  void run(std::span<Trajectory* const> trajectories);
+
+private:
+  // A line of the batch. Within a factor's segment the positive rows come first, then the negative
+  // rows with a text of their own, then those with the positive text (segmentation-free), so that
+  // each network computes what is distinct in one call, in place.
+  struct Row {
+    Trajectory* trajectory;
+    std::size_t positive;  // the row of the same trajectory with the positive prompt
+    GuidancePhase phase;
+    bool negative;
+  };
+  struct Segment {
+    const FactorSpec* factor;
+    std::size_t first, positives, distinct, count;
+  };
+
+  void place(std::span<Trajectory* const> trajectories);
+  void reserve(std::size_t rows, const FactorSize& size);
+  void fill_inputs();
+  void run_network(const Segment& segment, std::size_t network);
+  void run_networks(const Segment& segment);
+  void run_backbone();
+  void advance();
+  // Books a network call's seconds on the trajectories of rows [first, first + count).
+  void charge(const std::string& stage, double seconds, std::size_t first, std::size_t count);
+  RowBuffer& target(const Segment& segment, std::size_t network, const TensorSpec& output);
+
+  const Manifest& manifest_;
+  Graphs& graphs_;
+  FactorSize size_{};
+  std::size_t capacity_ = 0;
+  std::vector<Row> rows_;
+  std::vector<Segment> segments_;
+  RowBuffer sample_, timestep_, context_, attn_scale_, argmax_mask_, noise_, conditioning_scale_;
+  std::map<std::string, RowBuffer> residuals_;  // the backbone's, by input
+  // What one of several networks adds to the same residual; a ControlNet's hints, by graph.
+  std::map<std::string, RowBuffer> terms_, hints_;
+  std::vector<const FactorSpec*> residuals_of_;  // whose residuals a row of `residuals_` holds
+  std::vector<float> guided_;
+};
+
+}  // namespace fgdm

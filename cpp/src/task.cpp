@@ -1,0 +1,383 @@
+#include "task.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "fgdm/error.hpp"
+#include "fgdm/noise.hpp"
+#include "fgdm/objects.hpp"
+#include "fgdm/palette.hpp"
+
+namespace fgdm {
+namespace {
+
+std::vector<std::string> names_of(const Palette& palette, const std::vector<int>& indices) {
+  std::vector<std::string> names;
+  for (const int index : indices)
+    names.push_back(palette.classes()[static_cast<std::size_t>(index)].name);
+  return names;
+}
+
+std::size_t pixels(const FactorSize& size) {
+  return static_cast<std::size_t>(size.height) * static_cast<std::size_t>(size.width);
+}
+
+// The map steps after which candidates are compared.
+std::vector<int> checkpoints(const Request& request) {
+  if (!request.prune.empty() || !request.stop_at_recall)
+    return request.prune;
+  const int steps = *request.condition_steps;
+  std::vector<int> found;
+  for (const int tenths : {4, 6, 8})
+    if (const int step = (steps * tenths + 5) / 10;
+        step >= 1 && step < steps && (found.empty() || step > found.back()))
+      found.push_back(step);
+  return found;
+}
+
+// Backbone rows of all steps from `step` on.
+std::int64_t rows_from(const FactorRun& run, int step) {
+  std::int64_t rows = 0;
+  for (; step < run.num_steps(); ++step)
+    rows += run.phase(step).guidance_scale == 1.0F ? 1 : 2;
+  return rows;
+}
+
+}  // namespace
+
+Task::Task(const Bundle& bundle, Graphs& graphs, ContextCache& contexts,
+           std::shared_ptr<JobState> job, std::int64_t number, int decode_rows)
+    : bundle_(bundle), manifest_(bundle.manifest()), graphs_(graphs), contexts_(contexts),
+      job_(std::move(job)), request_(job_->request), number_(number), decode_rows_(decode_rows),
+      sessions_before_(graphs.total_seconds()) {
+  result_.seed = *request_.seed;
+}
+
+void Task::begin() {
+  begin_factor(0);
+}
+
+void Task::begin_factor(std::uint32_t index) {
+  const auto& factor = manifest_.factors[index];
+  job_->check();
+  auto positive =
+      contexts_.get(factor.prompt_prefix + request_.prompt + factor.prompt_suffix, timings_);
+  auto negative = contexts_.get(request_.negative_prompt, timings_);
+  run_ = std::make_unique<FactorRun>(manifest_, factor, index, request_, std::move(positive),
+                                     std::move(negative));
+  for (std::size_t i = 0; i < factor.conditionings.size(); ++i)
+    if (const auto& network = factor.conditionings[i]; network.sees_image())
+      run_->hints[i] = see_control_image(manifest_, network, run_->size, run_->scales[i],
+                                         control_image(network), graphs_, timings_);
+  next_candidate_ = 0;
+  if (!factor.is_image) {
+    begin_objects(bundle_.palette(factor.palette));
+    recalls_.clear();
+    result_.candidates.clear();
+  }
+  begin_wave();
+}
+
+void Task::begin_objects(const Palette& palette) {
+  if (request_.objects) {
+    requested_ = resolve_objects(palette, *request_.objects);
+  } else {
+    auto objects = find_objects(palette, request_.prompt);
+    requested_ = std::move(objects.requested);
+    result_.unrecognized = std::move(objects.unrecognized);
+  }
+  result_.requested = names_of(palette, requested_);
+}
+
+void Task::begin_wave() {
+  const bool is_image = run_->factor.is_image;
+  const int all = is_image ? 1 : request_.candidates;
+  const int wave = is_image || request_.wave == 0 ? all : request_.wave;
+  const int end = std::min(all, next_candidate_ + wave);
+  for (; next_candidate_ < end; ++next_candidate_)
+    alive_.push_back(
+        std::make_unique<Trajectory>(*run_, next_candidate_, initial_latents(next_candidate_)));
+  checkpoints_ = is_image ? std::vector<int>{} : checkpoints(request_);
+  next_checkpoint_ = 0;
+}
+
+std::vector<float> Task::initial_latents(int candidate) const {
+  const auto elements = static_cast<std::size_t>(manifest_.latent_channels) *
+                        static_cast<std::size_t>(run_->size.latent_height) *
+                        static_cast<std::size_t>(run_->size.latent_width);
+  std::vector<float> latents(elements);
+  const auto& given = run_->factor.is_image ? request_.latents : request_.condition_latents;
+  if (given.empty())
+    normal_noise(*request_.seed, static_cast<std::uint32_t>(candidate), run_->index, latents);
+  else
+    std::copy_n(given.begin() + static_cast<std::ptrdiff_t>(elements) * candidate, elements,
+                latents.begin());
+  return latents;
+}
+
+std::vector<float> Task::control_image(const ConditioningSpec& network) const {
+  const auto& size = run_->size;
+  std::vector<std::uint8_t> rgb(3 * pixels(size));
+  if (const auto found = chosen_.find(network.condition); found != chosen_.end()) {
+    const ChosenMap& map = found->second;
+    std::vector<std::uint8_t> labels(pixels(size));
+    resize_nearest(map.labels, map.size.height, map.size.width, labels, size.height, size.width);
+    const Palette* palette = map.palette;
+    if (!network.hint_palette.empty()) {
+      const auto& trained = bundle_.palette(network.hint_palette);
+      const auto table = match_classes(*palette, trained, network.recolor);
+      for (auto& label : labels)
+        if (label != unlabeled)
+          label = static_cast<std::uint8_t>(table[label]);
+      palette = &trained;
+    }
+    render_labels(*palette, labels, rgb);
+  } else {
+    rgb = request_.control_images.at(network.condition).data;
+  }
+  const auto count = pixels(size);
+  std::vector<float> planes(rgb.size());
+  for (std::size_t pixel = 0; pixel < count; ++pixel)
+    for (std::size_t channel = 0; channel < 3; ++channel)
+      planes[channel * count + pixel] = static_cast<float>(rgb[3 * pixel + channel]) / 255.0F;
+  return planes;
+}
+
+// The step that candidates reach before they are compared or done.
+int Task::barrier() const {
+  return next_checkpoint_ < checkpoints_.size() ? checkpoints_[next_checkpoint_]
+                                                : run_->num_steps();
+}
+
+std::vector<Trajectory*> Task::ready() const {
+  std::vector<Trajectory*> found;
+  if (run_)
+    for (const auto& trajectory : alive_)
+      if (trajectory->step < barrier())
+        found.push_back(trajectory.get());
+  return found;
+}
+
+void Task::stepped(const std::vector<Trajectory*>& trajectories) {
+  job_->check();
+  for (const auto* trajectory : trajectories)
+    check_finite(*trajectory);
+  tell(trajectories);
+  while (run_ && ready().empty()) {
+    job_->check();
+    if (barrier() < run_->num_steps())
+      compare();
+    else if (run_->factor.is_image)
+      paint();
+    else
+      end_wave();
+  }
+}
+
+void Task::check_finite(const Trajectory& trajectory) const {
+  if (!trajectory.finite)
+    throw BackendError("factor " + run_->factor.name + ", step " +
+                       std::to_string(trajectory.step - 1) + ", row " +
+                       std::to_string(trajectory.candidate) +
+                       ": the latent is not finite; a lower guidance scale, or precision "
+                       "\"fp32\", usually helps");
+}
+
+const std::string& Task::preview_decoder() const {
+  return manifest_.preview_decoder.empty() ? manifest_.vae_decoder : manifest_.preview_decoder;
+}
+
+// Tells the step callback, once for all candidates that are equally far.
+void Task::tell(const std::vector<Trajectory*>& trajectories) {
+  if (!job_->callback)
+    return;
+  std::map<int, std::vector<Trajectory*>> by_step;
+  for (auto* trajectory : trajectories)
+    by_step[trajectory->step].push_back(trajectory);
+  for (const auto& [steps, rows] : by_step) {
+    std::vector<int> candidates;
+    std::vector<float> predicted_x0;
+    for (const auto* row : rows) {
+      candidates.push_back(row->candidate);
+      predicted_x0.insert(predicted_x0.end(), row->predicted_x0.begin(), row->predicted_x0.end());
+    }
+    const auto preview = [this, &rows](int candidate) {
+      const auto found = std::ranges::find(rows, candidate, &Trajectory::candidate);
+      if (found == rows.end())
+        throw RequestError("preview of candidate " + std::to_string(candidate) +
+                           ", which did not take this step; StepInfo names those that did");
+      return std::move(decode(preview_decoder(), {(*found)->predicted_x0}).front());
+    };
+    const auto& size = run_->size;
+    const StepInfo info{
+        run_->factor.name,  steps - 1,
+        run_->num_steps(),  run_->sampler.timesteps()[static_cast<std::size_t>(steps - 1)],
+        candidates,         manifest_.latent_channels,
+        size.latent_height, size.latent_width,
+        predicted_x0,       preview};
+    if (job_->callback(info))
+      throw CancelledError("the step callback stopped the request after step " +
+                           std::to_string(steps) + " of factor " + run_->factor.name);
+  }
+}
+
+std::vector<Pixels> Task::decode(const std::string& decoder,
+                                 const std::vector<std::span<float>>& rows) {
+  const auto& size = run_->size;
+  const auto planes = 3 * pixels(size);
+  std::vector<Pixels> pictures;
+  for (std::size_t first = 0; first < rows.size();) {
+    const auto count = std::min(static_cast<std::size_t>(decode_rows_), rows.size() - first);
+    RowBuffer latents(DType::float32,
+                      {manifest_.latent_channels, size.latent_height, size.latent_width}, count);
+    RowBuffer images(DType::float32, {3, size.height, size.width}, count);
+    for (std::size_t row = 0; row < count; ++row)
+      std::ranges::copy(rows[first + row], latents.floats(1, row).begin());
+    const NamedTensor input{"latents", latents.view(count)};
+    const NamedTensor output{"image", images.view(count)};
+    timings_.add(decoder, graphs_.run(decoder, decoder, {&input, 1}, {&output, 1}));
+    for (std::size_t row = 0; row < count; ++row) {
+      Pixels picture{size.height, size.width, std::vector<std::uint8_t>(planes)};
+      image_to_rgb(images.floats(1, row), size.height, size.width, picture.data);
+      pictures.push_back(std::move(picture));
+    }
+    first += count;
+  }
+  return pictures;
+}
+
+// Decodes and measures what is alive: its latents, or its predicted x0. The measures are appended
+// to recalls_ in the same order.
+std::vector<Candidate> Task::judge(const std::string& decoder, bool predicted) {
+  const auto& palette = bundle_.palette(run_->factor.palette);
+  std::vector<std::span<float>> rows;
+  for (const auto& trajectory : alive_)
+    rows.emplace_back(predicted ? trajectory->predicted_x0 : trajectory->latents);
+  const auto pictures = decode(decoder, rows);
+  std::vector<Candidate> judged;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    const auto& picture = pictures[i];
+    const auto count = picture.data.size() / 3;
+    Pixels labels{picture.height, picture.width, std::vector<std::uint8_t>(count)};
+    Pixels snapped{picture.height, picture.width, std::vector<std::uint8_t>(3 * count)};
+    decode_labels(palette, picture.data, labels.data, 255);
+    render_labels(palette, labels.data, snapped.data);
+    decode_labels(palette, picture.data, labels.data);
+    const auto recall = measure(labels.data, requested_, request_.min_area);
+    recalls_.push_back(recall);
+    judged.push_back({alive_[i]->candidate, recall.recall, names_of(palette, recall.found),
+                      names_of(palette, recall.missing), recall.smallest_area, std::move(snapped),
+                      std::move(labels), alive_[i]->step, predicted});
+  }
+  return judged;
+}
+
+// Spends less on candidates that cannot win: one that holds enough is finished alone, and at every
+// step of `prune` only the better half goes on.
+void Task::compare() {
+  ++next_checkpoint_;
+  if (alive_.size() == 1 && !request_.stop_at_recall)
+    return;
+  const auto before = recalls_.size();
+  auto judged = judge(preview_decoder(), true);
+  const auto recalls = std::span(recalls_).subspan(before);
+  const auto best = select(recalls);
+  std::vector<std::size_t> kept;
+  if (request_.stop_at_recall && recalls[best].recall >= *request_.stop_at_recall) {
+    kept = {best};
+    next_checkpoint_ = checkpoints_.size();
+  } else if (request_.prune.empty()) {
+    kept.resize(alive_.size());
+    std::iota(kept.begin(), kept.end(), std::size_t{0});
+  } else {
+    kept = better_half(recalls);
+  }
+  std::vector<MapRecall> earlier(recalls_.begin(),
+                                 recalls_.begin() + static_cast<std::ptrdiff_t>(before));
+  for (std::size_t i = 0; i < alive_.size(); ++i)
+    if (!std::ranges::binary_search(kept, i))
+      earlier.push_back(recalls[i]);
+  recalls_ = std::move(earlier);
+  drop_all_but(kept, judged);
+}
+
+void Task::drop_all_but(const std::vector<std::size_t>& kept, std::vector<Candidate>& judged) {
+  std::vector<std::unique_ptr<Trajectory>> staying;
+  for (std::size_t i = 0; i < alive_.size(); ++i) {
+    if (std::ranges::binary_search(kept, i)) {
+      staying.push_back(std::move(alive_[i]));
+      continue;
+    }
+    timings_.add(alive_[i]->timings);
+    result_.map_rows += alive_[i]->rows_taken;
+    rows_saved_ += rows_from(*run_, alive_[i]->step);
+    result_.candidates.push_back(std::move(judged[i]));
+  }
+  alive_ = std::move(staying);
+}
+
+void Task::end_wave() {
+  auto judged = judge(manifest_.vae_decoder, false);
+  drop_all_but({}, judged);
+  const auto won = [&](std::size_t i) {
+    return !result_.candidates[i].pruned && recalls_[i].recall >= *request_.stop_at_recall;
+  };
+  bool stop = next_candidate_ == request_.candidates;
+  for (std::size_t i = 0; i < recalls_.size() && !stop && request_.stop_at_recall; ++i)
+    stop = won(i);
+  if (stop)
+    end_maps();
+  else
+    begin_wave();
+}
+
+// Chooses among the maps that were finished, and goes on with the next factor.
+void Task::end_maps() {
+  rows_saved_ += (request_.candidates - next_candidate_) * rows_from(*run_, 0);
+  std::vector<std::size_t> order(result_.candidates.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, {}, [&](std::size_t i) { return result_.candidates[i].index; });
+  std::vector<Candidate> candidates;
+  std::vector<MapRecall> finished;
+  std::vector<int> places;
+  for (const auto i : order) {
+    if (!result_.candidates[i].pruned) {
+      places.push_back(static_cast<int>(candidates.size()));
+      finished.push_back(std::move(recalls_[i]));
+    }
+    candidates.push_back(std::move(result_.candidates[i]));
+  }
+  result_.candidates = std::move(candidates);
+  result_.chosen = places[select(finished)];
+
+  // The painted map is snapped: every pixel takes the nearest class, however far.
+  const auto& palette = bundle_.palette(run_->factor.palette);
+  ChosenMap& chosen = chosen_[run_->factor.name];
+  chosen = {&palette, run_->size, std::vector<std::uint8_t>(pixels(run_->size))};
+  decode_labels(palette, result_.candidates[static_cast<std::size_t>(result_.chosen)].map.data,
+                chosen.labels, 0);
+  begin_factor(run_->index + 1);
+}
+
+void Task::paint() {
+  result_.image = std::move(decode(manifest_.vae_decoder, {alive_.front()->latents}).front());
+  timings_.add(alive_.front()->timings);
+  alive_.clear();
+  run_.reset();
+}
+
+void Task::succeed() {
+  using Seconds = std::chrono::duration<double>;
+  const double total = Seconds(JobState::Clock::now() - began_).count();
+  const double sessions = graphs_.total_seconds() - sessions_before_;
+  result_.timings = timings_.seconds();
+  result_.timings["queue"] = Seconds(began_ - job_->submitted).count();
+  result_.timings["waiting"] = std::max(0.0, sessions - timings_.total());
+  result_.timings["core"] = std::max(0.0, total - sessions);
+  result_.timings["total"] = total;
+  result_.request = request_;
+  job_->succeed(std::move(result_));
+}
+
+}  // namespace fgdm

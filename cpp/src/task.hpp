@@ -1,0 +1,97 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "context_cache.hpp"
+#include "factor_run.hpp"
+#include "fgdm/bundle.hpp"
+#include "fgdm/recall.hpp"
+#include "job.hpp"
+
+namespace fgdm {
+
+// One request on its way through the chain: text, every factor in the manifest's order, selection
+// by recall after each condition factor, and the picture. It says which latents wait for a step;
+// the steps themselves are taken in batches, together with other requests'.
+class Task {
+public:
+  // `decode_rows` is the most rows of one decoder call.
+  Task(const Bundle& bundle, Graphs& graphs, ContextCache& contexts, std::shared_ptr<JobState> job,
+       std::int64_t number, int decode_rows);
+
+  const JobState& job() const { return *job_; }
+  std::int64_t number() const { return number_; }  // in the order requests came
+  std::int64_t rows_saved() const { return rows_saved_; }
+
+  // Starts with the first factor.
+  void begin();
+
+  // Latents that can take a step. A candidate that has come to where candidates are compared waits
+  // for the others. Empty only when the picture is done.
+  std::vector<Trajectory*> ready() const;
+
+  // Goes on with latents that have just taken a step. Throws what ends the request.
+  void stepped(const std::vector<Trajectory*>& trajectories);
+
+  bool done() const { return !run_; }
+
+  // Hands the request its result.
+  void succeed();
+  void fail(std::exception_ptr error) { job_->fail(std::move(error)); }
+
+private:
+  void begin_factor(std::uint32_t index);
+  void begin_wave();
+  void begin_objects(const Palette& palette);
+  std::vector<float> initial_latents(int candidate) const;
+  std::vector<float> control_image(const ConditioningSpec& network) const;
+
+  void check_finite(const Trajectory& trajectory) const;
+  void tell(const std::vector<Trajectory*>& trajectories);
+  void compare();
+  void end_wave();
+  void end_maps();
+  void paint();
+
+  std::vector<Pixels> decode(const std::string& decoder, const std::vector<std::span<float>>& rows);
+  std::vector<Candidate> judge(const std::string& decoder, bool predicted);
+  void drop_all_but(const std::vector<std::size_t>& kept, std::vector<Candidate>& judged);
+  const std::string& preview_decoder() const;
+  int barrier() const;
+
+  const Bundle& bundle_;
+  const Manifest& manifest_;
+  Graphs& graphs_;
+  ContextCache& contexts_;
+  std::shared_ptr<JobState> job_;
+  const Request& request_;
+  std::int64_t number_;
+  int decode_rows_;
+
+  // The map that was kept of a condition factor.
+  struct ChosenMap {
+    const Palette* palette;
+    FactorSize size;
+    std::vector<std::uint8_t> labels;  // snapped: every pixel has a class
+  };
+
+  std::unique_ptr<FactorRun> run_;
+  std::vector<std::unique_ptr<Trajectory>> alive_;
+  std::vector<int> checkpoints_;  // map steps after which candidates are compared
+  std::size_t next_checkpoint_ = 0;
+  int next_candidate_ = 0;                   // the first one that isn't sampled yet
+  std::vector<int> requested_;               // classes
+  std::vector<MapRecall> recalls_;           // of result_.candidates
+  std::map<std::string, ChosenMap> chosen_;  // by factor
+  std::int64_t rows_saved_ = 0;
+  Result result_;
+  Timings timings_;
+  JobState::Clock::time_point began_ = JobState::Clock::now();
+  double sessions_before_;  // seconds that sessions had worked when this began
+};
+
+}  // namespace fgdm

@@ -1,0 +1,112 @@
+// Which rows the next batch holds.
+#include "policy.hpp"
+
+#include <gtest/gtest.h>
+
+#include "fgdm/error.hpp"
+
+namespace fgdm {
+namespace {
+
+constexpr Resolution map_size{16, 16}, image_size{32, 32};
+
+Waiting map_row(std::int64_t order, int step = 0, int priority = 0, int passed_over = 0) {
+  return {map_size, 2, false, priority, order, step, passed_over};
+}
+
+Waiting image_row(std::int64_t order, int priority = 0) {
+  return {image_size, 2, true, priority, order, 0, 0};
+}
+
+TEST(Policy, FillsABatchWithOneResolution) {
+  Policy policy("latency", 6, {});
+  const std::vector<Waiting> waiting{map_row(0), image_row(1), map_row(0), map_row(2), map_row(2)};
+  EXPECT_EQ(policy.choose(waiting), (std::vector<std::size_t>{0, 2, 3}));
+}
+
+TEST(Policy, NothingWaits) {
+  EXPECT_TRUE(Policy("latency", 6, {}).choose({}).empty());
+}
+
+TEST(Policy, OlderRequestsFirstAndCandidatesThatAreBehindFirst) {
+  Policy policy("latency", 4, {});
+  const std::vector<Waiting> waiting{map_row(3), map_row(1, 5), map_row(1, 4), map_row(2)};
+  EXPECT_EQ(policy.choose(waiting), (std::vector<std::size_t>{2, 1}));
+}
+
+TEST(Policy, PriorityComesBeforeAgeAndSize) {
+  Policy policy("latency", 2, {});
+  const std::vector<Waiting> waiting{map_row(0), image_row(1), map_row(2, 0, 7)};
+  EXPECT_EQ(policy.choose(waiting), (std::vector<std::size_t>{2}));
+}
+
+TEST(Policy, WhatWasPassedOverTooOftenGoesFirst) {
+  Policy policy("latency", 2, {});
+  const std::vector<Waiting> waiting{map_row(0, 0, 900), map_row(5, 0, -900, Policy::patience)};
+  EXPECT_EQ(policy.choose(waiting), (std::vector<std::size_t>{1}));
+}
+
+// A burst of maps leaves pictures their share, and the other way round.
+TEST(Policy, ResolutionsShareTheDevice) {
+  Policy policy("latency", 2, {});
+  const std::vector<Waiting> waiting{map_row(0), image_row(1)};
+  std::map<Resolution, double> served;
+  for (int round = 0; round < 1000; ++round) {
+    const auto& chosen = waiting[policy.choose(waiting).front()];
+    const double seconds = chosen.is_image ? 0.4 : 0.1;
+    policy.served(chosen.resolution, chosen.is_image, seconds);
+    served[chosen.resolution] += seconds;
+  }
+  EXPECT_NEAR(served[image_size] / served[map_size], 4.0, 0.1);
+}
+
+TEST(Policy, AnIdleResolutionDoesNotSaveUpTime) {
+  Policy policy("latency", 2, {});
+  const std::vector<Waiting> maps{map_row(0)}, both{map_row(0), image_row(1)};
+  for (int round = 0; round < 100; ++round) {
+    policy.choose(maps);
+    policy.served(map_size, false, 1.0);
+  }
+  int images = 0;
+  for (int round = 0; round < 10; ++round) {
+    const auto& chosen = both[policy.choose(both).front()];
+    policy.served(chosen.resolution, chosen.is_image, 1.0);
+    images += chosen.is_image ? 1 : 0;
+  }
+  EXPECT_LT(images, 10) << "100 s of maps are not owed to the pictures";
+  EXPECT_GT(images, 5);
+}
+
+TEST(Policy, ThroughputServesTheFullestBatch) {
+  Policy policy("throughput", 8, {});
+  const std::vector<Waiting> waiting{image_row(0), map_row(1), map_row(2), map_row(3)};
+  EXPECT_EQ(policy.choose(waiting).size(), 3U);
+}
+
+TEST(Policy, TheProfileSaysHowManyRowsAreWorthWaitingFor) {
+  const BatchTimes flat{16, 16, {{2, 0.2}, {4, 0.38}, {8, 0.75}, {16, 1.52}, {20, 2.0}}};
+  const BatchTimes falling{32, 32, {{2, 0.2}, {8, 0.3}, {16, 0.4}}};
+  Policy policy("latency", 12, {flat, falling});
+  EXPECT_EQ(policy.most_rows(map_size), 12);  // 16 is worth it, but 12 is the most
+  EXPECT_EQ(policy.most_rows(image_size), 12);
+  const BatchTimes small{16, 16, {{2, 0.2}, {4, 0.36}, {8, 0.8}}};
+  EXPECT_EQ(Policy("latency", 32, {small}).most_rows(map_size), 4);
+  EXPECT_EQ(Policy("latency", 32, {small}).most_rows(image_size), 32);
+}
+
+TEST(Policy, RemembersWhatDidNotFitInMemory) {
+  Policy policy("latency", 32, {});
+  policy.ran_out_of_memory(map_size, 20);
+  EXPECT_EQ(policy.most_rows(map_size), 10);
+  EXPECT_EQ(policy.most_rows(image_size), 32);
+  for (int i = 0; i < 9; ++i)
+    policy.ran_out_of_memory(map_size, policy.most_rows(map_size));
+  EXPECT_EQ(policy.choose(std::vector{map_row(0), map_row(0)}).size(), 1U);
+}
+
+TEST(Policy, UnknownKind) {
+  EXPECT_THROW(Policy("fast", 8, {}), RequestError);
+}
+
+}  // namespace
+}  // namespace fgdm

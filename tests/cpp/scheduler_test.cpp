@@ -1,0 +1,377 @@
+// Many requests share batches: what each of them gets, in company, in need and in failure.
+#include "scheduler.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "fake_sessions.hpp"
+#include "fgdm/error.hpp"
+#include "request.hpp"
+
+namespace fgdm {
+namespace {
+
+using testing::fake_graphs;
+using testing::scenes;
+using namespace std::chrono_literals;
+
+Request small_request(std::uint64_t seed, int candidates = 3) {
+  Request request;
+  request.prompt = "two dogs beside a house";
+  request.seed = seed;
+  request.candidates = candidates;
+  request.condition_steps = 4;
+  request.num_inference_steps = 4;
+  request.height = request.width = 64;
+  return request;
+}
+
+std::shared_ptr<JobState> submit(Scheduler& scheduler, Request request,
+                                 StepCallback callback = {}) {
+  auto job = std::make_shared<JobState>();
+  job->request = resolve(std::move(request), scenes().manifest());
+  job->callback = std::move(callback);
+  scheduler.submit(job);
+  return job;
+}
+
+// Waits for the answer; whether it is a result.
+bool wait_for(const JobState& job) {
+  std::unique_lock lock(job.mutex);
+  EXPECT_TRUE(job.changed.wait_for(lock, 120s, [&] { return job.done; })) << "no answer";
+  return job.done && !job.error;
+}
+
+template <typename E> void expect_failure(const JobState& job) {
+  EXPECT_FALSE(wait_for(job));
+  EXPECT_THROW(std::rethrow_exception(job.error), E);
+}
+
+Result alone(Request request) {
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  const auto job = submit(scheduler, std::move(request));
+  EXPECT_TRUE(wait_for(*job));
+  return job->result;
+}
+
+TEST(Scheduler, AResultDoesNotDependOnItsCompany) {
+  auto graphs = fake_graphs(scenes().manifest());
+  EngineOptions options;
+  options.max_batch_rows = 7;  // nothing fits evenly
+  Scheduler scheduler(scenes(), graphs, options, {});
+  std::vector<Request> requests;
+  for (int i = 0; i < 12; ++i) {
+    auto request = small_request(static_cast<std::uint64_t>(i), 1 + i % 5);
+    request.condition_steps = 2 + i % 3;
+    request.sampler = i % 2 == 0 ? SamplerKind::ddim : SamplerKind::dpmsolver_multistep;
+    request.guidance = i % 3 == 0 ? GuidanceKind::cfg : GuidanceKind::segfree;
+    request.height = i % 4 == 0 ? 128 : 64;  // maps of one are as large as images of another
+    request.guidance_interval = {0.0, i % 5 == 0 ? 0.5 : 1.0};
+    requests.push_back(request);
+  }
+  std::vector<std::shared_ptr<JobState>> jobs;
+  for (const auto& request : requests)
+    jobs.push_back(submit(scheduler, request));
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    ASSERT_TRUE(wait_for(*jobs[i]));
+    const auto expected = alone(requests[i]);
+    EXPECT_EQ(jobs[i]->result.chosen, expected.chosen);
+    EXPECT_EQ(jobs[i]->result.image.data, expected.image.data) << "request " << i;
+    EXPECT_EQ(jobs[i]->result.candidates.size(), expected.candidates.size());
+  }
+}
+
+TEST(Scheduler, RowsOfManyRequestsShareBatches) {
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  std::vector<std::shared_ptr<JobState>> jobs;
+  scheduler.perform([&] {  // nothing runs while this does: all of them begin together
+    for (int i = 0; i < 5; ++i)
+      jobs.push_back(submit(scheduler, small_request(static_cast<std::uint64_t>(i))));
+  });
+  for (const auto& job : jobs)
+    ASSERT_TRUE(wait_for(*job));
+  const auto metrics = scheduler.metrics();
+  // 5 requests, 3 candidates, 4 steps, 2 rows; then 4 steps of one picture each.
+  EXPECT_EQ(metrics.rows, 5 * (3 * 4 * 2 + 4 * 2));
+  EXPECT_EQ(metrics.batches, 4 + 4);
+  EXPECT_EQ(metrics.finished, 5);
+  EXPECT_EQ(metrics.context_misses, 3);  // "a map of …", the prompt, the empty one
+  EXPECT_EQ(metrics.context_hits, 5 * 4 - 3);
+}
+
+TEST(Scheduler, ARowThatIsNotFiniteFailsItsRequestAndNoOther) {
+  // The request whose latents hold 1e30 overflows in the first step.
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  auto bad = small_request(1);
+  bad.condition_latents.assign(3 * 4 * 8 * 8, 1e38F);
+  std::vector<std::shared_ptr<JobState>> jobs;
+  scheduler.perform([&] {
+    jobs.push_back(submit(scheduler, small_request(2)));
+    jobs.push_back(submit(scheduler, bad));
+    jobs.push_back(submit(scheduler, small_request(3)));
+  });
+  expect_failure<BackendError>(*jobs[1]);
+  EXPECT_TRUE(wait_for(*jobs[0]));
+  EXPECT_TRUE(wait_for(*jobs[2]));
+}
+
+TEST(Scheduler, ALackOfMemoryIsMetWithSmallerBatches) {
+  std::int64_t largest = 0;
+  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto,
+                                                     std::span<const NamedTensor> outputs) {
+    if (graph != scenes().manifest().backbone)
+      return;
+    const auto rows = outputs.front().tensor.shape.front();
+    if (rows > 6)
+      throw OutOfMemoryError("no memory for so many rows");
+    largest = std::max(largest, rows);
+  });
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  const auto job = submit(scheduler, small_request(1, 10));
+  ASSERT_TRUE(wait_for(*job));
+  EXPECT_EQ(job->result.candidates.size(), 10U);
+  EXPECT_LE(largest, 6);
+  EXPECT_GE(largest, 4);
+  EXPECT_LE(scheduler.metrics().retries, 3) << "the smaller size is remembered";
+  EXPECT_EQ(job->result.image.data, alone(small_request(1, 10)).image.data);
+}
+
+TEST(Scheduler, WhatFitsInNoBatchFails) {
+  auto graphs = fake_graphs(scenes().manifest(), [](const std::string& graph, auto, auto) {
+    if (graph == scenes().manifest().backbone)
+      throw OutOfMemoryError("no memory at all");
+  });
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  expect_failure<OutOfMemoryError>(*submit(scheduler, small_request(1)));
+}
+
+TEST(Scheduler, AFullQueueRefusesAndSaysSo) {
+  auto graphs = fake_graphs(scenes().manifest());
+  EngineOptions options;
+  options.max_queue = 2;
+  Scheduler scheduler(scenes(), graphs, options, {});
+  std::vector<std::shared_ptr<JobState>> jobs;
+  scheduler.perform([&] {
+    jobs.push_back(submit(scheduler, small_request(1)));
+    jobs.push_back(submit(scheduler, small_request(2)));
+    EXPECT_THROW(submit(scheduler, small_request(3)), QueueFullError);
+  });
+  for (const auto& job : jobs)
+    EXPECT_TRUE(wait_for(*job));
+  EXPECT_EQ(scheduler.metrics().refused, 1);
+}
+
+TEST(Scheduler, CancellationAndDeadlinesEndARequestBetweenSteps) {
+  auto graphs = fake_graphs(scenes().manifest());
+  EngineOptions options;
+  options.max_active = 2;
+  Scheduler scheduler(scenes(), graphs, options, {});
+  auto late = small_request(1);
+  late.deadline = 0.0;
+  auto stopped = small_request(2);
+  std::vector<std::shared_ptr<JobState>> jobs;
+  scheduler.perform([&] {
+    jobs.push_back(submit(scheduler, late));
+    jobs.push_back(submit(scheduler, stopped, [](const StepInfo& info) { return info.step == 1; }));
+    jobs.push_back(submit(scheduler, small_request(3)));
+    jobs.push_back(submit(scheduler, small_request(4)));  // cancelled while it waits
+    jobs.back()->cancelled = true;
+  });
+  expect_failure<DeadlineError>(*jobs[0]);
+  expect_failure<CancelledError>(*jobs[1]);
+  EXPECT_TRUE(wait_for(*jobs[2]));
+  expect_failure<CancelledError>(*jobs[3]);
+}
+
+TEST(Scheduler, AHigherPriorityGoesFirst) {
+  auto graphs = fake_graphs(scenes().manifest());
+  EngineOptions options;
+  options.max_active = 1;
+  Scheduler scheduler(scenes(), graphs, options, {});
+  std::vector<int> order;
+  std::vector<std::shared_ptr<JobState>> jobs;
+  scheduler.perform([&] {
+    for (const int priority : {0, 5, -5, 5}) {
+      auto request = small_request(1);
+      request.priority = priority;
+      jobs.push_back(submit(scheduler, request));
+      jobs.back()->when_done.emplace_back([&order, priority] { order.push_back(priority); });
+    }
+  });
+  for (const auto& job : jobs)
+    EXPECT_TRUE(wait_for(*job));
+  EXPECT_EQ(order, (std::vector<int>{5, 5, 0, -5}));
+}
+
+TEST(Scheduler, PruningKeepsTheBetterHalfAndSavesTheirRows) {
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  auto request = small_request(1, 8);
+  request.prune = {1, 2};
+  const auto job = submit(scheduler, request);
+  ASSERT_TRUE(wait_for(*job));
+  const auto& result = job->result;
+  ASSERT_EQ(result.candidates.size(), 8U);
+  std::map<int, int> sampled;
+  for (std::size_t i = 0; i < 8; ++i) {
+    const auto& candidate = result.candidates[i];
+    EXPECT_EQ(candidate.index, static_cast<int>(i));
+    EXPECT_EQ(candidate.pruned, candidate.steps < 4);
+    EXPECT_FALSE(candidate.labels.data.empty());
+    ++sampled[candidate.steps];
+  }
+  EXPECT_EQ(sampled, (std::map<int, int>{{1, 4}, {2, 2}, {4, 2}}));
+  EXPECT_EQ(result.map_rows, 2 * (4 * 1 + 2 * 2 + 2 * 4));
+  EXPECT_EQ(scheduler.metrics().rows_saved, 2 * (4 * 3 + 2 * 2));
+  EXPECT_FALSE(result.candidates[static_cast<std::size_t>(result.chosen)].pruned);
+}
+
+TEST(Scheduler, AWinnerIsFinishedAlone) {
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  auto request = small_request(1, 6);
+  request.objects = std::vector<std::string>{};  // nothing is asked for, so every map has it
+  request.condition_steps = 10;
+  request.stop_at_recall = 1.0;
+  const auto job = submit(scheduler, request);
+  ASSERT_TRUE(wait_for(*job));
+  EXPECT_EQ(job->result.map_rows, 2 * (5 * 4 + 10));  // looked at after 4 of 10 steps
+  EXPECT_EQ(job->result.chosen, 0);
+
+  request.wave = 2;
+  const auto waves = submit(scheduler, request);
+  ASSERT_TRUE(wait_for(*waves));
+  EXPECT_EQ(waves->result.candidates.size(), 2U) << "the first wave has a winner";
+  EXPECT_EQ(waves->result.map_rows, 2 * (4 + 10));
+}
+
+TEST(Scheduler, WavesGoOnUntilTheBudgetIsSpent) {
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  auto request = small_request(1, 5);
+  request.objects = {"dog", "kite", "boat", "bench"};  // the fakes' stripes hold no such thing
+  request.min_area = 1.0;
+  request.stop_at_recall = 1.0;
+  request.wave = 2;
+  const auto job = submit(scheduler, request);
+  ASSERT_TRUE(wait_for(*job));
+  EXPECT_EQ(job->result.candidates.size(), 5U);
+}
+
+TEST(Scheduler, StepsOutsideTheGuidanceIntervalTakeOneRow) {
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  auto request = small_request(1, 2);
+  request.condition_guidance_interval = {0.25, 0.75};
+  const auto job = submit(scheduler, request);
+  ASSERT_TRUE(wait_for(*job));
+  EXPECT_EQ(job->result.map_rows, 2 * (1 + 2 + 2 + 1));
+}
+
+TEST(Scheduler, DestructionAnswersEverybody) {
+  std::vector<std::shared_ptr<JobState>> jobs;
+  auto graphs = fake_graphs(scenes().manifest());
+  {
+    EngineOptions options;
+    options.max_active = 2;
+    Scheduler scheduler(scenes(), graphs, options, {});
+    for (int i = 0; i < 10; ++i)
+      jobs.push_back(submit(scheduler, small_request(static_cast<std::uint64_t>(i), 20)));
+  }
+  for (const auto& job : jobs)
+    EXPECT_TRUE(job->done);
+}
+
+TEST(Scheduler, TheTraceIsJsonWithSessionsBatchesAndRequests) {
+  const auto file = std::filesystem::temp_directory_path() / "fgdm-scheduler-test-trace.json";
+  {
+    auto graphs = fake_graphs(scenes().manifest(), {}, file);
+    Scheduler scheduler(scenes(), graphs, {}, {});
+    EXPECT_TRUE(wait_for(*submit(scheduler, small_request(1))));
+  }
+  std::ifstream stream(file);
+  const auto events = nlohmann::json::parse(stream);
+  std::map<std::string, int> tracks;
+  for (const auto& event : events)
+    ++tracks[event.value("tid", "")];
+  EXPECT_EQ(tracks["batches"], 8);
+  EXPECT_GT(tracks["sessions"], 8 * 2);
+  EXPECT_EQ(tracks["requests"], 2);
+  std::filesystem::remove(file);
+}
+
+// Requests of every kind, with failures in the graphs: each accepted one is answered exactly once.
+TEST(Scheduler, TenThousandRequests) {
+  std::mt19937 random(7);
+  const auto chance = [&](int one_in) { return random() % static_cast<unsigned>(one_in) == 0; };
+  std::mt19937 faults(8);  // used on the scheduler's thread only
+  auto graphs = fake_graphs(scenes().manifest(),
+                            [&](const std::string&, auto, std::span<const NamedTensor> outputs) {
+                              if (faults() % 400 == 0)
+                                throw BackendError("injected");
+                              if (faults() % 400 == 0)
+                                throw OutOfMemoryError("injected");
+                              if (faults() % 400 == 0)
+                                static_cast<float*>(outputs.front().tensor.data)[0] = NAN;
+                            });
+  std::atomic<int> answers{0};
+  int accepted = 0, refused = 0;
+  std::vector<std::shared_ptr<JobState>> jobs;
+  {
+    EngineOptions options;
+    options.max_queue = 64;
+    options.max_batch_rows = 12;
+    options.policy = "throughput";
+    Scheduler scheduler(scenes(), graphs, options, {});
+    for (int i = 0; i < FGDM_SOAK_REQUESTS; ++i) {
+      auto request = small_request(static_cast<std::uint64_t>(i), 1 + i % 3);
+      request.condition_steps = 1 + i % 3;
+      request.num_inference_steps = 1 + i % 2;
+      request.height = chance(8) ? 96 : 64;
+      request.priority = i % 5;
+      if (chance(20))
+        request.deadline = 0.001 * (i % 50);
+      if (chance(10)) {
+        request.stop_at_recall = 0.5;
+        request.wave = 1;
+      }
+      if (request.condition_steps > 1 && chance(5))
+        request.prune = {1};
+      auto job = std::make_shared<JobState>();
+      job->request = resolve(std::move(request), scenes().manifest());
+      job->when_done.emplace_back([&] { ++answers; });
+      try {
+        scheduler.submit(job);
+        ++accepted;
+      } catch (const QueueFullError&) {
+        ++refused;
+        if (!jobs.empty())
+          wait_for(*jobs.back());  // what the caller of a full queue does
+        continue;
+      }
+      if (chance(15))
+        job->cancelled = true;
+      jobs.push_back(job);
+    }
+    for (const auto& job : jobs)
+      wait_for(*job);
+    const auto metrics = scheduler.metrics();
+    EXPECT_EQ(metrics.accepted, accepted);
+    EXPECT_EQ(metrics.refused, refused);
+    EXPECT_EQ(metrics.finished + metrics.failed + metrics.cancelled, accepted);
+    EXPECT_GT(metrics.finished, accepted / 4);
+    EXPECT_GT(metrics.failed, 0);
+    EXPECT_GT(metrics.cancelled, 0);
+    EXPECT_EQ(metrics.active, 0);
+  }
+  EXPECT_EQ(answers, accepted);
+}
+
+}  // namespace
+}  // namespace fgdm
