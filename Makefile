@@ -48,11 +48,13 @@ CMAKE = PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/cmake -G Ninja
 build/tests/build.ninja: $(TEST_VENV)/.ready
 	$(CMAKE) -B build/tests
 
-# Address and undefined-behaviour sanitizers over the C++ tests.
-sanitize: $(TEST_VENV)/.ready
-	$(CMAKE) -B build/sanitize -DCMAKE_BUILD_TYPE=Debug -DFGDM_SANITIZE=address,undefined
-	$(TEST_VENV)/bin/cmake --build build/sanitize
-	$(TEST_VENV)/bin/ctest --test-dir build/sanitize --output-on-failure
+# The C++ tests under the address and undefined-behaviour sanitizers, then under ThreadSanitizer.
+sanitize: sanitize-address,undefined sanitize-thread
+sanitize-%: $(TEST_VENV)/.ready
+	$(CMAKE) -B build/$@ -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFGDM_SANITIZE=$* -DFGDM_EXAMPLES=OFF \
+	  -DFGDM_SOAK_REQUESTS=1000
+	$(TEST_VENV)/bin/cmake --build build/$@
+	$(TEST_VENV)/bin/ctest --test-dir build/$@ --output-on-failure
 
 # A short run of the libFuzzer targets; needs clang.
 FUZZ_SECONDS ?= 20
