@@ -43,12 +43,22 @@ class Trace:
 
     def worst_error(self, expected: Trace) -> float:
         """The largest difference from another loop, relative to the scale of what it has there."""
+        return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in self._beside(expected))
+
+    def relative_error(self, expected: Trace) -> float:
+        """The largest norm of a step's difference from another loop, relative to the norm of what
+        it has there. Where two tokens are nearly tied for a patch's strongest, two loops may choose
+        differently, which moves that patch and nothing else; this weighs it by its size."""
+        return max(
+            float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in self._beside(expected)
+        )
+
+    def _beside(self, expected: Trace) -> list[tuple[Array, Array]]:
         assert len(self.noise) == len(expected.noise) > 0
-        pairs = [
+        return [
             *zip(self.noise, expected.noise, strict=True),
             *zip(self.latents, expected.latents, strict=True),
         ]
-        return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,193 @@
+"""What pruning, stopping and waves save, and what they cost in recall, on the held-out prompts.
+
+Every candidate of every prompt is sampled to its end once, and looked at after every step; each
+setting is then played through on what was seen, by the engine's own rules (cpp/src/task.cpp).
+
+python -m benchmarks.savings bundles/scenes --every 4 --output benchmarks/results/savings.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fgdm import Engine
+from fgdm.train.classes import CLASSES, INDEX
+from fgdm.train.prompts import load_prompts
+from numpy.typing import NDArray
+
+from benchmarks.machine import write_results
+
+PROMPTS = Path(__file__).parent / "prompts.json"
+MIN_AREA = 0.002
+LEAST_SAVED, MOST_LOST = 0.35, 0.005  # the issue's targets for pruning
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A prompt's candidates after each step: (steps, candidates) arrays."""
+
+    recall: NDArray[np.float64]
+    smallest_area: NDArray[np.float64]
+
+    def better_half(self, step: int, alive: Sequence[int]) -> list[int]:
+        """The better half of `alive` after `step` steps, one more if their number is odd."""
+        order = sorted(alive, key=lambda i: (-self._key(step, i)[0], -self._key(step, i)[1], i))
+        return sorted(order[: (len(alive) + 1) // 2])
+
+    def best(self, step: int, alive: Sequence[int]) -> int:
+        """The one that selection keeps."""
+        return min(alive, key=lambda i: (-self._key(step, i)[0], -self._key(step, i)[1], i))
+
+    def _key(self, step: int, candidate: int) -> tuple[float, float]:
+        return self.recall[step - 1, candidate], self.smallest_area[step - 1, candidate]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The request's options of the same names."""
+
+    prune: tuple[int, ...] = ()
+    stop_at_recall: float | None = None
+    wave: int = 0
+
+    @property
+    def name(self) -> str:
+        """As one would write it."""
+        parts = [f"prune={list(self.prune)}"] if self.prune else []
+        parts += [f"stop_at_recall={self.stop_at_recall}"] if self.stop_at_recall else []
+        return ", ".join(parts + ([f"wave={self.wave}"] if self.wave else [])) or "everything"
+
+
+def play(seen: Seen, setting: Setting) -> tuple[float, int, int]:
+    """The kept map's recall, candidate steps taken, and previews decoded."""
+    steps, candidates = seen.recall.shape
+    looks = setting.prune
+    if not looks and setting.stop_at_recall:
+        looks = tuple(
+            sorted({(steps * tenths + 5) // 10 for tenths in (4, 6, 8)} & {*range(1, steps)})
+        )
+    taken = previews = 0
+    finished: list[int] = []
+    width = setting.wave or candidates
+    for first in range(0, candidates, width):
+        alive = list(range(first, min(first + width, candidates)))
+        done = 0
+        for look in looks:
+            taken += len(alive) * (look - done)
+            done = look
+            if len(alive) == 1 and setting.stop_at_recall is None:
+                continue
+            previews += len(alive)
+            winner = seen.best(look, alive)
+            if setting.stop_at_recall and seen.recall[look - 1, winner] >= setting.stop_at_recall:
+                alive = [winner]
+                break
+            if setting.prune:
+                alive = seen.better_half(look, alive)
+        taken += len(alive) * (steps - done)
+        finished += alive
+        if setting.stop_at_recall and seen.recall[-1, alive].max() >= setting.stop_at_recall:
+            break
+    return float(seen.recall[-1, seen.best(steps, finished)]), taken, previews
+
+
+def look_at(
+    engine: Engine, tolerance: int, prompt: str, things: list[str], seed: int, steps: int
+) -> Seen:
+    """Samples ten maps and measures every step's predicted maps."""
+    colors = np.array([entry.color for entry in CLASSES], np.int16)
+    wanted = [INDEX[thing] for thing in things]
+    recall, smallest = np.zeros((2, steps, 10))
+
+    def measure(step: int, candidate: int, picture: NDArray[np.uint8]) -> None:
+        far = np.abs(picture[:, :, None].astype(np.int16) - colors).max(-1)
+        labels = np.where(far.min(-1) <= tolerance, far.argmin(-1), 255)
+        areas = np.array([(labels == index).mean() for index in wanted])
+        found = (areas >= MIN_AREA) & (areas > 0)
+        recall[step, candidate] = found.mean()
+        smallest[step, candidate] = areas[found].min() if found.any() else 0.0
+
+    def watch(info: Any) -> None:
+        if info.factor == "segmentation":
+            for candidate in info.candidates:
+                measure(info.step, candidate, info.preview(candidate))
+
+    engine.generate(
+        prompt,
+        objects=things,
+        seed=seed,
+        condition_steps=steps,
+        num_inference_steps=1,
+        guidance="cfg",
+        min_area=MIN_AREA,
+        step_callback=watch,
+    )
+    return Seen(recall, smallest)
+
+
+def settings(steps: int) -> list[Setting]:
+    """What is compared, for maps of so many steps."""
+
+    def at(*tenths: int) -> tuple[int, ...]:
+        return tuple(max(1, steps * tenth // 10) for tenth in tenths)
+
+    prunings = [at(3), at(4), at(5), at(6), at(3, 6), at(4, 7), at(5, 8), at(4, 6, 8), at(2, 4, 6)]
+    return [
+        Setting(),
+        *(Setting(prune=prune) for prune in prunings),
+        Setting(stop_at_recall=1.0),
+        *(Setting(stop_at_recall=1.0, wave=wave) for wave in (1, 2, 4)),
+        *(Setting(at(4, 7), 1.0, wave) for wave in (0, 4)),
+    ]
+
+
+def main() -> int:
+    """Look, play, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="take each K-th prompt")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args()
+    prompts = load_prompts(PROMPTS)[:: args.every]
+    tolerance = int(json.loads((args.bundle / "palette.json").read_text())["tolerance"])
+    everything: list[Seen] = []
+    with Engine(args.bundle) as engine:
+        for i, prompt in enumerate(prompts):
+            seen = look_at(
+                engine, tolerance, prompt.prompt, prompt.things, i * args.every, args.steps
+            )
+            everything.append(seen)
+            if (i + 1) % 10 == 0:
+                print(f"{i + 1}/{len(prompts)} prompts", file=sys.stderr, flush=True)
+    rows, full = [], np.mean([play(seen, Setting())[0] for seen in everything])
+    for setting in settings(args.steps):
+        recalls, taken, previews = zip(*(play(seen, setting) for seen in everything), strict=True)
+        saved = 1 - np.mean(taken) / (10 * args.steps)
+        rows.append(
+            {
+                "setting": setting.name,
+                "recall": float(np.mean(recalls)),
+                "lost": float(full - np.mean(recalls)),
+                "rows_saved": float(saved),
+                "previews": float(np.mean(previews)),
+                "target_met": bool(saved >= LEAST_SAVED and full - np.mean(recalls) <= MOST_LOST),
+            }
+        )
+        print(
+            f"{setting.name:48} recall {np.mean(recalls):.3f}  rows saved {saved:6.1%}  "
+            f"previews {np.mean(previews):5.1f}"
+        )
+    write_results(args.output, {"prompts": len(prompts), "steps": args.steps, "settings": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
