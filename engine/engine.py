@@ -244,8 +244,8 @@ def _read_palette(bundle: Path, manifest: dict[str, Any]) -> str:
     """The palette of the map that the image is painted from, which the core has checked."""
     palettes = {entry["name"]: entry["palette"] for entry in manifest["factors"][:-1]}
     networks = manifest["factors"][-1]["conditionings"]
-    painted_from = next(n["condition"] for n in networks if n["condition"] in palettes)
-    path = bundle / str(palettes[painted_from])
+    named = [palettes[n["condition"]] for n in networks if n["condition"] in palettes]
+    path = bundle / str(named[0] if named else manifest["factors"][0]["palette"])
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
