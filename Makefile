@@ -51,8 +51,8 @@ build/tests/build.ninja: $(TEST_VENV)/.ready
 # The C++ tests under the address and undefined-behaviour sanitizers, then under ThreadSanitizer.
 sanitize: sanitize-address,undefined sanitize-thread
 sanitize-%: $(TEST_VENV)/.ready
-	$(CMAKE) -B build/$@ -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFGDM_SANITIZE=$* -DFGDM_EXAMPLES=OFF \
-	  -DFGDM_SOAK_REQUESTS=1000
+	$(CMAKE) -B build/$@ -DCMAKE_BUILD_TYPE=Debug -DFGDM_SANITIZE=$* -DFGDM_EXAMPLES=OFF \
+	  -DFGDM_SOAK_REQUESTS=300
 	$(TEST_VENV)/bin/cmake --build build/$@
 	$(TEST_VENV)/bin/ctest --test-dir build/$@ --output-on-failure
 
