@@ -1,6 +1,7 @@
 # make demo [PROMPT="two dogs beside a house"]   a picture in out/, without a GPU or PyTorch
 # make test                                      every test of this machine's kind, in its own environment
 # make full-size                                 Stable Diffusion 1.5's shapes: 15 minutes, 16 GB of memory
+# make bench                                     what a CPU can measure in 20 minutes, beside the targets
 # make lint, make format, make sanitize, make fuzz   what CI checks besides
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ TEST_VENV := .venv-test
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard cpp/*/*.* cpp/*/*/*.* engine/*)
 TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.* train/*.py) constraints.txt
 
-.PHONY: demo test full-size lint format sanitize fuzz clean
+.PHONY: demo test full-size bench lint format sanitize fuzz clean
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/fgdm generate "$(PROMPT)" --bundle bundles/scenes --output out
@@ -40,6 +41,19 @@ test: $(TEST_VENV)/.ready build/tests/build.ninja
 
 full-size: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/python -m pytest -m full_size -s
+
+# A short form of docs/benchmarks.md, on few prompts. BENCH_EVERY=1 takes all 200, and many hours.
+BENCH_EVERY ?= 67
+BENCH := build/bench
+BENCHMARK = $(TEST_VENV)/bin/python -m
+bench: $(TEST_VENV)/.ready
+	$(BENCHMARK) benchmarks.generate --runs 3 --output $(BENCH)/generate.json
+	$(BENCHMARK) benchmarks.compliance --every $(BENCH_EVERY) --output $(BENCH)/compliance.json
+	$(BENCHMARK) benchmarks.guidance --every $(BENCH_EVERY) --output $(BENCH)/guidance.json
+	$(BENCHMARK) benchmarks.throughput --requests 8 --candidates 4 --condition-steps 5 \
+	  --num-inference-steps 5 --clients 1 4 16 --loads 0.8 --output $(BENCH)/throughput.json
+	$(BENCHMARK) benchmarks.scaling --runs 1 --output $(BENCH)/scaling.json
+	$(BENCHMARK) benchmarks.report $(BENCH) --figures $(BENCH)/figures
 
 CMAKE = PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/cmake -G Ninja -S . \
   -DFGDM_TESTS=ON -DFGDM_EXAMPLES=ON -DFGDM_WERROR=ON \

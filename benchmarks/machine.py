@@ -14,11 +14,16 @@ from typing import Any
 _PACKAGES = ("fgdm", "onnxruntime", "onnxruntime-openvino", "torch", "diffusers", "numpy")
 
 
+def available_cores() -> int:
+    """Cores that this process may use: as many threads as every side of a comparison gets."""
+    return len(os.sched_getaffinity(0))
+
+
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, versions, commit and time, for the head of a result file."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": available_cores(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": _versions(),

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention, AttnProcessor
+from diffusers.models.attention_processor import Attention
 from torch import Tensor
 from torch.nn import functional
 
@@ -41,18 +41,20 @@ class _RecordingProcessor:
 
 
 def record_attention(
-    unet: UNet2DConditionModel, forward: Callable[[], Tensor]
+    unet: UNet2DConditionModel, forward: Callable[[], Tensor], kind: str = "attn"
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Run `forward` (a call of `unet`) and return its output with every layer's attention map.
 
     Keys are layer names: ``…attn1…`` is self-, ``…attn2…`` cross-attention; values are (B, P, T).
+    kind: the part of their names that the recorded layers share.
     """
-    recorders: dict[str, Any] = {name: _RecordingProcessor() for name in unet.attn_processors}
-    unet.set_attn_processor(dict(recorders))
+    plain = unet.attn_processors
+    recorders: dict[str, Any] = {name: _RecordingProcessor() for name in plain if kind in name}
+    unet.set_attn_processor({**plain, **recorders})
     try:
         output = forward()
     finally:
-        unet.set_attn_processor(AttnProcessor())
+        unet.set_attn_processor(dict(plain))
     return output, {name: recorder.probabilities for name, recorder in recorders.items()}
 
 

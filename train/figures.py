@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from fgdm import Engine, Result
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from .classes import CLASSES, INDEX
 from .prompts import HeldOutPrompt, load_prompts
-from .segmenter import Segmenter, segment
+from .segmenter import Segmenter, load_segmenter, segment
 
 MIN_AREA = 0.002
 _THRESHOLDS = (0.5, 0.75, 0.9)
@@ -155,12 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 20])
     parser.add_argument("--output", type=Path, help="JSON file of the figures")
     options = parser.parse_args(arguments)
-    segmenter = None
-    if options.segmenter is not None:
-        segmenter = Segmenter()
-        weights = {key: value.float() for key, value in load_file(options.segmenter).items()}
-        segmenter.load_state_dict(weights)
-        segmenter.eval()
+    segmenter = None if options.segmenter is None else load_segmenter(options.segmenter)
     prompts = load_prompts(options.prompts)[:: options.every]
     figures = measure(options.bundle, prompts, segmenter, options.steps)
     text = json.dumps(figures, indent=1)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -77,6 +78,13 @@ def train_segmenter(
 
     modules = nn.ModuleDict({"segmenter": segmenter})
     train_stage("segmenter", modules, loss, preset.segmenter, folder, options)
+
+
+def load_segmenter(path: Path) -> Segmenter:
+    """A trained segmenter, in float32 and ready to measure."""
+    segmenter = Segmenter()
+    segmenter.load_state_dict({key: value.float() for key, value in load_file(path).items()})
+    return segmenter.eval()
 
 
 @torch.no_grad()

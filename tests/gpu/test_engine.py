@@ -63,7 +63,9 @@ def test_segfree_costs_what_cfg_costs(backend: str) -> None:
         seconds = {}
         for guidance in ("cfg", "segfree", "cfg", "segfree"):
             runs = [
-                engine.generate(PROMPTS[0], seed=i, guidance=guidance, candidates=1).timings["total"]
+                engine.generate(PROMPTS[0], seed=i, guidance=guidance, candidates=1).timings[
+                    "total"
+                ]
                 for i in range(6)
             ]
             seconds[guidance] = float(np.median(runs[1:]))

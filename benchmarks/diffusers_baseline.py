@@ -1,0 +1,146 @@
+"""Stable Diffusion 1.5's shapes with random weights: the same work in fgdm and in diffusers.
+
+python -m benchmarks.diffusers_baseline --output out/diffusers_baseline.json
+
+N = 4 maps, 2 steps each, and 2 steps of the image, in turns: fgdm, diffusers in float32, diffusers
+in bfloat16 with channels-last networks, and again. Without a bundle it builds one, which takes some
+minutes, 4 GB on disk and 11 GB of memory; --keep FOLDER keeps it for the next run.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from fgdm import Engine
+
+from benchmarks.command import engine_options, make_parser
+from benchmarks.machine import write_results
+from benchmarks.rival import DiffusersChain
+from benchmarks.statistics import paired_ratio, summary
+from benchmarks.targets import Target
+
+PROMPT = "two dogs beside a park bench on the grass"
+OPTIONS: dict[str, Any] = {"candidates": 4, "condition_steps": 2, "num_inference_steps": 2}
+RIVALS = {
+    "diffusers_float32": (torch.float32, False),
+    "diffusers_bfloat16": (torch.bfloat16, True),
+}
+
+TARGETS = (
+    Target("time beside diffusers' best", ("beside_best", "estimate"), at_most=0.85),
+    Target(
+        "time beside diffusers in float32",
+        ("beside_diffusers_float32", "estimate"),
+        at_most=0.35,
+    ),
+    Target("time outside the sessions", ("core_share",), at_most=0.01, percent=True),
+)
+
+
+def build_bundle(folder: Path, image_size: int) -> Path:
+    """Write random weights of the shapes and export them, in a process whose memory comes back."""
+    from tests.full_size.sd15 import build_checkpoint  # noqa: PLC0415 (loads transformers)
+
+    build_checkpoint(folder)
+    bundle = folder / "bundle"
+    command = [
+        *(sys.executable, "-m", "fgdm", "export", "--base", str(folder / "base")),
+        *("--adapter", f"segmentation={folder / 'adapter'}"),
+        *("--controlnet", str(folder / "controlnet"), "--palette", str(folder / "palette.json")),
+        *("--image-size", f"{image_size}x{image_size}", "--output", str(bundle)),
+    ]
+    subprocess.run(command, check=True)
+    return bundle
+
+
+def interleave(systems: dict[str, Callable[[int], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each system in each round; a round before them warms up and doesn't count."""
+    seconds: dict[str, list[float]] = {name: [] for name in systems}
+    for turn in range(rounds + 1):
+        for name, run in systems.items():
+            began = time.perf_counter()
+            run(turn)
+            seconds[name].append(time.perf_counter() - began)
+            print(f"round {turn}, {name}: {seconds[name][-1]:.2f} s", file=sys.stderr, flush=True)
+    return {name: taken[1:] for name, taken in seconds.items()}
+
+
+def compare(seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """fgdm's time over each rival's, round by round with 95 % intervals, and over the rival whose
+    median is best."""
+    rivals = {name: taken for name, taken in seconds.items() if name != "fgdm"}
+    ratios: dict[str, Any] = {
+        f"beside_{name}": paired_ratio(seconds["fgdm"], taken).to_json()
+        for name, taken in rivals.items()
+    }
+    if rivals:
+        best = min(rivals, key=lambda name: statistics.median(rivals[name]))
+        ratios |= {"best_rival": best, "beside_best": ratios[f"beside_{best}"]}
+    return ratios
+
+
+def measure(
+    bundle: Path, rivals: list[str], rounds: int, threads: int, **engine: Any
+) -> dict[str, Any]:
+    """All systems in this process, on one bundle's weights, with the same number of threads."""
+    torch.set_num_threads(threads)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    core_shares: list[float] = []
+    with Engine(bundle, threads=threads, **engine) as loaded:
+
+        def ours(turn: int) -> None:
+            timings = loaded.generate(PROMPT, seed=turn, **OPTIONS).timings
+            core_shares.append(timings["core"] / timings["total"])
+
+        systems: dict[str, Callable[[int], object]] = {"fgdm": ours}
+        for name in rivals:
+            dtype, channels_last = RIVALS[name]
+            chain = DiffusersChain(bundle, manifest, dtype, channels_last)
+            systems[name] = partial(chain.generate, PROMPT, **OPTIONS)
+        seconds = interleave(systems, rounds)
+        info = loaded.info
+    return {
+        "options": OPTIONS,
+        "image_size": manifest["factors"][-1]["height"],
+        "threads": threads,
+        "runtime": f"{info.runtime} {info.backend} {info.precision}",
+        "torch": torch.__version__,
+        "seconds": {name: summary(taken) for name, taken in seconds.items()},
+        "core_share": statistics.median(core_shares[1:]),
+        **compare(seconds),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = make_parser(__doc__)
+    parser.set_defaults(bundle=None)
+    parser.add_argument("--keep", type=Path, help="build the bundle here and leave it")
+    parser.add_argument("--image-size", type=int, default=512, help="of a bundle that is built")
+    parser.add_argument("--rivals", nargs="*", choices=list(RIVALS), default=list(RIVALS))
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle = given.bundle or build_bundle(given.keep or Path(scratch), given.image_size)
+        results = measure(bundle, given.rivals, given.rounds, **engine_options(given))
+    print(f"{results['runtime']}, diffusers on torch {results['torch']}")
+    for name, taken in results["seconds"].items():
+        ratio = results.get(f"beside_{name}")
+        print(f"{name:<20}{taken['median']:8.2f} s", end="")
+        print(f"   fgdm takes {ratio['estimate']:.2f} of it" if ratio else "")
+    print(f"outside the sessions: {results['core_share']:.2%}")
+    write_results(given.output, results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""Classifier-free beside segmentation-free guidance at equal cost, on the same maps and noise.
+
+python -m benchmarks.guidance bundles/scenes --every 10 --output out/guidance.json
+
+For each prompt the best of N maps is found once. Every setting then paints from it, with the same
+image noise: the request gives the chosen candidate's noise, so that one map, the same again, is all
+that it samples. Two rows a step whatever the guidance: only time that it really adds would show.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from fgdm import Engine, Result, StepInfo
+from fgdm.train.classes import CLASSES
+from fgdm.train.figures import MIN_AREA, label_recall, mean_iou
+from fgdm.train.prompts import HeldOutPrompt
+from fgdm.train.segmenter import Segmenter, load_segmenter, segment
+from numpy.typing import NDArray
+
+from benchmarks.command import (
+    add_prompts,
+    add_segmenter,
+    chosen_prompts,
+    engine_options,
+    make_parser,
+)
+from benchmarks.machine import write_results
+from benchmarks.statistics import Indices, bootstrap, paired_difference, summary
+from benchmarks.targets import Target
+
+STEPS = 20
+SCALES = (0.0, 5.0, 10.0, 20.0)
+STARTS = (1, 5, 10)
+
+#: Every setting by name: arguments of ``Engine.generate``. The bundle's guidance scales are kept.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "cfg": {"guidance": "cfg"},
+    **{
+        f"a={scale:g} from {start}": {
+            "guidance": "segfree",
+            "segfree_scale": scale,
+            "segfree_start": start / STEPS,
+        }
+        for scale in SCALES
+        for start in STARTS
+    },
+}
+
+TARGETS = (
+    Target(
+        "largest difference of time between settings",
+        ("largest_time_difference",),
+        at_most=0.02,
+        percent=True,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Painting:
+    """One picture as the segmenter sees it: recall of the prompt's things, IoU with its map, the
+    pixels of each class of the map (hits, all), and the seconds since the map was sampled."""
+
+    recall: float
+    miou: float
+    hits: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    seconds: float
+
+
+class Painter:
+    """Paints one prompt's best map under any setting."""
+
+    def __init__(self, engine: Engine, prompt: HeldOutPrompt, candidates: int, seed: int) -> None:
+        self._engine = engine
+        self._prompt = prompt
+        self._seed = seed
+        manifest = engine.manifest
+        size, cell = manifest["factors"][0], manifest["autoencoder"]["downscale"]
+        shape = (candidates, 4, size["height"] // cell, size["width"] // cell)
+        noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
+        found = self._generate(noise, num_inference_steps=1)
+        self._noise = noise[found.chosen : found.chosen + 1]
+
+    def paint(self, setting: dict[str, Any], segmenter: Segmenter) -> Painting:
+        """The picture of a setting, timed from the map's last step on."""
+        map_done = 0.0
+
+        def watch(info: StepInfo) -> None:
+            nonlocal map_done
+            if info.factor != "image":
+                map_done = time.perf_counter()
+
+        result = self._generate(
+            self._noise, num_inference_steps=STEPS, step_callback=watch, **setting
+        )
+        seconds = time.perf_counter() - map_done
+        (seen,) = segment(segmenter, np.asarray(result.image)[None], torch.device("cpu"))
+        return judge(seen, result.labels, self._prompt.things, seconds)
+
+    def _generate(self, noise: NDArray[np.float32], **options: Any) -> Result:
+        return self._engine.generate(
+            self._prompt.prompt,
+            objects=self._prompt.things,
+            candidates=len(noise),
+            condition_latents=noise,
+            min_area=MIN_AREA,
+            seed=self._seed,
+            **options,
+        )
+
+
+def judge(
+    seen: NDArray[np.uint8], labels: NDArray[np.uint8], things: list[str], seconds: float
+) -> Painting:
+    """A picture's labels `seen` beside its map's, both (h, w)."""
+    agree = labels[seen == labels]
+    return Painting(
+        recall=label_recall(seen, things),
+        miou=mean_iou(seen, labels),
+        hits=np.bincount(agree, minlength=256)[: len(CLASSES)],
+        pixels=np.bincount(labels.ravel(), minlength=256)[: len(CLASSES)],
+        seconds=seconds,
+    )
+
+
+def class_accuracy(paintings: list[Painting]) -> NDArray[np.float64]:
+    """For each class the share of its pixels in the maps that the pictures hold too; NaN for a
+    class that no map has."""
+    hits = np.sum([painting.hits for painting in paintings], 0)
+    pixels = np.sum([painting.pixels for painting in paintings], 0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(hits / np.where(pixels, pixels, np.nan), np.float64)
+
+
+def describe(paintings: list[Painting], reference: list[Painting]) -> dict[str, Any]:
+    """A setting's figures, and by how much each lies above the reference's, with 95 % intervals
+    of a bootstrap over prompts."""
+
+    def accuracy(chosen: list[Painting]) -> float:
+        return float(np.nanmean(class_accuracy(chosen)))
+
+    def accuracy_gain(indices: Indices) -> float:
+        ours, theirs = ([side[i] for i in indices] for side in (paintings, reference))
+        return accuracy(ours) - accuracy(theirs)
+
+    def gain(of: Callable[[Painting], float]) -> dict[str, float]:
+        return paired_difference(
+            [of(painting) for painting in paintings], [of(painting) for painting in reference]
+        ).to_json()
+
+    by_class = class_accuracy(paintings)
+    return {
+        "picture_recall": float(np.mean([painting.recall for painting in paintings])),
+        "miou": float(np.mean([painting.miou for painting in paintings])),
+        "class_accuracy": accuracy(paintings),
+        "accuracy_by_class": {
+            entry.name: float(value)
+            for entry, value in zip(CLASSES, by_class, strict=True)
+            if np.isfinite(value)
+        },
+        "seconds": summary([painting.seconds for painting in paintings]),
+        "gains": {
+            "picture_recall": gain(lambda painting: painting.recall),
+            "miou": gain(lambda painting: painting.miou),
+            "class_accuracy": bootstrap(accuracy_gain, len(paintings), resamples=500).to_json(),
+        },
+    }
+
+
+def largest_time_difference(settings: dict[str, Any]) -> float:
+    """How far the slowest setting's median lies above the fastest's, as a fraction."""
+    medians = [figures["seconds"]["median"] for figures in settings.values()]
+    return float(max(medians) / min(medians) - 1)
+
+
+def measure(
+    engine: Engine, prompts: list[HeldOutPrompt], segmenter: Segmenter, candidates: int
+) -> dict[str, list[Painting]]:
+    """Every setting on every prompt, in an order that turns by one each time."""
+    names = list(SETTINGS)
+    Painter(engine, prompts[0], candidates, 0).paint(SETTINGS["cfg"], segmenter)  # warm-up
+    paintings: dict[str, list[Painting]] = {name: [] for name in names}
+    began = time.monotonic()
+    for i, prompt in enumerate(prompts):
+        painter = Painter(engine, prompt, candidates, seed=i)
+        for j in range(len(names)):
+            name = names[(i + j) % len(names)]
+            paintings[name].append(painter.paint(SETTINGS[name], segmenter))
+        each = (time.monotonic() - began) / (i + 1)
+        print(f"prompt {i + 1}/{len(prompts)}, {each:.1f} s each", file=sys.stderr, flush=True)
+    return paintings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = make_parser(__doc__)
+    add_prompts(parser)
+    add_segmenter(parser)
+    parser.add_argument("--candidates", type=int, default=10, help="maps to choose from")
+    given = parser.parse_args(arguments)
+    prompts = chosen_prompts(given)
+    torch.set_num_threads(given.threads)
+    with Engine(given.bundle, **engine_options(given)) as engine:
+        paintings = measure(engine, prompts, load_segmenter(given.segmenter), given.candidates)
+        runtime = f"{engine.info.runtime} {engine.info.backend} {engine.info.precision}"
+    settings = {name: describe(found, paintings["cfg"]) for name, found in paintings.items()}
+    results = {
+        "prompts": len(prompts),
+        "steps": STEPS,
+        "runtime": runtime,
+        "settings": settings,
+        "largest_time_difference": largest_time_difference(settings),
+    }
+    print(f"{runtime}, {len(prompts)} prompts; [95 % interval of the gain over cfg]")
+    print(f"{'':<14}{'recall':>7}{'':18}{'mIoU':>6}{'':18}{'pixels':>7}{'':18}{'seconds':>8}")
+    for name, figures in settings.items():
+        cells = "".join(
+            f"{figures[key]:7.3f} [{figures['gains'][key]['low']:+.3f}, "
+            f"{figures['gains'][key]['high']:+.3f}]"
+            for key in ("picture_recall", "miou", "class_accuracy")
+        )
+        print(f"{name:<14}{cells}{figures['seconds']['median']:8.2f}")
+    write_results(given.output, results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

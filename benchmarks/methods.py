@@ -1,0 +1,73 @@
+"""The systems that `benchmarks.compliance` compares: one table, a row each.
+
+A row of system "fgdm" is nothing but keyword arguments of ``Engine.generate``: to measure another
+set of options, add a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+System = Literal["base", "diffusers", "attend_and_excite", "fgdm"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the comparison.
+
+    system: "base", the base model alone in the engine's runtime; "diffusers", the same in PyTorch;
+    "attend_and_excite", in PyTorch; or "fgdm". candidates: images or maps to choose from. options:
+    further arguments of ``Engine.generate``.
+    """
+
+    name: str
+    title: str
+    system: System
+    candidates: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _fgdm(name: str, title: str, candidates: int, condition_steps: int, **options: Any) -> Method:
+    return Method(name, title, "fgdm", candidates, {"condition_steps": condition_steps, **options})
+
+
+_INTERVALS = {"guidance_interval": (0.0, 0.8), "condition_guidance_interval": (0.0, 0.8)}
+_MULTISTEP = {"sampler": "dpmsolver++", "num_inference_steps": 12}
+
+#: What FG-DM's Tables 3 and 4 hold.
+PAPER = (
+    Method("base_1", "base, N = 1", "base"),
+    Method("base_10", "base, N = 10, then the segmenter", "base", 10),
+    Method("diffusers_1", "base in diffusers, N = 1", "diffusers"),
+    Method("diffusers_10", "base in diffusers, N = 10, then the segmenter", "diffusers", 10),
+    Method("attend_and_excite", "attend-and-excite", "attend_and_excite"),
+    *(
+        _fgdm(f"fgdm_{count}x{steps}", f"FG-DM, N = {count}, {steps} steps a map", count, steps)
+        for count in (1, 5, 10)
+        for steps in (10, 20)
+    ),
+)
+
+#: FG-DM with N = 10 and 10 steps a map, spending less: one option each, then all of them.
+SAVINGS = (
+    _fgdm("prune", "drop the worse half after steps 3 and 6", 10, 10, prune=[3, 6]),
+    _fgdm("stop", "stop at the first map that holds everything", 10, 10, stop_at_recall=1.0),
+    _fgdm("waves", "stop likewise, two maps at a time", 10, 10, stop_at_recall=1.0, wave=2),
+    _fgdm("intervals", "guidance in the first 80 % of the steps", 10, 10, **_INTERVALS),
+    _fgdm("multistep", "DPM-Solver++, 6 steps a map, 12 the image", 10, 6, **_MULTISTEP),
+    _fgdm(
+        "every_saving",
+        "every saving",
+        10,
+        6,
+        prune=[2, 4],
+        stop_at_recall=1.0,
+        wave=5,
+        **_INTERVALS,
+        **_MULTISTEP,
+    ),
+)
+
+METHODS = {method.name: method for method in (*PAPER, *SAVINGS)}

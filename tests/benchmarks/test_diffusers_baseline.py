@@ -1,0 +1,34 @@
+"""The same work on both sides, in turns, on a tiny bundle; ratios by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.diffusers_baseline import compare, interleave
+
+
+def test_systems_take_turns_and_the_first_round_does_not_count() -> None:
+    calls: list[tuple[str, int]] = []
+    systems = {name: lambda turn, name=name: calls.append((name, turn)) for name in ("a", "b")}
+    seconds = interleave(systems, rounds=2)
+    assert calls == [(name, turn) for turn in range(3) for name in ("a", "b")]
+    assert {name: len(taken) for name, taken in seconds.items()} == {"a": 2, "b": 2}
+
+
+def test_the_best_rival_is_the_one_with_the_best_median() -> None:
+    found = compare({"fgdm": [2.0, 2.0], "slow": [8.0, 8.0], "fast": [4.0, 4.0]})
+    assert found["best_rival"] == "fast"
+    assert found["beside_best"]["estimate"] == 0.5
+    assert found["beside_slow"]["estimate"] == 0.25
+
+
+def test_a_tiny_bundle_goes_through_all_systems(tiny_bundle: Path) -> None:
+    pytest.importorskip("fgdm._core", reason="the compiled core isn't built")
+    from benchmarks.diffusers_baseline import RIVALS, measure  # noqa: PLC0415
+
+    results = measure(tiny_bundle, list(RIVALS), rounds=1, threads=1, backend="cpu")
+    assert set(results["seconds"]) == {"fgdm", *RIVALS}
+    assert 0 < results["core_share"] < 1
+    assert results["beside_best"]["estimate"] > 0

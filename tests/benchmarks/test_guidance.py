@@ -1,0 +1,58 @@
+"""What the segmenter sees is counted as it should be, class by class, and starts fall on steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fgdm.train.classes import INDEX
+
+from benchmarks.guidance import (
+    SETTINGS,
+    STEPS,
+    class_accuracy,
+    describe,
+    judge,
+    largest_time_difference,
+)
+
+_DOG, _SKY, _SEA = INDEX["dog"], INDEX["sky"], INDEX["sea"]
+
+
+def test_a_painting_is_judged_by_hand() -> None:
+    labels = np.array([[_DOG, _DOG], [_SKY, 255]], np.uint8)
+    seen = np.array([[_DOG, _SKY], [_SKY, _SKY]], np.uint8)
+    painting = judge(seen, labels, ["dog", "cat"], seconds=2.0)
+    assert painting.recall == 0.5
+    assert painting.hits[_DOG] == 1
+    assert painting.pixels[_DOG] == 2
+    assert painting.miou == pytest.approx((1 / 2 + 1 / 3) / 2)
+    accuracy = class_accuracy([painting])
+    assert accuracy[_DOG] == 0.5
+    assert accuracy[_SKY] == 1.0
+    assert np.isnan(accuracy[_SEA])
+
+
+def test_a_setting_gains_nothing_over_itself_and_all_over_the_worst() -> None:
+    labels = np.array([[_DOG, _SKY]], np.uint8)
+    right = [judge(labels, labels, ["dog"], 1.0)] * 3
+    wrong = [judge(labels[:, ::-1], labels, ["cat"], 1.0)] * 3
+    alone = describe(right, right)
+    assert alone["class_accuracy"] == 1.0
+    assert alone["gains"]["miou"] == {"estimate": 0, "low": 0, "high": 0}
+    assert describe(right, wrong)["gains"]["class_accuracy"]["low"] == 1.0
+    assert alone["accuracy_by_class"] == {"dog": 1.0, "sky": 1.0}
+
+
+def test_starts_are_whole_steps_after_rounding() -> None:
+    """As the core rounds: floor(start × steps + 1/2)."""
+    starts = {
+        int(options["segfree_start"] * STEPS + 0.5)
+        for options in SETTINGS.values()
+        if options["guidance"] == "segfree"
+    }
+    assert starts == {1, 5, 10}
+
+
+def test_the_largest_difference_of_time_is_of_medians() -> None:
+    settings = {"a": {"seconds": {"median": 2.0}}, "b": {"seconds": {"median": 2.1}}}
+    assert largest_time_difference(settings) == pytest.approx(0.05)
