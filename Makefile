@@ -2,16 +2,18 @@
 # make test                                      every test of this machine's kind, in its own environment
 # make full-size                                 Stable Diffusion 1.5's shapes: 15 minutes, 16 GB of memory
 # make bench                                     what a CPU can measure in 20 minutes, beside the targets
+# make tensorrt-headers TENSORRT_INCLUDES="a b" the TensorRT sources against the headers in each folder
+# make aarch64                                   the core and the C++ example for 64-bit Arm
 # make lint, make format, make sanitize, make fuzz   what CI checks besides
 
 PYTHON ?= python3
 PROMPT ?= two dogs beside a house under a tree with a kite and the sun
 DEMO_VENV := .venv-demo
 TEST_VENV := .venv-test
-SOURCES := pyproject.toml CMakeLists.txt $(wildcard cpp/*/*.* cpp/*/*/*.* engine/*)
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard cpp/*.* cpp/*/*.* cpp/*/*/*.* kernels/*/* engine/*)
 TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.* train/*.py) constraints.txt
 
-.PHONY: demo test full-size bench lint format sanitize fuzz clean
+.PHONY: demo test full-size bench lint format sanitize fuzz tensorrt-headers aarch64 clean
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/fgdm generate "$(PROMPT)" --bundle bundles/scenes --output out
@@ -37,7 +39,8 @@ $(TEST_VENV)/.ready: $(TEST_SOURCES)
 test: $(TEST_VENV)/.ready build/tests/build.ninja
 	$(TEST_VENV)/bin/cmake --build build/tests
 	$(TEST_VENV)/bin/ctest --test-dir build/tests --output-on-failure
-	$(TEST_VENV)/bin/python -m pytest -m "not full_size"
+	FGDM_ORT_OPS_HOST="$$(ls build/tests/kernels/onnxruntime/libfgdm_ort_ops_host.so 2>/dev/null)" \
+	  $(TEST_VENV)/bin/python -m pytest -m "not full_size and not gpu"
 
 full-size: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/python -m pytest -m full_size -s
@@ -79,8 +82,35 @@ fuzz: $(TEST_VENV)/.ready
 	build/fuzz/tests/cpp/fgdm-fuzz-tokenizer -max_total_time=$(FUZZ_SECONDS) -verbosity=0
 	build/fuzz/tests/cpp/fgdm-fuzz-manifest -max_total_time=$(FUZZ_SECONDS) -verbosity=0
 
+# Everything that includes TensorRT's headers, compiled against each set of them. CUDA's runtime
+# headers must be found too: the toolkit's, or those of the PyPI package nvidia-cuda-runtime.
+TENSORRT_INCLUDES ?=
+tensorrt-headers: $(TEST_VENV)/.ready
+	@test -n "$(strip $(TENSORRT_INCLUDES))" \
+	  || echo "tensorrt-headers: skipped, TENSORRT_INCLUDES names no folder with NvInferRuntime.h"
+	@set -e; number=0; for folder in $(TENSORRT_INCLUDES); do \
+	  number=$$((number + 1)); build=build/tensorrt-headers-$$number; rm -rf $$build; \
+	  $(CMAKE) -B $$build -DFGDM_EXAMPLES=OFF -DFGDM_TENSORRT_INCLUDE=$$folder \
+	    $(TENSORRT_CMAKE_FLAGS); \
+	  $(TEST_VENV)/bin/cmake --build $$build --target \
+	    fgdm_tensorrt_headers fgdm-plugin-test fgdm-plugin-library-test; \
+	  $$build/tests/kernels/tensorrt/fgdm-plugin-test --gtest_brief=1; \
+	done
+
+# Debian: apt install g++-aarch64-linux-gnu. With qemu-user-static the example is started too; the C++
+# tests are not run: Debian has no GoogleTest for the other architecture.
+aarch64: $(TEST_VENV)/.ready
+	$(CMAKE) -B build/aarch64 -DFGDM_TESTS=OFF -DCMAKE_SYSTEM_NAME=Linux \
+	  -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++
+	$(TEST_VENV)/bin/cmake --build build/aarch64
+	@if command -v qemu-aarch64-static >/dev/null; then \
+	  qemu-aarch64-static -L /usr/aarch64-linux-gnu build/aarch64/fgdm-generate 2>&1 \
+	    | grep usage; \
+	else echo "aarch64: compiled and linked; not run, qemu-aarch64-static isn't here"; fi
+
 PYTHON_FOLDERS := engine export train tests benchmarks cpp/tools
-CPP_FILES = $(shell git ls-files 'cpp/*.hpp' 'cpp/*.cpp' 'tests/cpp/*.hpp' 'tests/cpp/*.cpp')
+CPP_FILES = $(shell git ls-files 'cpp/*.hpp' 'cpp/*.cpp' 'tests/cpp/*.hpp' 'tests/cpp/*.cpp' \
+  'kernels/*.hpp' 'kernels/*.cpp' 'tests/kernels/*.hpp' 'tests/kernels/*.cpp')
 
 lint: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/ruff check $(PYTHON_FOLDERS)

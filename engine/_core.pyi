@@ -177,3 +177,5 @@ def find_objects(palette_json: str, prompt: str) -> tuple[list[str], list[str]]:
     """The palette's classes that a prompt names, and its content words that name none."""
 
 def version() -> str: ...
+def tensorrt_headers() -> str:
+    """The TensorRT version whose headers the core was built with; "" if it has no such backend."""

@@ -139,7 +139,8 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     """Where and how the engine runs, for every command that opens one."""
     machine = parser.add_argument_group("machine")
     add = machine.add_argument
-    add("--backend", default="auto", metavar="NAME", help="auto (default), cpu, openvino or cuda")
+    backends = "auto (default), cpu, openvino, cuda or tensorrt"
+    add("--backend", default="auto", metavar="NAME", help=backends)
     add("--precision", default="auto", metavar="NAME", help="auto (default), fp32, bf16 or fp16")
     add("--threads", type=int, default=0, metavar="N", help="of the runtime; default: it chooses")
     add("--library", default="", metavar="FILE", help="libonnxruntime; default: the wheel's")

@@ -29,6 +29,7 @@ class Machine:
     """Everything that was looked for. Versions are None where a thing is absent.
 
     core_problem: why the compiled core can't be loaded, None if it can.
+    core_tensorrt: the version of TensorRT's headers that it was built with, "" if it was without.
     libraries: by purpose, the name under which a shared library could be loaded.
     """
 
@@ -36,6 +37,7 @@ class Machine:
     python: str
     system: str
     core_problem: str | None
+    core_tensorrt: str
     runtimes: tuple[machine.Runtime, ...]
     processor: machine.Processor
     gpus: tuple[machine.Gpu, ...]
@@ -70,12 +72,13 @@ def look() -> Machine:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
         core_problem=machine.core_problem(),
+        core_tensorrt=machine.core_tensorrt(),
         runtimes=machine.find_runtimes(),
         processor=machine.find_processor(),
         gpus=machine.find_gpus(),
         libraries={
             "CUDA driver": machine.loadable(_CUDA_DRIVER),
-            "TensorRT": machine.loadable(_TENSORRT.libraries),
+            "TensorRT": machine.loadable([*_TENSORRT.libraries, machine.find_tensorrt()]),
             "TensorRT-RTX": machine.loadable(_TENSORRT_RTX.libraries),
         },
         tools={name: machine.tool_version(name) for name in _TOOLS},
@@ -102,6 +105,14 @@ def capabilities(here: Machine) -> list[Capability]:
         "ONNX Runtime with CUDA",
         "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
     )
+    backend = _need(
+        bool(here.core_tensorrt),
+        "a core built with TensorRT's headers",
+        "pip install . -C cmake.define.FGDM_TENSORRT_INCLUDE=/path/to/TensorRT/include",
+    )
+    library = _need(
+        here.libraries["TensorRT"] is not None, "TensorRT", "pip install 'fgdm[tensorrt]'"
+    )
     tensorrt = _need(
         any(here.packages[name] for name in _TENSORRT_PACKAGES),
         "TensorRT or TensorRT-RTX for Python",
@@ -116,6 +127,7 @@ def capabilities(here: Machine) -> list[Capability]:
         _capability("generate on CPU", core, cpu),
         _capability("generate on CPU in bfloat16", core, openvino, bfloat16),
         _capability("generate with CUDA", core, cuda, gpu, driver),
+        _capability("generate with TensorRT", core, backend, library, gpu, driver),
         _capability("build the core from source", *compilers),
         _capability("build the CUDA kernels", *compilers, nvcc),
         _capability("export bundles", _packages(here, _EXPORT_PACKAGES, "export")),
@@ -159,7 +171,8 @@ def lines(here: Machine) -> Iterator[str]:
     """The same for a person to read."""
     yield f"fgdm {here.version}, Python {here.python}, {here.system}"
     yield "\nfound"
-    core = "built" if here.core_problem is None else f"not usable: {here.core_problem}"
+    headers = f"for TensorRT {here.core_tensorrt}" if here.core_tensorrt else "without TensorRT"
+    core = f"built, {headers}" if here.core_problem is None else f"not usable: {here.core_problem}"
     yield _row("core", core)
     for runtime in here.runtimes:
         providers = ", ".join(runtime.providers) or "no library in it"

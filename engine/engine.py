@@ -32,10 +32,12 @@ class Engine:
     in doesn't depend on its company.
 
     bundle: folder with a manifest.json, as ``fgdm export`` writes it.
-    backend: "auto" (CUDA, then OpenVINO, then CPU, as installed), "cpu", "openvino" or "cuda".
+    backend: "auto" (the bundle's plans if they fit, then CUDA, OpenVINO and CPU, as installed),
+    "cpu", "openvino", "cuda" or "tensorrt".
     precision: "auto", "fp32", "bf16" or "fp16", the arithmetic of the networks.
-    threads: of the runtime; 0 lets it choose. library: path of libonnxruntime; "" takes the one
-    that $FGDM_ONNXRUNTIME names, else that of the installed onnxruntime wheel, else the system's.
+    threads: of the runtime; 0 lets it choose. library: path of libonnxruntime, or of libnvinfer for
+    "tensorrt"; "" takes the one that $FGDM_ONNXRUNTIME or $FGDM_TENSORRT names, else that of the
+    installed wheel, else the system's.
     max_batch_rows: rows of one backbone call, 2 or more.
     max_queue: requests that may wait; one more is refused. max_active: worked on at a time.
     policy: "latency" (pictures before maps) or "throughput" (the fullest batch first).
@@ -234,7 +236,9 @@ class Engine:
 
 
 def _find_library(backend: str) -> str:
-    """The installed wheel's libonnxruntime; "" leaves the choice to the core."""
+    """The installed wheel's library of the runtime; "" leaves the choice to the core."""
+    if backend == "tensorrt":
+        return "" if os.environ.get("FGDM_TENSORRT") else machine.find_tensorrt()
     if os.environ.get("FGDM_ONNXRUNTIME"):
         return ""
     return machine.choose_library(machine.find_runtimes(), backend)

@@ -201,6 +201,27 @@ def plan_runtime_version(runtime: PlanRuntime) -> str | None:
     return f"{major}.{rest // 100}.{rest % 100}"
 
 
+def find_tensorrt() -> str:
+    """The path of the libnvinfer in an installed wheel that suits the core; "" if there is none.
+
+    The wheels keep it in a package of its own, out of the loader's sight.
+    """
+    major = core_tensorrt().partition(".")[0]
+    for distribution in importlib.metadata.distributions():
+        for file in distribution.files or ():
+            if major and file.name == f"libnvinfer.so.{major}":
+                return str(distribution.locate_file(file))
+    return ""
+
+
+def core_tensorrt() -> str:
+    """The TensorRT version whose headers the core was built with; "" without such a core."""
+    try:
+        return str(importlib.import_module("fgdm._core").tensorrt_headers())
+    except (ImportError, AttributeError):  # none, or one from before it had a say in this
+        return ""
+
+
 def core_problem() -> str | None:
     """Why the compiled core can't be imported; None if it can."""
     try:

@@ -7,6 +7,7 @@
 #include "fgdm/engine.hpp"
 #include "fgdm/objects.hpp"
 #include "fgdm/palette.hpp"
+#include "fgdm/tensorrt.hpp"
 #include "fgdm/tokenizer.hpp"
 #include "request.hpp"
 
@@ -266,4 +267,5 @@ PYBIND11_MODULE(_core, module) {
   bind_engine(module);
   bind_text(module);
   module.def("version", [] { return FGDM_VERSION; });
+  module.def("tensorrt_headers", &fgdm::tensorrt_headers);
 }

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <iterator>
 
 #include "fgdm/error.hpp"
+#include "plan_loader.hpp"
 
 namespace fgdm {
 namespace {
@@ -31,7 +33,7 @@ std::vector<Provider> wanted(const std::string& backend, const std::vector<Provi
       return {provider};
     }
   throw RequestError("backend is \"" + backend +
-                     "\", expected \"auto\", \"cpu\", \"openvino\" or \"cuda\"");
+                     "\", expected \"auto\", \"cpu\", \"openvino\", \"cuda\" or \"tensorrt\"");
 }
 
 bool wants_bfloat16(const std::string& precision, Provider provider) {
@@ -49,6 +51,19 @@ bool wants_bfloat16(const std::string& precision, Provider provider) {
   return true;
 }
 
+// The graphs that the chain runs.
+std::vector<std::string> graph_names(const Manifest& manifest) {
+  std::vector<std::string> names{manifest.text_encoder, manifest.backbone, manifest.vae_decoder};
+  if (!manifest.preview_decoder.empty())
+    names.push_back(manifest.preview_decoder);
+  for (const auto& factor : manifest.factors)
+    for (const auto& network : factor.conditionings)
+      for (const auto& graph : {network.graph, network.hint_graph})
+        if (!graph.empty())
+          names.push_back(graph);
+  return names;
+}
+
 }  // namespace
 
 double Timings::total() const {
@@ -63,8 +78,11 @@ void Timings::add(const Timings& other) {
     seconds_[stage] += seconds;
 }
 
-Graphs::Graphs(const Bundle& bundle, const EngineOptions& options)
-    : runtime_(OrtRuntime::open(options.library, options.threads)), trace_(options.trace) {
+Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(options.trace) {
+  if (load_plans(bundle, options))
+    return;
+  runtime_ = OrtRuntime::open(options.library, options.threads);
+  runtime_name_ = "onnxruntime " + runtime_->version();
   const auto providers = wanted(options.backend, runtime_->providers());
   for (const auto provider : providers) {
     const bool bfloat16 = wants_bfloat16(options.precision, provider);
@@ -84,17 +102,34 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options)
   throw BackendError("this ONNX Runtime library has none of the providers cpu, openvino and cuda");
 }
 
+// With backend "tensorrt", or with "auto" where the bundle's plans fit this machine.
+bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
+  const bool asked = options.backend == "tensorrt";
+  if (!asked && (options.backend != "auto" || !has_plans(bundle)))
+    return false;
+  try {
+    const auto library = asked ? options.library : std::filesystem::path();
+    auto loaded = open_plans(bundle, library, options.precision);
+    tensorrt_ = std::move(loaded.backend);
+    precision_ = std::move(loaded.precision);
+    std::ranges::move(loaded.problems, std::back_inserter(notes_));
+    for (const auto& name : graph_names(bundle.manifest()))
+      sessions_[name] = tensorrt_->load(name, bundle.manifest().graph(name));
+  } catch (const BackendError& error) {
+    if (asked)
+      throw;
+    notes_.push_back(std::string("tensorrt was passed over: ") + error.what());
+    sessions_.clear();
+    tensorrt_.reset();
+    return false;
+  }
+  backend_ = "tensorrt";
+  runtime_name_ = "tensorrt " + tensorrt_->version();
+  return true;
+}
+
 void Graphs::load_all(const Bundle& bundle, Provider provider, bool bfloat16) {
-  const auto& manifest = bundle.manifest();
-  std::vector<std::string> names{manifest.text_encoder, manifest.backbone, manifest.vae_decoder};
-  if (!manifest.preview_decoder.empty())
-    names.push_back(manifest.preview_decoder);
-  for (const auto& factor : manifest.factors)
-    for (const auto& network : factor.conditionings)
-      for (const auto& graph : {network.graph, network.hint_graph})
-        if (!graph.empty())
-          names.push_back(graph);
-  for (const auto& name : names)
+  for (const auto& name : graph_names(bundle.manifest()))
     if (!sessions_.contains(name))
       sessions_[name] = runtime_->load(bundle.graph_file(name), provider, bfloat16);
 }

@@ -8,6 +8,7 @@
 #include "fgdm/bundle.hpp"
 #include "fgdm/engine.hpp"
 #include "fgdm/ort_session.hpp"
+#include "tensorrt_session.hpp"
 #include "trace.hpp"
 
 namespace fgdm {
@@ -48,14 +49,16 @@ public:
 
   const std::string& backend() const { return backend_; }
   const std::string& precision() const { return precision_; }
-  std::string runtime() const { return "onnxruntime " + runtime_->version(); }
+  const std::string& runtime() const { return runtime_name_; }
   const std::vector<std::string>& notes() const { return notes_; }
 
 private:
+  bool load_plans(const Bundle& bundle, const EngineOptions& options);
   void load_all(const Bundle& bundle, Provider provider, bool bfloat16);
 
   std::shared_ptr<OrtRuntime> runtime_;
-  std::string backend_, precision_;
+  std::unique_ptr<TensorRtBackend> tensorrt_;
+  std::string runtime_name_, backend_, precision_;
   std::vector<std::string> notes_;
   Sessions sessions_;
   Timings timings_;

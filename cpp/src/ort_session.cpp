@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "fgdm/error.hpp"
+#include "library.hpp"
 #include "ort_api.hpp"
 
 namespace fgdm {
@@ -219,8 +220,10 @@ public:
           "session options");
     if (provider == Provider::openvino)
       append_openvino(options.get(), bfloat16);
-    if (provider == Provider::cuda)
+    if (provider == Provider::cuda) {
       append_cuda(options.get());
+      register_ops(options.get());
+    }
     return std::make_unique<OrtSession>(shared_from_this(), api_, env_.get(), graph, options.get());
   }
 
@@ -243,6 +246,15 @@ private:
         api_.call<ort::AppendCudaProvider>(options, static_cast<const void*>(cuda));
     api_.call<ort::ReleaseCudaProviderOptions>(cuda);
     check(api_, status, "adding the CUDA provider");
+  }
+
+  // The op's fused kernel, where its library lies beside the core. A registered op takes the place
+  // of the model's own function; without it the function's standard ops run.
+  void register_ops(ort::SessionOptions* options) const {
+    const auto library = core_folder() / "libfgdm_ort_ops.so";
+    if (std::filesystem::is_regular_file(library))
+      check(api_, api_.call<ort::RegisterCustomOpsLibrary>(options, library.c_str()),
+            "registering " + library.string());
   }
 
   Table api_;

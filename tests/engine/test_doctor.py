@@ -17,6 +17,7 @@ NOTHING = Machine(
     python="3.11.7",
     system="Linux x86_64, glibc 2.36",
     core_problem="No module named 'fgdm._core'",
+    core_tensorrt="",
     runtimes=(),
     processor=machine.Processor("some processor", 2, ("avx2",)),
     gpus=(),
@@ -33,6 +34,7 @@ NOTHING = Machine(
 EVERYTHING = replace(
     NOTHING,
     core_problem=None,
+    core_tensorrt="10.3",
     runtimes=(
         machine.Runtime("onnxruntime-gpu", "1.26.0", "/x/libonnxruntime.so.1", ("cpu", "cuda")),
         machine.Runtime("onnxruntime-openvino", "1.24.0", "/y/lib.so", ("cpu", "openvino")),
@@ -66,7 +68,7 @@ def test_a_full_machine_can_do_everything() -> None:
     ("change", "lost"),
     [
         ({"core_problem": "no"}, {"generate on CPU", "generate on CPU in bfloat16"}),
-        ({"gpus": ()}, {"generate with CUDA"}),
+        ({"gpus": ()}, {"generate with CUDA", "generate with TensorRT"}),
         ({"tools": {**EVERYTHING.tools, "nvcc": None}}, {"build the CUDA kernels"}),
         ({"packages": {**EVERYTHING.packages, "inflect": None}}, {"export bundles"}),
         ({"packages": {**EVERYTHING.packages, "torch": None}}, {"export bundles", "train"}),
@@ -76,7 +78,8 @@ def test_a_full_machine_can_do_everything() -> None:
 def test_one_missing_thing_costs_what_needs_it(change: dict[str, object], lost: set[str]) -> None:
     here = replace(EVERYTHING, **change)  # type: ignore[arg-type]
     unready = {item.name for item in capabilities(here) if not item.ready}
-    assert unready == lost | ({"generate with CUDA"} if "core_problem" in change else set())
+    on_gpus = {"generate with CUDA", "generate with TensorRT"}
+    assert unready == lost | (on_gpus if "core_problem" in change else set())
 
 
 @pytest.mark.parametrize("here", [NOTHING, EVERYTHING])
@@ -193,3 +196,13 @@ def test_the_library_that_serves_the_backend_is_chosen() -> None:
 def test_loadable_takes_the_first_that_loads() -> None:
     assert machine.loadable(["libnone-of-that-name.so.9", "libc.so.6"]) == "libc.so.6"
     assert machine.loadable(["libnone-of-that-name.so.9"]) is None
+
+
+def test_the_tensorrt_backend_needs_headers_when_building_and_a_library_when_running() -> None:
+    assert by_name(EVERYTHING)["generate with TensorRT"].ready
+    without_headers = by_name(replace(EVERYTHING, core_tensorrt=""))["generate with TensorRT"]
+    assert without_headers.missing == ("a core built with TensorRT's headers",)
+    assert "FGDM_TENSORRT_INCLUDE" in without_headers.commands[0]
+    libraries = {**EVERYTHING.libraries, "TensorRT": None}
+    without_library = by_name(replace(EVERYTHING, libraries=libraries))["generate with TensorRT"]
+    assert without_library.missing == ("TensorRT",)

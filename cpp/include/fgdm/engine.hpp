@@ -18,14 +18,16 @@ namespace fgdm {
 
 // Where and how an engine runs its graphs.
 struct EngineOptions {
-  std::string backend = "auto";  // "auto", "cpu", "openvino" or "cuda"
+  std::string backend = "auto";  // "auto", "cpu", "openvino", "cuda" or "tensorrt"
   std::string precision =
-      "auto";                     // "auto", "fp32", or "bf16" (openvino on a processor that has it)
-  int threads = 0;                // of the runtime; 0: its own choice
-  std::filesystem::path library;  // libonnxruntime; empty: FGDM_ONNXRUNTIME or the system's
-  int max_batch_rows = 32;        // rows of one backbone call, 2 or more
-  int max_queue = 256;            // requests that may wait; one more is refused (QueueFullError)
-  int max_active = 16;            // requests worked on at the same time
+      "auto";       // "auto", "fp32", or "bf16" (openvino on a processor that has it)
+  int threads = 0;  // of the runtime; 0: its own choice
+  // libonnxruntime, or libnvinfer for "tensorrt"; empty: what FGDM_ONNXRUNTIME or FGDM_TENSORRT
+  // names, or the system's.
+  std::filesystem::path library;
+  int max_batch_rows = 32;  // rows of one backbone call, 2 or more
+  int max_queue = 256;      // requests that may wait; one more is refused (QueueFullError)
+  int max_active = 16;      // requests worked on at the same time
   // "latency": pictures before maps, older requests before newer. "throughput": whatever fills a
   // batch best. Neither lets anything wait for ever.
   std::string policy = "latency";

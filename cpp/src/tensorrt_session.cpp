@@ -1,0 +1,250 @@
+#include "tensorrt_session.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <limits>
+
+#include "fgdm/error.hpp"
+#include "fgdm/sha256.hpp"
+
+namespace fgdm {
+namespace {
+
+constexpr std::size_t alignment = 256;
+
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + alignment - 1) / alignment * alignment;
+}
+
+std::vector<std::byte> read_plan(const Plan& plan) {
+  std::vector<std::byte> content(plan.size);
+  std::ifstream file(plan.file, std::ios::binary);
+  file.read(reinterpret_cast<char*>(content.data()), static_cast<std::streamsize>(content.size()));
+  Sha256 hash;
+  hash.update(content);
+  if (!file || hash.hex() != plan.sha256)
+    throw BundleError(plan.file.string() + " is damaged; build the plan again");
+  return content;
+}
+
+std::string row_words(std::span<const NamedTensor> tensors) {
+  std::string words;
+  for (const auto& [name, tensor] : tensors) {
+    words += (words.empty() ? "" : ", ") + std::string(name) + " (";
+    for (std::size_t i = 0; i < tensor.shape.size(); ++i)
+      words += (i > 0 ? "x" : "") + std::to_string(tensor.shape[i]);
+    words += ")";
+  }
+  return words;
+}
+
+const NamedTensor& find(std::span<const NamedTensor> tensors, const std::string& name,
+                        const std::string& graph) {
+  const auto found = std::ranges::find(tensors, std::string_view(name), &NamedTensor::name);
+  if (found == tensors.end())
+    throw BackendError("running " + graph + ": the plan wants " + name + ", which wasn't given");
+  return *found;
+}
+
+}  // namespace
+
+Layout lay_out(const Plan& plan, std::size_t profile, std::span<const EngineTensor> tensors) {
+  Layout layout;
+  const auto add = [&](const PlanTensor& tensor, bool is_input) {
+    const auto found = std::ranges::find(tensors, tensor.name, &EngineTensor::name);
+    if (found == tensors.end())
+      return;  // an unused input, which the builder left out
+    std::size_t row_bytes = dtype_size(found->dtype);
+    const auto& shape = tensor.shapes[profile];
+    for (std::size_t i = 1; i < shape.size(); ++i)
+      row_bytes *= static_cast<std::size_t>(shape[i]);
+    layout.slots.push_back({tensor.name, found->dtype, layout.bytes, row_bytes, is_input});
+    layout.bytes += aligned(row_bytes * static_cast<std::size_t>(plan.profiles[profile].rows));
+  };
+  for (const auto& tensor : plan.inputs)
+    add(tensor, true);
+  layout.input_bytes = layout.bytes;
+  for (const auto& tensor : plan.outputs)
+    add(tensor, false);
+  if (layout.slots.size() != tensors.size())
+    throw BackendError(plan.file.string() +
+                       " has inputs or outputs that its metadata doesn't name; build it again");
+  return layout;
+}
+
+void stage(const Slot& slot, const TensorView& from, std::size_t first, std::size_t rows,
+           std::size_t bucket, std::byte* to) {
+  const auto row_elements = slot.row_bytes / dtype_size(slot.dtype);
+  const auto* begin =
+      static_cast<const std::byte*>(from.data) + first * row_elements * dtype_size(from.dtype);
+  if (from.dtype == slot.dtype) {
+    std::memcpy(to, begin, rows * slot.row_bytes);
+  } else if (from.dtype == DType::int64 && slot.dtype == DType::int32) {
+    const auto* numbers = reinterpret_cast<const std::int64_t*>(begin);
+    for (std::size_t i = 0; i < rows * row_elements; ++i) {
+      const auto small = static_cast<std::int32_t>(numbers[i]);
+      if (small != numbers[i])
+        throw BackendError(slot.name + " holds " + std::to_string(numbers[i]) +
+                           ", which the plan's int32 can't");
+      std::memcpy(to + i * sizeof(small), &small, sizeof(small));
+    }
+  } else {
+    throw BackendError(slot.name + " is " + std::string(dtype_name(from.dtype)) +
+                       ", but the plan has " + std::string(dtype_name(slot.dtype)) +
+                       " for it; build the plan again");
+  }
+  for (std::size_t row = rows; row < bucket; ++row)
+    std::memcpy(to + row * slot.row_bytes, to + (rows - 1) * slot.row_bytes, slot.row_bytes);
+}
+
+void unstage(const Slot& slot, const std::byte* from, const TensorView& to, std::size_t first,
+             std::size_t rows) {
+  if (to.dtype != slot.dtype)
+    throw BackendError(slot.name + " is wanted as " + std::string(dtype_name(to.dtype)) +
+                       ", but the plan makes " + std::string(dtype_name(slot.dtype)) +
+                       "; build the plan again");
+  std::memcpy(static_cast<std::byte*>(to.data) + first * slot.row_bytes, from,
+              rows * slot.row_bytes);
+}
+
+// A graph on TensorRT. Rows are padded up to a plan's bucket, or split where they are more than the
+// largest. From its second run on, a profile runs as one CUDA graph: upload, plan, download.
+class TensorRtSession final : public Session {
+public:
+  TensorRtSession(TensorRtBackend& backend, std::string graph, const GraphSpec& spec)
+      : backend_(backend), graph_(std::move(graph)), inputs_(spec.inputs), outputs_(spec.outputs) {}
+
+  std::span<const TensorSpec> inputs() const override { return inputs_; }
+  std::span<const TensorSpec> outputs() const override { return outputs_; }
+
+  void run(std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs) override {
+    if (inputs.empty() || inputs.front().tensor.shape.empty())
+      throw BackendError("running " + graph_ + ": no input with rows was given");
+    backend_.device_->make_current();
+    const auto total = static_cast<std::size_t>(inputs.front().tensor.shape.front());
+    for (std::size_t first = 0; first < total;) {
+      const auto choice = choose_profile(backend_.plans_, graph_, inputs, outputs, total - first);
+      if (!choice)
+        throw BackendError("no plan of " + graph_ + " has these shapes: " + row_words(inputs) +
+                           "; build one with fgdm build --target tensorrt --sizes HxW");
+      const auto bucket = static_cast<std::size_t>(choice->plan->profiles[choice->profile].rows);
+      const auto rows = std::min(total - first, bucket);
+      run_rows(lane(*choice), inputs, outputs, first, rows, bucket);
+      first += rows;
+    }
+  }
+
+private:
+  // A profile with its context; its graph holds addresses, which `generation` dates.
+  struct Lane {
+    Lane(std::unique_ptr<PlanContext> made, Layout laid_out,
+         std::shared_ptr<const cuda::Device> device)
+        : context(std::move(made)), layout(std::move(laid_out)), graph(std::move(device)) {}
+
+    std::unique_ptr<PlanContext> context;
+    Layout layout;
+    cuda::RecordedGraph graph;
+    std::vector<int> generation;
+    bool has_run = false;
+    bool can_record = true;
+    bool counted = false;
+  };
+
+  Lane& lane(const PlanChoice& choice) {
+    auto& found = lanes_[{choice.plan, choice.profile}];
+    if (!found) {
+      auto& engine = backend_.engine(*choice.plan);
+      auto context = engine.make_context(choice.profile, backend_.stream_.get());
+      backend_.stream_.synchronize();
+      found = std::make_unique<Lane>(
+          std::move(context), lay_out(*choice.plan, choice.profile, engine.tensors(choice.profile)),
+          backend_.device_);
+    }
+    return *found;
+  }
+
+  // Gives a lane its memory. Blocks move when another lane needs more of them.
+  void place(Lane& lane) {
+    backend_.scratch_.reserve(lane.context->scratch_bytes());
+    backend_.tensors_.reserve(lane.layout.bytes);
+    backend_.staging_.reserve(lane.layout.bytes);
+    const std::vector<int> generation{backend_.scratch_.generation(),
+                                      backend_.tensors_.generation(),
+                                      backend_.staging_.generation()};
+    if (lane.generation == generation)
+      return;
+    lane.graph.clear();
+    lane.has_run = false;
+    lane.context->use_scratch(backend_.scratch_.data(), backend_.scratch_.size());
+    for (const auto& slot : lane.layout.slots)
+      lane.context->bind(slot.name, backend_.tensors_.data() + slot.offset);
+    lane.generation = generation;
+  }
+
+  void run_rows(Lane& lane, std::span<const NamedTensor> inputs,
+                std::span<const NamedTensor> outputs, std::size_t first, std::size_t rows,
+                std::size_t bucket) {
+    place(lane);
+    std::byte* const staging = backend_.staging_.data();
+    for (const auto& slot : lane.layout.slots)
+      if (slot.is_input)
+        stage(slot, find(inputs, slot.name, graph_).tensor, first, rows, bucket,
+              staging + slot.offset);
+    // TensorRT wants one ordinary run after a change of shapes or addresses before it is recorded.
+    if (lane.has_run && lane.can_record && !lane.graph.ready()) {
+      lane.can_record = lane.graph.record(backend_.stream_, [&] { return queue(lane); });
+      backend_.recorded_graphs_ += lane.can_record && !lane.counted ? 1 : 0;
+      lane.counted = lane.counted || lane.can_record;
+    }
+    if (lane.graph.ready())
+      lane.graph.launch(backend_.stream_);
+    else if (!queue(lane))
+      throw BackendError("TensorRT refused to run " + graph_);
+    backend_.stream_.synchronize();
+    lane.has_run = true;
+    for (const auto& slot : lane.layout.slots)
+      if (!slot.is_input)
+        unstage(slot, staging + slot.offset, find(outputs, slot.name, graph_).tensor, first, rows);
+  }
+
+  bool queue(Lane& lane) {
+    const auto& layout = lane.layout;
+    std::byte* const device = backend_.tensors_.data();
+    std::byte* const host = backend_.staging_.data();
+    backend_.stream_.upload(device, host, layout.input_bytes);
+    if (!lane.context->enqueue(backend_.stream_.get()))
+      return false;
+    backend_.stream_.download(host + layout.input_bytes, device + layout.input_bytes,
+                              layout.bytes - layout.input_bytes);
+    return true;
+  }
+
+  TensorRtBackend& backend_;
+  std::string graph_;
+  std::vector<TensorSpec> inputs_, outputs_;
+  std::map<std::pair<const Plan*, std::size_t>, std::unique_ptr<Lane>> lanes_;
+};
+
+TensorRtBackend::TensorRtBackend(std::shared_ptr<const cuda::Device> device,
+                                 std::shared_ptr<PlanRuntime> runtime, std::vector<Plan> plans)
+    : device_(std::move(device)), runtime_(std::move(runtime)), plans_(std::move(plans)),
+      stream_(device_), scratch_(device_, cuda::Block::Place::device),
+      tensors_(device_, cuda::Block::Place::device),
+      staging_(device_, cuda::Block::Place::pinned_host) {}
+
+std::unique_ptr<Session> TensorRtBackend::load(const std::string& graph, const GraphSpec& spec) {
+  if (std::ranges::find(plans_, graph, &Plan::graph) == plans_.end())
+    throw BackendError("no plan of " + graph +
+                       " fits this machine; build it with fgdm build --target tensorrt");
+  return std::make_unique<TensorRtSession>(*this, graph, spec);
+}
+
+PlanEngine& TensorRtBackend::engine(const Plan& plan) {
+  auto& found = engines_[&plan];
+  if (!found)
+    found = runtime_->deserialise(read_plan(plan));
+  return *found;
+}
+
+}  // namespace fgdm

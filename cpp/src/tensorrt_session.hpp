@@ -1,0 +1,77 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda_device.hpp"
+#include "fgdm/session.hpp"
+#include "plan_engine.hpp"
+#include "plans.hpp"
+
+namespace fgdm {
+
+// One GPU with TensorRT and the plans that fit it. Its sessions share one stream, one block of
+// scratch memory and one block for inputs and outputs: they run one after another.
+class TensorRtBackend {
+public:
+  // `plans` fit the device and the runtime. Their engines are loaded when a run first needs them.
+  TensorRtBackend(std::shared_ptr<const cuda::Device> device, std::shared_ptr<PlanRuntime> runtime,
+                  std::vector<Plan> plans);
+
+  // The graph of that name. The backend must outlive its sessions. Throws BackendError if no plan
+  // is of this graph.
+  std::unique_ptr<Session> load(const std::string& graph, const GraphSpec& spec);
+
+  std::string version() const { return runtime_->version(); }
+
+  // Bytes of the scratch memory that all contexts share.
+  std::size_t scratch_bytes() const { return scratch_.size(); }
+
+  // How many profiles run as a recorded CUDA graph. One that the runtime can't record runs as it
+  // is, with the same result.
+  int recorded_graphs() const { return recorded_graphs_; }
+
+private:
+  friend class TensorRtSession;
+
+  PlanEngine& engine(const Plan& plan);
+
+  std::shared_ptr<const cuda::Device> device_;
+  std::shared_ptr<PlanRuntime> runtime_;
+  std::vector<Plan> plans_;
+  cuda::OwnedStream stream_;
+  cuda::Block scratch_, tensors_, staging_;
+  std::map<const Plan*, std::unique_ptr<PlanEngine>> engines_;
+  int recorded_graphs_ = 0;
+};
+
+// Where a tensor lies in the blocks for inputs and outputs, and what is copied there.
+struct Slot {
+  std::string name;
+  DType dtype;            // in the plan
+  std::size_t offset;     // bytes; a multiple of 256
+  std::size_t row_bytes;  // in the plan
+  bool is_input;
+};
+
+// The slots of an engine's tensors, inputs first, and the bytes that inputs and everything take.
+struct Layout {
+  std::vector<Slot> slots;
+  std::size_t input_bytes = 0, bytes = 0;
+};
+
+Layout lay_out(const Plan& plan, std::size_t profile, std::span<const EngineTensor> tensors);
+
+// Copies rows of a tensor into a plan's, which may want int32 for int64 (TensorRT 8 has no int64),
+// and fills up to `bucket` rows with the last of them, so that no row computes with garbage. Throws
+// BackendError if the types can't be matched or a number doesn't fit.
+void stage(const Slot& slot, const TensorView& from, std::size_t first, std::size_t rows,
+           std::size_t bucket, std::byte* to);
+
+// Copies rows of a plan's tensor out. Throws BackendError if the types differ.
+void unstage(const Slot& slot, const std::byte* from, const TensorView& to, std::size_t first,
+             std::size_t rows);
+
+}  // namespace fgdm

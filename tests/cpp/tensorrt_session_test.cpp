@@ -1,0 +1,264 @@
+// Rows must come out as if every one had run alone, whatever bucket they were padded to or split
+// into, and also when a run is replayed from a recorded graph. TensorRT and the driver are stood in
+// for by ones on host memory.
+#include "tensorrt_session.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <numeric>
+
+#include "fake_cuda.hpp"
+#include "fgdm/error.hpp"
+#include "fgdm/sha256.hpp"
+
+namespace fgdm {
+namespace {
+
+using test::fake_cuda;
+
+// Computes y = 3 x + scale for rows of two numbers, and tells what it saw.
+class FakeContext final : public PlanContext {
+public:
+  FakeContext(std::size_t rows, std::size_t scratch, bool can_record, int& runs)
+      : rows_(rows), scratch_(scratch), can_record_(can_record), runs_(runs) {}
+
+  std::size_t scratch_bytes() const override { return scratch_; }
+  void use_scratch(std::byte* memory, std::size_t bytes) override {
+    EXPECT_NE(memory, nullptr);
+    EXPECT_GE(bytes, scratch_);
+  }
+  void bind(const std::string& tensor, std::byte* memory) override { bound_[tensor] = memory; }
+  bool enqueue(cuda::Stream) override {
+    if (fake_cuda().capturing && !can_record_)
+      return false;
+    auto* const x = reinterpret_cast<const float*>(bound_.at("x"));
+    auto* const scale = reinterpret_cast<const float*>(bound_.at("scale"));
+    auto* const y = reinterpret_cast<float*>(bound_.at("y"));
+    fake_cuda().queue([this, x, scale, y] {
+      ++runs_;
+      for (std::size_t i = 0; i < 2 * rows_; ++i)
+        y[i] = 3 * x[i] + scale[i / 2];
+    });
+    return true;
+  }
+
+private:
+  std::size_t rows_, scratch_;
+  bool can_record_;
+  int& runs_;
+  std::map<std::string, std::byte*> bound_;
+};
+
+class FakeEngine final : public PlanEngine {
+public:
+  FakeEngine(std::int64_t rows, bool can_record, int& runs)
+      : rows_(rows), can_record_(can_record), runs_(runs) {}
+
+  std::vector<EngineTensor> tensors(std::size_t) const override {
+    return {{"y", DType::float32, {-1, 2}, false},  // in an order of its own
+            {"scale", DType::float32, {rows_}, true},
+            {"x", DType::float32, {rows_, 2}, true}};
+  }
+  std::unique_ptr<PlanContext> make_context(std::size_t, cuda::Stream) override {
+    const auto rows = static_cast<std::size_t>(rows_);
+    return std::make_unique<FakeContext>(rows, 1000 * rows, can_record_, runs_);
+  }
+
+private:
+  std::int64_t rows_;
+  bool can_record_;
+  int& runs_;
+};
+
+// A plan's content is its number of rows.
+class FakeRuntime final : public PlanRuntime {
+public:
+  std::string version() const override { return "10.3.0"; }
+  void load_plugin(const std::filesystem::path&) override {}
+  std::unique_ptr<PlanEngine> deserialise(std::span<const std::byte> plan) override {
+    ++loaded;
+    return std::make_unique<FakeEngine>(static_cast<std::int64_t>(plan[0]), can_record, runs);
+  }
+
+  int loaded = 0, runs = 0;
+  bool can_record = true;
+};
+
+class TensorRtSessionTest : public testing::Test {
+protected:
+  void SetUp() override {
+    fake_cuda() = {};
+    folder_ = std::filesystem::path(testing::TempDir()) /
+              testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::create_directories(folder_);
+    device_ = std::make_shared<cuda::Device>(test::fake_driver());
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  Plan plan(int rows) {
+    const auto file = folder_ / (std::to_string(rows) + ".plan");
+    const std::array<char, 1> content{static_cast<char>(rows)};
+    std::ofstream(file, std::ios::binary).write(content.data(), content.size());
+    Plan made;
+    made.file = file;
+    made.graph = "graph";
+    made.profiles = {{0, 0, rows}};
+    made.inputs = {{"x", {{rows, 2}}}, {"scale", {{rows}}}};
+    made.outputs = {{"y", {{rows, 2}}}};
+    made.uses_plugin = false;
+    made.size = 1;
+    made.sha256 = sha256_file(file);
+    return made;
+  }
+
+  void use(std::vector<Plan> plans) {
+    backend_ = std::make_unique<TensorRtBackend>(device_, runtime_, std::move(plans));
+    const GraphSpec spec{"graph.onnx",
+                         {{"x", DType::float32, {-1, 2}}, {"scale", DType::float32, {-1}}},
+                         {{"y", DType::float32, {-1, 2}}}};
+    session_ = backend_->load("graph", spec);
+  }
+
+  // Runs rows (x, x + 0.5) for x = start, start + 1, … and compares every number.
+  void expect_run(std::size_t rows, float start = 0) {
+    std::vector<float> x(2 * rows), scale(rows), y(2 * rows, -1);
+    for (std::size_t i = 0; i < rows; ++i) {
+      x[2 * i] = start + static_cast<float>(i);
+      x[2 * i + 1] = x[2 * i] + 0.5F;
+      scale[i] = 100.0F * static_cast<float>(i + 1);
+    }
+    const auto count = static_cast<std::int64_t>(rows);
+    const std::array<NamedTensor, 2> inputs{{{"scale", {DType::float32, {count}, scale.data()}},
+                                             {"x", {DType::float32, {count, 2}, x.data()}}}};
+    const NamedTensor output{"y", {DType::float32, {count, 2}, y.data()}};
+    session_->run(inputs, {&output, 1});
+    for (std::size_t i = 0; i < y.size(); ++i)
+      ASSERT_EQ(y[i], 3 * x[i] + scale[i / 2]) << "row " << i / 2 << " of " << rows;
+  }
+
+  std::filesystem::path folder_;
+  std::shared_ptr<cuda::Device> device_;
+  std::shared_ptr<FakeRuntime> runtime_ = std::make_shared<FakeRuntime>();
+  std::unique_ptr<TensorRtBackend> backend_;
+  std::unique_ptr<Session> session_;
+};
+
+TEST_F(TensorRtSessionTest, RowsArePaddedToTheirBucketAndSplitAtTheLargest) {
+  use({plan(1), plan(4), plan(8)});
+  for (const std::size_t rows : {1U, 2U, 3U, 4U, 5U, 8U, 9U, 21U})
+    expect_run(rows, static_cast<float>(rows));
+}
+
+TEST_F(TensorRtSessionTest, EnginesAreLoadedOnceAndOnlyWhenNeeded) {
+  use({plan(1), plan(4), plan(8)});
+  EXPECT_EQ(runtime_->loaded, 0);
+  expect_run(3);
+  expect_run(4);
+  EXPECT_EQ(runtime_->loaded, 1);
+}
+
+TEST_F(TensorRtSessionTest, TheSecondRunIsRecordedAndLaterOnesAreReplayed) {
+  use({plan(2)});
+  expect_run(2, 10);
+  EXPECT_EQ(fake_cuda().launches, 0);
+  expect_run(2, 20);
+  EXPECT_EQ(fake_cuda().graphs.size(), 1U);
+  expect_run(2, 30);
+  expect_run(1, 40);
+  EXPECT_EQ(fake_cuda().graphs.size(), 1U);
+  EXPECT_EQ(fake_cuda().launches, 3);
+  EXPECT_EQ(runtime_->runs, 4);  // recording runs nothing
+  EXPECT_EQ(backend_->recorded_graphs(), 1);
+}
+
+TEST_F(TensorRtSessionTest, AGraphIsRecordedAnewWhenItsMemoryHasMoved) {
+  use({plan(2), plan(8)});
+  expect_run(2);
+  expect_run(2);
+  ASSERT_EQ(fake_cuda().graphs.size(), 1U);
+  expect_run(8);  // needs more of everything
+  expect_run(2);
+  expect_run(2);
+  EXPECT_EQ(fake_cuda().graphs.size(), 2U);
+}
+
+TEST_F(TensorRtSessionTest, WhatCannotBeRecordedRunsAsItIs) {
+  runtime_->can_record = false;
+  fake_cuda().can_capture = false;
+  use({plan(2)});
+  for (int i = 0; i < 3; ++i)
+    expect_run(2, static_cast<float>(i));
+  EXPECT_EQ(fake_cuda().launches, 0);
+  EXPECT_EQ(backend_->recorded_graphs(), 0);
+}
+
+TEST_F(TensorRtSessionTest, ContextsShareOneScratchAndNothingLeaks) {
+  use({plan(2), plan(8)});
+  expect_run(2);
+  expect_run(8);
+  EXPECT_EQ(backend_->scratch_bytes(), 8000U);
+  EXPECT_EQ(fake_cuda().memory.size(), 3U);  // scratch, tensors, staging
+  session_.reset();
+  backend_.reset();
+  EXPECT_TRUE(fake_cuda().memory.empty());
+}
+
+TEST_F(TensorRtSessionTest, ShapesWithoutAPlanAreNamed) {
+  use({plan(2)});
+  std::array<float, 3> x{};
+  float scale = 0, y = 0;
+  const std::array<NamedTensor, 2> inputs{
+      {{"x", {DType::float32, {1, 3}, x.data()}}, {"scale", {DType::float32, {1}, &scale}}}};
+  const NamedTensor output{"y", {DType::float32, {1, 2}, &y}};
+  try {
+    session_->run(inputs, {&output, 1});
+    FAIL();
+  } catch (const BackendError& error) {
+    EXPECT_NE(std::string(error.what()).find("x (1x3)"), std::string::npos) << error.what();
+  }
+  EXPECT_THROW(backend_->load("other", {}), BackendError);
+}
+
+TEST_F(TensorRtSessionTest, ADamagedPlanIsNotLoaded) {
+  auto damaged = plan(2);
+  damaged.sha256.front() = damaged.sha256.front() == '0' ? '1' : '0';
+  use({damaged});
+  EXPECT_THROW(expect_run(1), BundleError);
+}
+
+TEST_F(TensorRtSessionTest, TooLittleMemoryIsThatError) {
+  use({plan(2)});
+  fake_cuda().most_bytes = 100;
+  EXPECT_THROW(expect_run(1), OutOfMemoryError);
+}
+
+TEST(Staging, WholeNumbersAreNarrowedAndRefusedWhereTheyDoNotFit) {
+  const Slot slot{"input_ids", DType::int32, 0, 8, true};
+  std::array<std::int64_t, 4> ids{1, -2, 49407, 3};
+  std::array<std::int32_t, 8> staged{};
+  const TensorView view{DType::int64, {2, 2}, ids.data()};
+  stage(slot, view, 0, 2, 4, reinterpret_cast<std::byte*>(staged.data()));
+  EXPECT_EQ(staged, (std::array<std::int32_t, 8>{1, -2, 49407, 3, 49407, 3, 49407, 3}));
+  ids[1] = std::int64_t{1} << 31U;
+  EXPECT_THROW(stage(slot, view, 0, 2, 4, reinterpret_cast<std::byte*>(staged.data())),
+               BackendError);
+}
+
+TEST(Staging, OtherTypesAreRefused) {
+  const Slot slot{"x", DType::float16, 0, 2, true};
+  float value = 0;
+  std::array<std::byte, 8> staged{};
+  const TensorView view{DType::float32, {1, 1}, &value};
+  EXPECT_THROW(stage(slot, view, 0, 1, 1, staged.data()), BackendError);
+  EXPECT_THROW(unstage(slot, staged.data(), view, 0, 1), BackendError);
+}
+
+TEST(CudaDevice, NamesItsArchitectureAsPlansDo) {
+  const cuda::Device device(test::fake_driver());
+  EXPECT_EQ(device.architecture(), "sm_89");
+  EXPECT_THROW(cuda::Device(test::fake_driver(), 1), BackendError);
+}
+
+}  // namespace
+}  // namespace fgdm
