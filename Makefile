@@ -1,6 +1,7 @@
 # make demo [PROMPT="two dogs beside a house"]   a picture in out/, without a GPU or PyTorch
 # make test                                      every test of this machine's kind, in its own environment
 # make full-size                                 Stable Diffusion 1.5's shapes: 15 minutes, 16 GB of memory
+# make kernels                           every CUDA kernel for every GPU architecture (needs nvcc, no GPU)
 # make lint, make format, make sanitize, make fuzz   what CI checks besides
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ TEST_VENV := .venv-test
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard cpp/*/*.* cpp/*/*/*.* engine/*)
 TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.* train/*.py) constraints.txt
 
-.PHONY: demo test full-size lint format sanitize fuzz clean
+.PHONY: demo test full-size kernels lint format sanitize fuzz clean
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/fgdm generate "$(PROMPT)" --bundle bundles/scenes --output out
@@ -41,6 +42,10 @@ test: $(TEST_VENV)/.ready build/tests/build.ninja
 full-size: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/python -m pytest -m full_size -s
 
+# Registers, shared memory and spills; warnings and spills in the main shapes are errors.
+kernels:
+	$(PYTHON) kernels/resources.py
+
 CMAKE = PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/cmake -G Ninja -S . \
   -DFGDM_TESTS=ON -DFGDM_EXAMPLES=ON -DFGDM_WERROR=ON \
   -DPython_EXECUTABLE="$(CURDIR)/$(TEST_VENV)/bin/python"
@@ -63,8 +68,9 @@ fuzz: $(TEST_VENV)/.ready
 	build/fuzz/tests/cpp/fgdm-fuzz-tokenizer -max_total_time=$(FUZZ_SECONDS) -verbosity=0
 	build/fuzz/tests/cpp/fgdm-fuzz-manifest -max_total_time=$(FUZZ_SECONDS) -verbosity=0
 
-PYTHON_FOLDERS := engine export train tests benchmarks cpp/tools
-CPP_FILES = $(shell git ls-files 'cpp/*.hpp' 'cpp/*.cpp' 'tests/cpp/*.hpp' 'tests/cpp/*.cpp')
+PYTHON_FOLDERS := engine export train tests benchmarks cpp/tools kernels
+CPP_FILES = $(shell git ls-files 'cpp/*.hpp' 'cpp/*.cpp' 'tests/cpp/*.hpp' 'tests/cpp/*.cpp' \
+  'kernels/*.h' 'kernels/*.hpp' 'kernels/*.cpp' 'kernels/*.cu*' 'tests/kernels/*.?pp')
 
 lint: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/ruff check $(PYTHON_FOLDERS)
