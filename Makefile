@@ -4,6 +4,8 @@
 # make bench                                     what a CPU can measure in 20 minutes, beside the targets
 # make tensorrt-headers TENSORRT_INCLUDES="a b" the TensorRT sources against the headers in each folder
 # make aarch64                                   the core and the C++ example for 64-bit Arm
+# make gpu-check                                 every check that needs a GPU, in one go
+# make kernels                           every CUDA kernel for every GPU architecture (needs nvcc, no GPU)
 # make lint, make format, make sanitize, make fuzz   what CI checks besides
 
 PYTHON ?= python3
@@ -13,7 +15,7 @@ TEST_VENV := .venv-test
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard cpp/*.* cpp/*/*.* cpp/*/*/*.* kernels/*/* engine/*)
 TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.* train/*.py) constraints.txt
 
-.PHONY: demo test full-size bench lint format sanitize fuzz tensorrt-headers aarch64 clean
+.PHONY: demo test full-size bench kernels gpu-check lint format sanitize fuzz tensorrt-headers aarch64 clean
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/fgdm generate "$(PROMPT)" --bundle bundles/scenes --output out
@@ -58,6 +60,28 @@ bench: $(TEST_VENV)/.ready
 	$(BENCHMARK) benchmarks.scaling --runs 1 --output $(BENCH)/scaling.json
 	$(BENCHMARK) benchmarks.report $(BENCH) --figures $(BENCH)/figures
 
+# Registers, shared memory and spills; warnings and spills in the main shapes are errors.
+kernels:
+	$(PYTHON) kernels/resources.py
+
+# All that needs a GPU, in one go: kernel tests (also under compute-sanitizer), the engine's GPU tests,
+# the kernels' speeds as JSON with the card's name. Needs nvcc, ninja, GoogleTest and PyTorch for CUDA
+# beside the package's own [test] and [cuda] requirements in the Python that GPU_PYTHON names.
+GPU_PYTHON ?= $(PYTHON)
+GPU_TESTS := build/cuda/tests/kernels/fgdm_kernel_gpu_tests
+gpu-check:
+	cmake -G Ninja -S . -B build/cuda -DFGDM_CUDA=ON -DFGDM_TESTS=ON -DFGDM_WERROR=ON \
+	  -DFGDM_EXAMPLES=ON -DCMAKE_CUDA_ARCHITECTURES=native -DPython_EXECUTABLE="$$(command -v $(GPU_PYTHON))"
+	cmake --build build/cuda
+	ctest --test-dir build/cuda --output-on-failure
+	$(GPU_TESTS)
+	compute-sanitizer --tool memcheck --error-exitcode 1 $(GPU_TESTS)
+	compute-sanitizer --tool racecheck --error-exitcode 1 $(GPU_TESTS) \
+	  --gtest_filter=-*ManyPatches*:*IsDeterministic*
+	$(GPU_PYTHON) -m benchmarks.kernels build/cuda/kernels/libfgdm_kernels.so \
+	  --output "benchmarks/results/$$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr ' ' '-')-$$(date +%F).json"
+	$(GPU_PYTHON) -m pytest -m gpu -rs
+
 CMAKE = PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/cmake -G Ninja -S . \
   -DFGDM_TESTS=ON -DFGDM_EXAMPLES=ON -DFGDM_WERROR=ON \
   -DPython_EXECUTABLE="$(CURDIR)/$(TEST_VENV)/bin/python"
@@ -65,13 +89,13 @@ CMAKE = PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/cmake -G Ninja
 build/tests/build.ninja: $(TEST_VENV)/.ready
 	$(CMAKE) -B build/tests
 
-# The C++ tests under the address and undefined-behaviour sanitizers, then under ThreadSanitizer.
+# The core's C++ tests under the address and undefined-behaviour sanitizers, then ThreadSanitizer.
 sanitize: sanitize-address,undefined sanitize-thread
 sanitize-%: $(TEST_VENV)/.ready
 	$(CMAKE) -B build/$@ -DCMAKE_BUILD_TYPE=Debug -DFGDM_SANITIZE=$* -DFGDM_EXAMPLES=OFF \
 	  -DFGDM_SOAK_REQUESTS=300
-	$(TEST_VENV)/bin/cmake --build build/$@
-	$(TEST_VENV)/bin/ctest --test-dir build/$@ --output-on-failure
+	$(TEST_VENV)/bin/cmake --build build/$@ --target fgdm-tests
+	build/$@/tests/cpp/fgdm-tests --gtest_brief=1
 
 # A short run of the libFuzzer targets; needs clang.
 FUZZ_SECONDS ?= 20
@@ -108,9 +132,9 @@ aarch64: $(TEST_VENV)/.ready
 	    | grep usage; \
 	else echo "aarch64: compiled and linked; not run, qemu-aarch64-static isn't here"; fi
 
-PYTHON_FOLDERS := engine export train tests benchmarks cpp/tools
+PYTHON_FOLDERS := engine export train tests benchmarks cpp/tools kernels
 CPP_FILES = $(shell git ls-files 'cpp/*.hpp' 'cpp/*.cpp' 'tests/cpp/*.hpp' 'tests/cpp/*.cpp' \
-  'kernels/*.hpp' 'kernels/*.cpp' 'tests/kernels/*.hpp' 'tests/kernels/*.cpp')
+  'kernels/*.h' 'kernels/*.hpp' 'kernels/*.cpp' 'kernels/*.cu*' 'tests/kernels/*.?pp')
 
 lint: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/ruff check $(PYTHON_FOLDERS)
