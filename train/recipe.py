@@ -46,8 +46,9 @@ class Recipe:
     The folder ends up as a diffusers pipeline folder (``unet``, ``vae``, ``text_encoder``,
     ``tokenizer``, ``scheduler``, ``controlnet``) with ``adapter``, ``adapter_plain`` (the ablation
     without distillation), ``segmenter`` and ``palette.json`` beside them; ``work`` holds what only
-    training needs. `start` names a folder of the same layout, such as a bundle: autoencoder, base
-    and tokenizer begin with its weights instead of random ones.
+    training needs. `start` names a folder of the same layout, or a bundle: autoencoder, base,
+    tokenizer and, where it has one, ControlNet begin with its weights instead of random ones. The
+    adapters, which are compared with each other, begin anew.
     """
 
     def __init__(
@@ -133,6 +134,11 @@ class Recipe:
         if self.start is not None:
             trained = type(model).from_pretrained(self.start / name, torch_dtype=torch.float32)
             model.load_state_dict(trained.state_dict())
+
+    def _begin_controlnet(self, model: ControlNetModel) -> None:
+        for name in ("controlnet", "controlnet_segmentation"):  # a run's folder, a bundle's
+            if self.start is not None and (self.start / name).exists():
+                self._begin(model, name)
 
     # The stages: each returns its trained model, trained now or read back.
 
@@ -233,6 +239,7 @@ class Recipe:
         small, large = self.small(), self.large()
         torch.manual_seed(5)
         controlnet = build_controlnet(self.preset, unet).to(self.device)
+        self._begin_controlnet(controlnet)
         train_controlnet(
             controlnet,
             unet,

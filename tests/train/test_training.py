@@ -15,8 +15,14 @@ from fgdm.train.diffusion import NoisingProcess
 from fgdm.train.distill import attention_distillation_loss, record_attention
 from fgdm.train.figures import mean_iou, table_row
 from fgdm.train.loop import LoopOptions, train_stage
-from fgdm.train.models import build_autoencoder, build_scheduler, build_unet
+from fgdm.train.models import (
+    build_autoencoder,
+    build_controlnet,
+    build_scheduler,
+    build_unet,
+)
 from fgdm.train.presets import SMOKE, StageBudget
+from fgdm.train.recipe import Recipe
 from fgdm.train.render import colorize
 from torch import Tensor, nn
 
@@ -140,3 +146,22 @@ def test_the_recipe_runs_and_resumes(tmp_path: Path, capfd: pytest.CaptureFixtur
     capfd.readouterr()
     assert main(command) == 0  # finished stages are read back
     assert "adapter 1/" not in capfd.readouterr().out
+
+
+def test_a_run_begins_at_the_weights_of_another(tmp_path: Path) -> None:
+    """`--start`, from a run's folder and from a bundle, whose ControlNet has another name."""
+    for name in ("controlnet", "controlnet_segmentation"):
+        first, second = tmp_path / name / "first", tmp_path / name / "second"
+        torch.manual_seed(1)
+        unet = build_unet(SMOKE)
+        unet.save_pretrained(first / "unet")
+        build_controlnet(SMOKE, unet).save_pretrained(first / name)
+        recipe = Recipe(SMOKE, second, CPU, 1, start=first)
+        torch.manual_seed(2)
+        other = build_unet(SMOKE)
+        assert not torch.equal(other.conv_in.weight, unet.conv_in.weight)
+        recipe._begin(other, "unet")
+        assert torch.equal(other.conv_in.weight, unet.conv_in.weight)
+        controlnet = build_controlnet(SMOKE, build_unet(SMOKE))
+        recipe._begin_controlnet(controlnet)
+        assert torch.equal(controlnet.conv_in.weight, unet.conv_in.weight)
