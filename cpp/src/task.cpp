@@ -195,7 +195,9 @@ void Task::tell(const std::vector<Trajectory*>& trajectories) {
   std::map<int, std::vector<Trajectory*>> by_step;
   for (auto* trajectory : trajectories)
     by_step[trajectory->step].push_back(trajectory);
-  for (const auto& [steps, rows] : by_step) {
+  for (const auto& entry : by_step) {
+    const int steps = entry.first;
+    const auto& rows = entry.second;  // a binding could not be captured by clang 14's lambdas
     std::vector<int> candidates;
     std::vector<float> predicted_x0;
     for (const auto* row : rows) {
