@@ -77,11 +77,12 @@ class Settings:
     segfree_guidance_scale: float = 3.5
     segfree_scale: float = 10.0
     conditioning_scales: tuple[float, ...] = (0.8,)
+    noise_seed: int = 31
 
     @cached_property
     def latents(self) -> dict[str, NDArray[np.float32]]:
         """Initial noise of the image and of the maps."""
-        rng = np.random.default_rng(31)
+        rng = np.random.default_rng(self.noise_seed)
         side = self.image_size // self.downscale
         return {
             "image": rng.standard_normal((1, 4, side, side), np.float32),

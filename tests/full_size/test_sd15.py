@@ -29,12 +29,20 @@ pytestmark = pytest.mark.full_size
 
 MAX_SECONDS, MAX_BYTES = 600, 14e9
 TOLERANCE = 1e-3
+NOISE_SEED = 32  # with 31, two tokens of one patch are as good as tied
 #: A bundle with two ControlNets of which one has no weight is a bundle with one.
 CASES = {"cfg": ("cfg", (0.8, 0.0)), "segfree": ("segfree", (0.8, 0.0)), "two": ("cfg", (0.8, 0.5))}
 
 
 def settings(scales: tuple[float, ...]) -> Settings:
-    return Settings(IMAGE_SIZE, downscale=8, map_steps=4, image_steps=4, conditioning_scales=scales)
+    return Settings(
+        IMAGE_SIZE,
+        downscale=8,
+        map_steps=4,
+        image_steps=4,
+        conditioning_scales=scales,
+        noise_seed=NOISE_SEED,
+    )
 
 
 @pytest.fixture(scope="module")
