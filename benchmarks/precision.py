@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from fgdm import BackendError, Engine
-from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.machine import write_results
+from benchmarks.statistics import psnr
 
 PROMPTS = [
     "two dogs beside a house under a tree with a kite and the sun",
@@ -21,22 +22,14 @@ PROMPTS = [
     "a cat and a ball on the grass",
     "a person with an umbrella beside a car",
 ]
-Picture = NDArray[np.float64]
 
 
-def pictures(bundle: Path, backend: str, precision: str) -> list[Picture]:
+def pictures(bundle: Path, backend: str, precision: str) -> list[Image.Image]:
     """One picture a prompt, each from one map, by the same noise everywhere."""
     with Engine(bundle, backend=backend, precision=precision) as engine:
         return [
-            np.asarray(engine.generate(prompt, seed=i, candidates=1).image, np.float64)
-            for i, prompt in enumerate(PROMPTS)
+            engine.generate(prompt, seed=i, candidates=1).image for i, prompt in enumerate(PROMPTS)
         ]
-
-
-def psnr(a: Picture, b: Picture) -> float:
-    """Decibels; 100 for pictures without a difference."""
-    error = float(np.mean((a - b) ** 2))
-    return 100.0 if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def main() -> int:

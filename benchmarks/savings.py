@@ -8,25 +8,22 @@ python -m benchmarks.savings bundles/scenes --every 4 --output benchmarks/result
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fgdm import Engine
 from fgdm.train.classes import CLASSES, INDEX
-from fgdm.train.prompts import load_prompts
+from fgdm.train.figures import MIN_AREA
 from numpy.typing import NDArray
 
+from benchmarks.command import add_prompts, chosen_prompts, engine_options, make_parser
 from benchmarks.machine import write_results
 
-PROMPTS = Path(__file__).parent / "prompts.json"
-MIN_AREA = 0.002
-LEAST_SAVED, MOST_LOST = 0.35, 0.005  # the issue's targets for pruning
+LEAST_SAVED, MOST_LOST = 0.35, 0.005  # what pruning is asked to reach
 
 
 @dataclass(frozen=True)
@@ -38,15 +35,16 @@ class Seen:
 
     def better_half(self, step: int, alive: Sequence[int]) -> list[int]:
         """The better half of `alive` after `step` steps, one more if their number is odd."""
-        order = sorted(alive, key=lambda i: (-self._key(step, i)[0], -self._key(step, i)[1], i))
-        return sorted(order[: (len(alive) + 1) // 2])
+        return sorted(self._ranked(step, alive)[: (len(alive) + 1) // 2])
 
     def best(self, step: int, alive: Sequence[int]) -> int:
         """The one that selection keeps."""
-        return min(alive, key=lambda i: (-self._key(step, i)[0], -self._key(step, i)[1], i))
+        return self._ranked(step, alive)[0]
 
-    def _key(self, step: int, candidate: int) -> tuple[float, float]:
-        return self.recall[step - 1, candidate], self.smallest_area[step - 1, candidate]
+    def _ranked(self, step: int, alive: Sequence[int]) -> list[int]:
+        """The best first; the lower index wins a tie."""
+        recall, area = self.recall[step - 1], self.smallest_area[step - 1]
+        return sorted(alive, key=lambda i: (-recall[i], -area[i], i))
 
 
 @dataclass(frozen=True)
@@ -150,16 +148,14 @@ def settings(steps: int) -> list[Setting]:
 
 def main() -> int:
     """Look, play, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--every", type=int, default=1, help="take each K-th prompt")
+    parser = make_parser(__doc__)
+    add_prompts(parser)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    prompts = load_prompts(PROMPTS)[:: args.every]
+    prompts = chosen_prompts(args)
     tolerance = int(json.loads((args.bundle / "palette.json").read_text())["tolerance"])
     everything: list[Seen] = []
-    with Engine(args.bundle) as engine:
+    with Engine(args.bundle, **engine_options(args)) as engine:
         for i, prompt in enumerate(prompts):
             seen = look_at(
                 engine, tolerance, prompt.prompt, prompt.things, i * args.every, args.steps

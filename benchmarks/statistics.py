@@ -51,6 +51,12 @@ def summary(values: ArrayLike) -> dict[str, float]:
     }
 
 
+def psnr(picture: ArrayLike, expected: ArrayLike) -> float:
+    """Of two pictures in 0..255, in dB; at most 168, which is no difference."""
+    error = np.mean((np.asarray(picture, np.float64) - np.asarray(expected, np.float64)) ** 2)
+    return float(10 * np.log10(255**2 / max(error, 1e-12)))
+
+
 def latencies(seconds: ArrayLike) -> dict[str, float]:
     """Percentiles of response times; with few of them p95 and p99 are near the largest."""
     p50, p95, p99 = np.percentile(np.asarray(seconds, np.float64), [50, 95, 99])

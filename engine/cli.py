@@ -107,68 +107,67 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fgdm {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    generate = commands.add_parser(
-        "generate",
-        help="paint an image that holds what the prompt asks for",
-        description="Samples N maps for a prompt, keeps the one with the best recall, paints it.",
-        epilog=cli_generate.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    cli_generate.add_arguments(generate)
-    generate.set_defaults(run=cli_generate.run)
+    def add(name: str, summary: str, description: str, epilog: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=summary,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
 
-    export = commands.add_parser(
+    generate = add(
+        "generate",
+        "paint an image that holds what the prompt asks for",
+        "Samples N maps for a prompt, keeps the one with the best recall, paints it.",
+        cli_generate.EPILOG,
+    )
+    export = add(
         "export",
-        help="turn trained weights into a bundle",
-        description="Turns a diffusers folder and an adapter into a bundle.",
-        epilog=_EXPORT_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "turn trained weights into a bundle",
+        "Turns a diffusers folder and an adapter into a bundle.",
+        _EXPORT_EPILOG,
     )
-    build = commands.add_parser(
+    build = add(
         "build",
-        help="compile a bundle's graphs into TensorRT plans",
-        description="Compiles a bundle's graphs into plans for TensorRT or TensorRT-RTX.",
-        epilog=_BUILD_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "compile a bundle's graphs into TensorRT plans",
+        "Compiles a bundle's graphs into plans for TensorRT or TensorRT-RTX.",
+        _BUILD_EPILOG,
     )
+    inspecting = add(
+        "inspect",
+        "show what a bundle holds",
+        "Shows a bundle's factors, graphs, files and plans without loading a graph.",
+        inspect.EPILOG,
+    )
+    profile = add(
+        "profile",
+        "measure how many rows a batch should have on this machine",
+        "Times backbone batches by their rows and stores the times beside the bundle's plans; the "
+        "engine then makes batches no larger than is worth waiting for.",
+        cli_profile.EPILOG,
+    )
+    examine = add(
+        "doctor",
+        "show what this machine can do, and what is missing",
+        "Looks for runtimes, processors, GPUs and compilers, and says what is missing for what. "
+        "Exit code 0 if this machine can generate, else 1.",
+        doctor.EPILOG,
+    )
+    for sub_parser, command in (
+        (generate, cli_generate),
+        (inspecting, inspect),
+        (profile, cli_profile),
+        (examine, doctor),
+    ):
+        command.add_arguments(sub_parser)
+        sub_parser.set_defaults(run=command.run)
     for name, sub_parser, module in (
         ("export", export, "fgdm.export.cli"),
         ("build", build, "fgdm.export.plans.cli"),
     ):
         if arguments and arguments[0] == name:
             _add_from(module, sub_parser, name)
-
-    inspect_parser = commands.add_parser(
-        "inspect",
-        help="show what a bundle holds",
-        description="Shows a bundle's factors, graphs, files and plans without loading a graph.",
-        epilog=inspect.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    inspect.add_arguments(inspect_parser)
-    inspect_parser.set_defaults(run=inspect.run)
-
-    profile = commands.add_parser(
-        "profile",
-        help="measure how many rows a batch should have on this machine",
-        description="Times backbone batches by their rows and stores the times beside the bundle's "
-        "plans; the engine then makes batches no larger than is worth waiting for.",
-        epilog=cli_profile.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    cli_profile.add_arguments(profile)
-    profile.set_defaults(run=cli_profile.run)
-
-    doctor_parser = commands.add_parser(
-        "doctor",
-        help="show what this machine can do, and what is missing",
-        description="Looks for runtimes, processors, GPUs and compilers, and says what is missing "
-        "for what. Exit code 0 if this machine can generate, else 1.",
-        epilog=doctor.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    doctor.add_arguments(doctor_parser)
-    doctor_parser.set_defaults(run=doctor.run)
     return parser
 
 

@@ -16,6 +16,21 @@ Trajectory::Trajectory(const FactorRun& owner, int index, std::vector<float> noi
     : run(&owner), candidate(index), latents(std::move(noise)), predicted_x0(latents.size()),
       history(owner.sampler.uses_history() ? latents.size() : 0) {}
 
+std::int64_t FactorRun::rows(int first, int end) const {
+  std::int64_t sum = 0;
+  for (int step = first; step < end; ++step)
+    sum += phase(step).rows();
+  return sum;
+}
+
+RowBuffer residual_buffer(const Manifest& manifest, const TensorSpec& tensor,
+                          const FactorSize& size, std::size_t most_rows) {
+  const auto& layout = manifest.residual(tensor.name);
+  return {tensor.dtype,
+          {layout.channels, size.latent_height / layout.stride, size.latent_width / layout.stride},
+          most_rows};
+}
+
 Hint see_control_image(const Manifest& manifest, const ConditioningSpec& spec,
                        const FactorSize& size, float scale, std::span<const float> rgb,
                        Graphs& graphs, Timings& timings) {

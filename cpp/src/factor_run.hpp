@@ -29,6 +29,8 @@ struct FactorRun {
 
   int num_steps() const { return static_cast<int>(sampler.timesteps().size()); }
   GuidancePhase phase(int step) const { return phase_at(step, num_steps(), guidance); }
+  // Backbone rows of a trajectory's steps from `first` up to `end`.
+  std::int64_t rows(int first, int end) const;
 
   const FactorSpec& factor;
   std::uint32_t index;  // of the factor in the chain
@@ -45,17 +47,19 @@ struct Trajectory {
   Trajectory(const FactorRun& owner, int index, std::vector<float> noise);
 
   bool done() const { return step == run->num_steps(); }
-  // Backbone rows of the next step: two where it is guided.
-  int rows() const { return run->phase(step).guidance_scale == 1.0F ? 1 : 2; }
+  // Backbone rows of the next step.
+  int rows() const { return run->phase(step).rows(); }
 
   const FactorRun* run;
   int candidate;
   int step = 0;  // steps taken
   std::vector<float> latents, predicted_x0, history;
-  bool finite = true;           // false once a step gave a latent that isn't
-  std::int64_t rows_taken = 0;  // backbone rows so far
-  Timings timings;              // its share of what its batches took
+  Timings timings;  // its share of what its batches took
 };
+
+// Zeros for `most_rows` rows of a residual, which `tensor` names and types.
+RowBuffer residual_buffer(const Manifest& manifest, const TensorSpec& tensor,
+                          const FactorSize& size, std::size_t most_rows);
 
 // Runs what a network does once with its control image, `rgb` of shape (3, height, width) in 0..1.
 Hint see_control_image(const Manifest& manifest, const ConditioningSpec& spec,

@@ -18,7 +18,6 @@ using Resolution = std::pair<int, int>;
 struct Waiting {
   Resolution resolution;
   int rows;            // that its step needs, 1 or 2
-  bool is_image;       // of the image factor; else a map's candidate
   int priority;        // the request's
   std::int64_t order;  // of the request; those that came earlier have a smaller one
   int step;            // steps taken

@@ -42,6 +42,35 @@ std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const st
   }
 }
 
+namespace {
+
+// The image's own size, black, for every control image that no factor makes.
+std::map<std::string, Pixels> black_control_images(const Manifest& manifest) {
+  const auto& image = manifest.factors.back();
+  const auto bytes =
+      3 * static_cast<std::size_t>(image.height) * static_cast<std::size_t>(image.width);
+  std::map<std::string, Pixels> images;
+  for (const auto& network : image.conditionings)
+    if (network.sees_image() && !manifest.makes_map(network.condition))
+      images[network.condition] = {image.height, image.width, std::vector<std::uint8_t>(bytes)};
+  return images;
+}
+
+// The median of the steps after the first.
+double measure_steps(StepBatch& batch, std::span<Trajectory* const> trajectories, int repeats) {
+  std::vector<double> seconds;
+  for (int repeat = 0; repeat <= repeats; ++repeat) {
+    const auto begin = std::chrono::steady_clock::now();
+    batch.run(trajectories);
+    seconds.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  std::sort(seconds.begin() + 1, seconds.end());
+  return seconds[1 + static_cast<std::size_t>(repeats) / 2];
+}
+
+}  // namespace
+
 std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
                                         std::span<const int> rows, int repeats) {
   const auto& manifest = bundle.manifest();
@@ -49,13 +78,7 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
   asked.prompt = "a map";
   asked.guidance = GuidanceKind::cfg;
   asked.num_inference_steps = asked.condition_steps = repeats + 1;
-  for (const auto& network : manifest.factors.back().conditionings)
-    if (network.sees_image() && !manifest.makes_map(network.condition)) {
-      const auto& image = manifest.factors.back();
-      asked.control_images[network.condition] = {
-          image.height, image.width,
-          std::vector<std::uint8_t>(3 * static_cast<std::size_t>(image.height * image.width))};
-    }
+  asked.control_images = black_control_images(manifest);
   const auto request = resolve(asked, manifest);
   ContextCache contexts(bundle, graphs, 1);
   Timings unused;
@@ -65,34 +88,25 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
   for (std::uint32_t index = 0; index < manifest.factors.size(); ++index) {
     const auto& factor = manifest.factors[index];
     FactorRun run(manifest, factor, index, request, context, context);
-    const std::vector<float> black(3 * static_cast<std::size_t>(run.size.height * run.size.width));
+    const std::vector<float> black(3 * static_cast<std::size_t>(run.size.height) *
+                                   static_cast<std::size_t>(run.size.width));
     for (std::size_t i = 0; i < factor.conditionings.size(); ++i)
       if (factor.conditionings[i].sees_image())
         run.hints[i] = see_control_image(manifest, factor.conditionings[i], run.size, run.scales[i],
                                          black, graphs, unused);
+    FactorRun unguided = run;
+    unguided.guidance.guidance_scale = 1.0F;
+    const std::vector<float> latent(latent_elements(manifest, run.size), 0.5F);
     BatchTimes measured{run.size.latent_height, run.size.latent_width, {}};
     for (const int count : rows) {
-      // Pairs, as guidance makes them; an odd row has no guidance.
-      FactorRun single = run;
-      single.guidance.guidance_scale = 1.0F;
-      std::vector<Trajectory> trajectories;
-      const auto elements = static_cast<std::size_t>(
-          manifest.latent_channels * run.size.latent_height * run.size.latent_width);
+      std::vector<Trajectory> trajectories;  // pairs, as guidance makes them; an odd row has none
       for (int left = count; left > 0; left -= 2)
-        trajectories.emplace_back(left == 1 ? single : run, 0, std::vector<float>(elements, 0.5F));
+        trajectories.emplace_back(left == 1 ? unguided : run, 0, latent);
       std::vector<Trajectory*> pointers;
       for (auto& trajectory : trajectories)
         pointers.push_back(&trajectory);
       StepBatch batch(manifest, graphs);
-      std::vector<double> seconds;
-      for (int repeat = 0; repeat <= repeats; ++repeat) {
-        const auto begin = std::chrono::steady_clock::now();
-        batch.run(pointers);
-        seconds.push_back(
-            std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-      }
-      std::sort(seconds.begin() + 1, seconds.end());
-      measured.seconds[count] = seconds[1 + static_cast<std::size_t>(repeats) / 2];
+      measured.seconds[count] = measure_steps(batch, pointers, repeats);
     }
     times.push_back(std::move(measured));
   }

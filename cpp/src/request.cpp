@@ -131,11 +131,6 @@ void check_control_images(const Request& request, const Manifest& manifest) {
   }
 }
 
-std::size_t latent_elements(const Manifest& manifest, const FactorSize& size) {
-  return static_cast<std::size_t>(manifest.latent_channels) *
-         static_cast<std::size_t>(size.latent_height) * static_cast<std::size_t>(size.latent_width);
-}
-
 std::string latent_shape(int rows, const Manifest& manifest, const FactorSize& size) {
   return "(" + shown(rows) + ", " + shown(manifest.latent_channels) + ", " +
          shown(size.latent_height) + ", " + shown(size.latent_width) + ")";
@@ -207,6 +202,11 @@ FactorSize factor_size(const Request& resolved, const Manifest& manifest,
   const int height = *resolved.height * factor.height / image.height;
   const int width = *resolved.width * factor.width / image.width;
   return {height, width, height / manifest.latent_downscale, width / manifest.latent_downscale};
+}
+
+std::size_t latent_elements(const Manifest& manifest, const FactorSize& size) {
+  return static_cast<std::size_t>(manifest.latent_channels) *
+         static_cast<std::size_t>(size.latent_height) * static_cast<std::size_t>(size.latent_width);
 }
 
 GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor) {

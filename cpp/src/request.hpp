@@ -16,6 +16,9 @@ struct FactorSize {
 };
 FactorSize factor_size(const Request& resolved, const Manifest& manifest, const FactorSpec& factor);
 
+// The numbers of one latent of that size.
+std::size_t latent_elements(const Manifest& manifest, const FactorSize& size);
+
 // The guidance of a factor in a resolved request.
 GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor);
 

@@ -58,12 +58,4 @@ void RowBuffer::sum(std::span<RowBuffer* const> terms, std::size_t rows, std::si
   }
 }
 
-RowBuffer residual_buffer(const Manifest& manifest, const TensorSpec& tensor,
-                          const FactorSize& size, std::size_t most_rows) {
-  const auto& layout = manifest.residual(tensor.name);
-  return {tensor.dtype,
-          {layout.channels, size.latent_height / layout.stride, size.latent_width / layout.stride},
-          most_rows};
-}
-
 }  // namespace fgdm

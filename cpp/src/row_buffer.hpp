@@ -5,8 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "fgdm/manifest.hpp"
-#include "request.hpp"
+#include "fgdm/session.hpp"
 
 namespace fgdm {
 
@@ -40,9 +39,5 @@ private:
   std::size_t row_bytes_ = 0;
   std::vector<std::byte> data_;
 };
-
-// Zeros for `most_rows` rows of a residual, which `tensor` names and types.
-RowBuffer residual_buffer(const Manifest& manifest, const TensorSpec& tensor,
-                          const FactorSize& size, std::size_t most_rows);
 
 }  // namespace fgdm

@@ -187,8 +187,8 @@ void Scheduler::take_step() {
   for (const auto& task : tasks_)
     for (auto* trajectory : task->ready()) {
       waiting.push_back({resolution_of(*trajectory), trajectory->rows(),
-                         trajectory->run->factor.is_image, task->job().request.priority,
-                         task->number(), trajectory->step, passed_over_[trajectory]++});
+                         task->job().request.priority, task->number(), trajectory->step,
+                         passed_over_[trajectory]++});
       trajectories.emplace_back(task.get(), trajectory);
     }
   Batch batch;

@@ -1,7 +1,6 @@
 #include "step_batch.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "fgdm/guidance.hpp"
 
@@ -47,7 +46,7 @@ void StepBatch::place(std::span<Trajectory* const> trajectories) {
     segment.positives = rows_.size() - segment.first;
     for (const bool segfree : {false, true}) {
       for (std::size_t row = segment.first; row < segment.first + segment.positives; ++row)
-        if (rows_[row].phase.guidance_scale != 1.0F && rows_[row].phase.segfree == segfree)
+        if (rows_[row].phase.guided() && rows_[row].phase.segfree == segfree)
           rows_.push_back({rows_[row].trajectory, row, rows_[row].phase, true});
       if (!segfree)
         segment.distinct = rows_.size() - segment.first;
@@ -196,13 +195,10 @@ void StepBatch::charge(const std::string& stage, double seconds, std::size_t fir
 }
 
 void StepBatch::advance() {
-  const auto is_finite = [](float value) { return std::isfinite(value); };
   std::vector<std::size_t> negative_of(rows_.size(), rows_.size());
-  for (std::size_t row = 0; row < rows_.size(); ++row) {
-    ++rows_[row].trajectory->rows_taken;
+  for (std::size_t row = 0; row < rows_.size(); ++row)
     if (rows_[row].negative)
       negative_of[rows_[row].positive] = row;
-  }
   for (std::size_t row = 0; row < rows_.size(); ++row) {
     if (rows_[row].negative)
       continue;
@@ -216,7 +212,6 @@ void StepBatch::advance() {
     trajectory.run->sampler.step(trajectory.step, epsilon, trajectory.latents,
                                  trajectory.predicted_x0, trajectory.history);
     ++trajectory.step;
-    trajectory.finite = std::ranges::all_of(trajectory.latents, is_finite);
   }
 }
 

@@ -17,7 +17,7 @@ public:
 
   // Advances every trajectory by one step; all have the same latent size and none is done. If it
   // throws (BackendError, OutOfMemoryError), no trajectory has changed. A latent that comes out
-  // not finite is marked in its trajectory and disturbs no other.
+  // not finite disturbs no other.
   void run(std::span<Trajectory* const> trajectories);
 
 private:

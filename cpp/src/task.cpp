@@ -36,14 +36,6 @@ std::vector<int> checkpoints(const Request& request) {
   return found;
 }
 
-// Backbone rows of all steps from `step` on.
-std::int64_t rows_from(const FactorRun& run, int step) {
-  std::int64_t rows = 0;
-  for (; step < run.num_steps(); ++step)
-    rows += run.phase(step).guidance_scale == 1.0F ? 1 : 2;
-  return rows;
-}
-
 }  // namespace
 
 Task::Task(const Bundle& bundle, Graphs& graphs, ContextCache& contexts,
@@ -103,9 +95,7 @@ void Task::begin_wave() {
 }
 
 std::vector<float> Task::initial_latents(int candidate) const {
-  const auto elements = static_cast<std::size_t>(manifest_.latent_channels) *
-                        static_cast<std::size_t>(run_->size.latent_height) *
-                        static_cast<std::size_t>(run_->size.latent_width);
+  const auto elements = latent_elements(manifest_, run_->size);
   std::vector<float> latents(elements);
   const auto& given = run_->factor.is_image ? request_.latents : request_.condition_latents;
   if (given.empty())
@@ -176,7 +166,8 @@ void Task::stepped(const std::vector<Trajectory*>& trajectories) {
 }
 
 void Task::check_finite(const Trajectory& trajectory) const {
-  if (!trajectory.finite)
+  const auto is_finite = [](float value) { return std::isfinite(value); };
+  if (!std::ranges::all_of(trajectory.latents, is_finite))
     throw BackendError("factor " + run_->factor.name + ", step " +
                        std::to_string(trajectory.step - 1) + ", row " +
                        std::to_string(trajectory.candidate) +
@@ -312,8 +303,8 @@ void Task::drop_all_but(const std::vector<std::size_t>& kept, std::vector<Candid
       continue;
     }
     timings_.add(alive_[i]->timings);
-    result_.map_rows += alive_[i]->rows_taken;
-    rows_saved_ += rows_from(*run_, alive_[i]->step);
+    result_.map_rows += run_->rows(0, alive_[i]->step);
+    rows_saved_ += run_->rows(alive_[i]->step, run_->num_steps());
     result_.candidates.push_back(std::move(judged[i]));
   }
   alive_ = std::move(staying);
@@ -336,7 +327,7 @@ void Task::end_wave() {
 
 // Chooses among the maps that were finished, and goes on with the next factor.
 void Task::end_maps() {
-  rows_saved_ += (request_.candidates - next_candidate_) * rows_from(*run_, 0);
+  rows_saved_ += (request_.candidates - next_candidate_) * run_->rows(0, run_->num_steps());
   std::vector<std::size_t> order(result_.candidates.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::sort(order, {}, [&](std::size_t i) { return result_.candidates[i].index; });

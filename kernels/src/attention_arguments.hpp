@@ -4,15 +4,19 @@
 
 namespace fgdm::kernels {
 
-// What every thread of segfree_attention is given. The grid is (tiles of patches, head groups,
-// batch).
-struct AttentionArguments {
+// The tensors of segfree_attention, on the device.
+struct AttentionPointers {
   const void* q;
   const void* k;
   const void* v;
   const float* attn_scale;
   const unsigned char* argmax_mask;
   void* out;
+};
+
+// What every thread of segfree_attention is given. The grid is (tiles of patches, head groups,
+// batch).
+struct AttentionArguments : AttentionPointers {
   int heads, patches, tokens;
   bool per_head;
   int head_groups;

@@ -73,12 +73,7 @@ AttentionPlan plan_attention(const fgdm_attention_shape& shape, const DeviceLimi
 
 AttentionArguments attention_arguments(const fgdm_attention_shape& shape, const AttentionPlan& plan,
                                        const AttentionPointers& pointers) {
-  return {pointers.q,
-          pointers.k,
-          pointers.v,
-          pointers.attn_scale,
-          pointers.argmax_mask,
-          pointers.out,
+  return {pointers,
           shape.heads,
           shape.patches,
           shape.tokens,

@@ -34,15 +34,6 @@ constexpr int token_tiles(int tokens) {
 // 64 KB of shared memory per block.
 AttentionPlan plan_attention(const fgdm_attention_shape& shape, const DeviceLimits& limits);
 
-struct AttentionPointers {
-  const void* q;
-  const void* k;
-  const void* v;
-  const float* attn_scale;
-  const unsigned char* argmax_mask;
-  void* out;
-};
-
 AttentionArguments attention_arguments(const fgdm_attention_shape& shape, const AttentionPlan& plan,
                                        const AttentionPointers& pointers);
 

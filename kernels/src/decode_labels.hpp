@@ -11,12 +11,15 @@
 
 namespace fgdm::kernels {
 
-struct LabelsArguments {
+struct LabelsPointers {
   const unsigned char* palette;
   const unsigned char* requested;
   unsigned char* labels;
   int* areas;
   fgdm_map_recall* recall;
+};
+
+struct LabelsArguments : LabelsPointers {
   int pixels;  // of a map
   int classes;
   int tolerance;

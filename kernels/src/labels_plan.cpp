@@ -29,11 +29,7 @@ LabelsPlan plan_labels(const fgdm_labels_shape& shape) {
 LabelsArguments labels_arguments(const fgdm_labels_shape& shape, const LabelsPlan& plan,
                                  const LabelsPointers& pointers) {
   const int pixels = shape.height * shape.width;
-  return {pointers.palette,
-          pointers.requested,
-          pointers.labels,
-          pointers.areas,
-          pointers.recall,
+  return {pointers,
           pixels,
           shape.classes,
           shape.tolerance,

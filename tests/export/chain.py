@@ -259,9 +259,3 @@ def reference_image(
         output_type="np",
     ).images[0]
     return (picture * 255).round().astype(np.float64), trace
-
-
-def psnr(actual: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Of two pictures in 0..255, in dB."""
-    error = np.mean((actual.astype(np.float64) - expected) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 1e-12)))

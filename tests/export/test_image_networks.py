@@ -18,7 +18,8 @@ from fgdm.export.image_networks import NetworkSource
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.export.chain import Settings, load_pipeline, psnr
+from benchmarks.statistics import psnr
+from tests.export.chain import Settings, load_pipeline
 from tests.tiny_models import CHANNELS, IMAGE_SIZE, PALETTE, TinyCheckpoint
 
 pytest.importorskip("fgdm._core", reason="the compiled core isn't built")

@@ -13,11 +13,11 @@ import pytest
 from diffusers import MultiControlNetModel, StableDiffusionControlNetPipeline
 from fgdm.export.adapter import TimestepAdapter
 
+from benchmarks.statistics import psnr
 from tests.export.chain import (
     Settings,
     Trace,
     load_pipeline,
-    psnr,
     reference_image,
     reference_maps,
     run_engine,

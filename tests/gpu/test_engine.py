@@ -13,8 +13,8 @@ import pytest
 from fgdm import machine
 from fgdm.engine import Engine
 from fgdm.errors import BackendError
-from numpy.typing import NDArray
-from PIL import Image
+
+from benchmarks.statistics import psnr
 
 pytestmark = pytest.mark.gpu
 
@@ -39,11 +39,6 @@ def open_on(backend: str) -> Engine:
             if subprocess.run(build, check=False).returncode == 0:
                 return Engine(BUNDLE, backend=backend)
         pytest.skip(f"backend {backend} can't be opened: {error}")
-
-
-def psnr(a: Image.Image, b: Image.Image) -> float:
-    difference: NDArray[np.float64] = np.asarray(a, np.float64) - np.asarray(b, np.float64)
-    return float(10 * np.log10(255**2 / max(np.mean(difference**2), 1e-12)))
 
 
 @pytest.mark.parametrize("backend", ["cuda", "tensorrt"])

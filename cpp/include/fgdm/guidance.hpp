@@ -36,6 +36,10 @@ struct GuidancePhase {
   bool segfree;               // true: the negative row carries the positive prompt
   float guidance_scale;       // for combine()
   float attn_scale_negative;  // attn_scale of the negative row: 1, or -a where segfree
+
+  // A scale of 1 is the positive row alone.
+  bool guided() const { return guidance_scale != 1.0F; }
+  int rows() const { return guided() ? 2 : 1; }  // of the backbone
 };
 
 // The phase of step `step` (from 0) of `num_steps`. Steps 0 .. t_s - 1 are classifier-free and the
