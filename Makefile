@@ -55,6 +55,7 @@ bench: $(TEST_VENV)/.ready
 	$(BENCHMARK) benchmarks.generate --runs 3 --output $(BENCH)/generate.json
 	$(BENCHMARK) benchmarks.compliance --every $(BENCH_EVERY) --output $(BENCH)/compliance.json
 	$(BENCHMARK) benchmarks.guidance --every $(BENCH_EVERY) --output $(BENCH)/guidance.json
+	$(BENCHMARK) benchmarks.savings --every $(BENCH_EVERY) --output $(BENCH)/savings.json
 	$(BENCHMARK) benchmarks.throughput --requests 8 --candidates 4 --condition-steps 5 \
 	  --num-inference-steps 5 --clients 1 4 16 --loads 0.8 --output $(BENCH)/throughput.json
 	$(BENCHMARK) benchmarks.scaling --runs 1 --output $(BENCH)/scaling.json

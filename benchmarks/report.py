@@ -12,7 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compliance, diffusers_baseline, generate, guidance, scaling, throughput
+from benchmarks import (
+    compliance,
+    diffusers_baseline,
+    generate,
+    guidance,
+    savings,
+    scaling,
+    throughput,
+)
 from benchmarks.plots import draw
 from benchmarks.targets import Target
 
@@ -21,6 +29,7 @@ TARGETS: dict[str, Sequence[Target]] = {
     "generate": generate.TARGETS,
     "compliance": compliance.TARGETS,
     "guidance": guidance.TARGETS,
+    "savings": savings.TARGETS,
     "diffusers_baseline": diffusers_baseline.TARGETS,
     "throughput": throughput.TARGETS,
     "scaling": scaling.TARGETS,

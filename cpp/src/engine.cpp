@@ -7,6 +7,7 @@
 #include "fgdm/objects.hpp"
 #include "graphs.hpp"
 #include "job.hpp"
+#include "processor.hpp"
 #include "profile.hpp"
 #include "request.hpp"
 #include "scheduler.hpp"

@@ -2,24 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <iterator>
 
 #include "fgdm/error.hpp"
 #include "plan_loader.hpp"
+#include "processor.hpp"
 
 namespace fgdm {
 namespace {
-
-// Whether the processor multiplies bfloat16 matrices in hardware.
-bool processor_has_bfloat16() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);)
-    if (line.starts_with("flags"))
-      return line.find("amx_bf16") != std::string::npos ||
-             line.find("avx512_bf16") != std::string::npos;
-  return false;
-}
 
 std::vector<Provider> wanted(const std::string& backend, const std::vector<Provider>& built) {
   if (backend == "auto")

@@ -6,19 +6,13 @@
 #include "fgdm/error.hpp"
 #include "library.hpp"
 #include "tensorrt_runtime.hpp"
+#include "words.hpp"
 
 namespace fgdm {
 namespace {
 
 constexpr const char* target = "tensorrt";
 constexpr const char* plugin_library = "libfgdm_tensorrt.so";
-
-std::string joined(const std::vector<std::string>& items, const std::string& between) {
-  std::string text;
-  for (const auto& item : items)
-    text += (text.empty() ? "" : between) + item;
-  return text;
-}
 
 std::filesystem::path find_plugin() {
   const auto named = environment("FGDM_TENSORRT_PLUGIN");

@@ -8,6 +8,7 @@
 
 #include "fgdm/error.hpp"
 #include "fgdm/sha256.hpp"
+#include "words.hpp"
 
 namespace fgdm {
 namespace {
@@ -139,12 +140,8 @@ std::vector<Plan> find_plans(const std::filesystem::path& bundle, const Manifest
 }
 
 std::string obstacle(const Plan& plan, const PlanHost& host) {
-  if (std::ranges::find(plan.gpus, host.architecture) == plan.gpus.end()) {
-    std::string built;
-    for (const auto& gpu : plan.gpus)
-      built += (built.empty() ? "" : ", ") + gpu;
-    return "built for " + built + "; this GPU is " + host.architecture;
-  }
+  if (std::ranges::find(plan.gpus, host.architecture) == plan.gpus.end())
+    return "built for " + joined(plan.gpus, ", ") + "; this GPU is " + host.architecture;
   if (!same_version(plan.runtime, host.runtime))
     return "built with TensorRT " + plan.runtime + ", " + host.runtime + " is installed";
   return "";

@@ -113,14 +113,4 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
   return times;
 }
 
-std::string processor_name() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);)
-    for (const char* field : {"model name", "Model", "Processor"})
-      if (line.starts_with(field))
-        if (const auto colon = line.find(": "); colon != std::string::npos)
-          return line.substr(colon + 2);
-  return "unknown processor";
-}
-
 }  // namespace fgdm

@@ -21,7 +21,4 @@ std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const st
 std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
                                         std::span<const int> rows, int repeats);
 
-// The name of this machine's processor.
-std::string processor_name();
-
 }  // namespace fgdm
