@@ -18,7 +18,7 @@ TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.* train/*.py) const
 .PHONY: demo test full-size bench kernels gpu-check lint format sanitize fuzz tensorrt-headers aarch64 clean
 
 demo: $(DEMO_VENV)/.ready
-	$(DEMO_VENV)/bin/fgdm generate "$(PROMPT)" --bundle bundles/scenes --output out
+	$(DEMO_VENV)/bin/fgdm generate "$(PROMPT)" --bundle bundles/scenes --output out --stop-at-recall 0
 
 $(DEMO_VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \

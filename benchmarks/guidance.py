@@ -112,6 +112,7 @@ class Painter:
             candidates=len(noise),
             condition_latents=noise,
             min_area=MIN_AREA,
+            stop_at_recall=0.0,
             seed=self._seed,
             **options,
         )

@@ -30,7 +30,8 @@ class Method:
 
 
 def _fgdm(name: str, title: str, candidates: int, condition_steps: int, **options: Any) -> Method:
-    return Method(name, title, "fgdm", candidates, {"condition_steps": condition_steps, **options})
+    paper = {"condition_steps": condition_steps, "stop_at_recall": 0.0}
+    return Method(name, title, "fgdm", candidates, {**paper, **options})
 
 
 _INTERVALS = {"guidance_interval": (0.0, 0.8), "condition_guidance_interval": (0.0, 0.8)}

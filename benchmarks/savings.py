@@ -76,27 +76,35 @@ def play(seen: Seen, setting: Setting) -> tuple[float, int, int]:
         looks = tuple(
             sorted({(steps * tenths + 5) // 10 for tenths in (4, 6, 8)} & {*range(1, steps)})
         )
+    enough = setting.stop_at_recall or np.inf
     taken = previews = 0
     finished: list[int] = []
     width = setting.wave or candidates
     for first in range(0, candidates, width):
-        alive = list(range(first, min(first + width, candidates)))
-        done = 0
-        for look in looks:
-            taken += len(alive) * (look - done)
-            done = look
-            if len(alive) == 1 and setting.stop_at_recall is None:
-                continue
-            previews += len(alive)
-            winner = seen.best(look, alive)
-            if setting.stop_at_recall and seen.recall[look - 1, winner] >= setting.stop_at_recall:
-                alive = [winner]
+        alive, done = list(range(first, min(first + width, candidates))), 0
+        while alive:
+            aside: list[int] = []
+            for look in looks:
+                if look <= done:
+                    continue
+                taken += len(alive) * (look - done)
+                done = look
+                if len(alive) == 1:
+                    continue
+                previews += len(alive)
+                if setting.prune:
+                    alive = seen.better_half(look, alive)
+                winner = seen.best(look, alive)
+                if seen.recall[look - 1, winner] >= enough:
+                    aside = [i for i in alive if i != winner]
+                    alive = [winner]
+                    break
+            taken += len(alive) * (steps - done)
+            finished += alive
+            if seen.recall[-1, finished].max() >= enough:
                 break
-            if setting.prune:
-                alive = seen.better_half(look, alive)
-        taken += len(alive) * (steps - done)
-        finished += alive
-        if setting.stop_at_recall and seen.recall[-1, alive].max() >= setting.stop_at_recall:
+            alive = aside
+        if seen.recall[-1, finished].max() >= enough:
             break
     return float(seen.recall[-1, seen.best(steps, finished)]), taken, previews
 
@@ -127,6 +135,7 @@ def look_at(
         objects=things,
         seed=seed,
         condition_steps=steps,
+        stop_at_recall=0.0,
         num_inference_steps=1,
         guidance="cfg",
         min_area=MIN_AREA,

@@ -121,7 +121,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stop-at-recall",
         type=float,
         metavar="RECALL",
-        help="with which a candidate has won and the others are dropped",
+        help="with which a map has won and no other needs to be finished; 0: finish all; "
+        "default: the bundle's",
     )
     add(
         "--wave",

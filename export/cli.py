@@ -140,6 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for flag, kind, default, text in (
         ("--condition-steps", int, condition.num_inference_steps, "steps of a map"),
         ("--condition-guidance-scale", float, condition.guidance_scale, "guidance of a map"),
+        ("--stop-at-recall", float, condition.stop_at_recall, "of a map that has won; 0: none has"),
         ("--condition-prompt-prefix", str, condition.prompt_prefix, "put before a map's prompt"),
         ("--condition-prompt-suffix", str, condition.prompt_suffix, "added to a map's prompt"),
         ("--steps", int, image.num_inference_steps, "steps of the image"),
@@ -211,6 +212,7 @@ def _defaults(args: argparse.Namespace) -> FactorDefaults:
         condition=ConditionDefaults(
             num_inference_steps=args.condition_steps,
             guidance_scale=args.condition_guidance_scale,
+            stop_at_recall=args.stop_at_recall,
             prompt_prefix=args.condition_prompt_prefix,
             prompt_suffix=args.condition_prompt_suffix,
         ),

@@ -12,10 +12,15 @@ TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}
 
 @dataclass(frozen=True)
 class ConditionDefaults:
-    """Of the condition factor: DDIM steps and classifier-free guidance, as the papers have them."""
+    """Of the condition factor: DDIM steps and classifier-free guidance, as the papers have them.
+
+    stop_at_recall: the recall, 0 to 1, with which a map has won, so that the others need not be
+    finished; 0 samples every map to its end.
+    """
 
     num_inference_steps: int = 10
     guidance_scale: float = 7.5
+    stop_at_recall: float = 0.0
     prompt_prefix: str = ""
     prompt_suffix: str = ""
 
@@ -60,7 +65,10 @@ class FactorDefaults:
             raise ExportError(
                 f"image factor: guidance is {self.image.guidance!r}; expected 'segfree' or 'cfg'"
             )
-        if not 0.0 <= self.image.segfree_start <= 1.0:
-            raise ExportError(
-                f"image factor: segfree_start is {self.image.segfree_start}; expected 0 to 1"
-            )
+        fractions = {
+            "condition factor: stop_at_recall": self.condition.stop_at_recall,
+            "image factor: segfree_start": self.image.segfree_start,
+        }
+        for what, value in fractions.items():
+            if not 0.0 <= value <= 1.0:
+                raise ExportError(f"{what} is {value}; expected 0 to 1")

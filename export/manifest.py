@@ -141,6 +141,7 @@ def _factors(facts: BundleFacts) -> list[dict[str, Any]]:
             "num_inference_steps": condition.num_inference_steps,
             "guidance": "cfg",
             "guidance_scale": condition.guidance_scale,
+            "stop_at_recall": condition.stop_at_recall,
             "prompt_prefix": condition.prompt_prefix,
             "prompt_suffix": condition.prompt_suffix,
             "palette": PALETTE,

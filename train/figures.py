@@ -62,7 +62,12 @@ def _generate(
     began = time.monotonic()
     for i, prompt in enumerate(prompts):
         yield engine.generate(
-            prompt.prompt, objects=prompt.things, seed=i, min_area=MIN_AREA, **options
+            prompt.prompt,
+            objects=prompt.things,
+            seed=i,
+            min_area=MIN_AREA,
+            stop_at_recall=0.0,
+            **options,
         )
         if (i + 1) % 10 == 0 or i + 1 == len(prompts):
             rate = (time.monotonic() - began) / (i + 1)

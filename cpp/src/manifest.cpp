@@ -181,8 +181,10 @@ FactorSpec factor(const Field& field) {
   spec.is_image = kind == "image";
   for (const auto& item : field["conditionings"].items())
     spec.conditionings.push_back(conditioning(item));
-  if (!spec.is_image)
+  if (!spec.is_image) {
     spec.palette = field["palette"].text();
+    spec.stop_at_recall = field.has("stop_at_recall") ? field["stop_at_recall"].number(0, 1) : 0.0;
+  }
   spec.height = field["height"].small(8, 16384);
   spec.width = field["width"].small(8, 16384);
   spec.num_inference_steps = field["num_inference_steps"].small(1, 1000);

@@ -80,11 +80,9 @@ void check_savings(const Request& request) {
       throw RequestError("prune must ascend, but " + shown(request.prune[i]) + " follows " +
                          shown(request.prune[i - 1]));
   }
-  const auto& stop = request.stop_at_recall;
-  if (stop && !(*stop > 0.0 && *stop <= 1.0))
-    throw RequestError("stop_at_recall is " + shown(*stop) + ", expected above 0, at most 1");
+  require_between("stop_at_recall", *request.stop_at_recall, 0.0, 1.0);
   require_between("wave", request.wave, 0, 1000);
-  if (request.wave > 0 && !stop)
+  if (request.wave > 0 && *request.stop_at_recall == 0.0)
     throw RequestError("wave is " + shown(request.wave) +
                        " without stop_at_recall, which says when to stop; give both");
 }
@@ -176,6 +174,7 @@ Request resolve(Request request, const Manifest& manifest) {
   request.condition_steps = request.condition_steps.value_or(first.num_inference_steps);
   request.condition_guidance_scale =
       request.condition_guidance_scale.value_or(static_cast<double>(first.guidance.guidance_scale));
+  request.stop_at_recall = request.stop_at_recall.value_or(first.stop_at_recall);
   check_savings(request);
 
   for (const auto& factor : manifest.factors) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <utility>
 
 #include "fgdm/error.hpp"
 #include "fgdm/noise.hpp"
@@ -25,7 +25,7 @@ std::size_t pixels(const FactorSize& size) {
 
 // The map steps after which candidates are compared.
 std::vector<int> checkpoints(const Request& request) {
-  if (!request.prune.empty() || !request.stop_at_recall)
+  if (!request.prune.empty() || *request.stop_at_recall == 0.0)
     return request.prune;
   const int steps = *request.condition_steps;
   std::vector<int> found;
@@ -63,11 +63,8 @@ void Task::begin_factor(std::uint32_t index) {
       run_->hints[i] = see_control_image(manifest_, network, run_->size, run_->scales[i],
                                          control_image(network), graphs_, timings_);
   next_candidate_ = 0;
-  if (!factor.is_image) {
+  if (!factor.is_image)
     begin_objects(bundle_.palette(factor.palette));
-    recalls_.clear();
-    result_.candidates.clear();
-  }
   begin_wave();
 }
 
@@ -240,15 +237,14 @@ std::vector<Pixels> Task::decode(const std::string& decoder,
   return pictures;
 }
 
-// Decodes and measures what is alive: its latents, or its predicted x0. The measures are appended
-// to recalls_ in the same order.
-std::vector<Candidate> Task::judge(const std::string& decoder, bool predicted) {
+// Decodes and measures what is alive: its latents, or its predicted x0.
+auto Task::judge(const std::string& decoder, bool predicted) -> std::vector<Judged> {
   const auto& palette = bundle_.palette(run_->factor.palette);
   std::vector<std::span<float>> rows;
   for (const auto& trajectory : alive_)
     rows.emplace_back(predicted ? trajectory->predicted_x0 : trajectory->latents);
   const auto pictures = decode(decoder, rows);
-  std::vector<Candidate> judged;
+  std::vector<Judged> judged;
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     const auto& picture = pictures[i];
     const auto count = picture.data.size() / 3;
@@ -257,69 +253,83 @@ std::vector<Candidate> Task::judge(const std::string& decoder, bool predicted) {
     decode_labels(palette, picture.data, labels.data, 255);
     render_labels(palette, labels.data, snapped.data);
     decode_labels(palette, picture.data, labels.data);
-    const auto recall = measure(labels.data, requested_, request_.min_area);
-    recalls_.push_back(recall);
-    judged.push_back({alive_[i]->candidate, recall.recall, names_of(palette, recall.found),
-                      names_of(palette, recall.missing), recall.smallest_area, std::move(snapped),
-                      std::move(labels), alive_[i]->step, predicted});
+    auto recall = measure(labels.data, requested_, request_.min_area);
+    Candidate candidate{alive_[i]->candidate,
+                        recall.recall,
+                        names_of(palette, recall.found),
+                        names_of(palette, recall.missing),
+                        recall.smallest_area,
+                        std::move(snapped),
+                        std::move(labels),
+                        alive_[i]->step,
+                        predicted};
+    judged.push_back({std::move(candidate), std::move(recall)});
   }
   return judged;
 }
 
-// Spends less on candidates that cannot win: one that holds enough is finished alone, and at every
-// step of `prune` only the better half goes on.
+bool Task::has_won(const MapRecall& map) const {
+  const double enough = *request_.stop_at_recall;
+  return enough > 0.0 && map.recall >= enough;
+}
+
+// Spends less on candidates that cannot win: at every step of `prune` only the better half goes on,
+// and while one that seems to have won is finished, the others are set aside.
 void Task::compare() {
   ++next_checkpoint_;
-  if (alive_.size() == 1 && !request_.stop_at_recall)
+  if (alive_.size() == 1)
     return;
-  const auto before = recalls_.size();
   auto judged = judge(preview_decoder(), true);
-  const auto recalls = std::span(recalls_).subspan(before);
+  std::vector<MapRecall> recalls;
+  for (const auto& seen : judged)
+    recalls.push_back(seen.recall);
   const auto best = select(recalls);
-  std::vector<std::size_t> kept;
-  if (request_.stop_at_recall && recalls[best].recall >= *request_.stop_at_recall) {
-    kept = {best};
+  const bool won = has_won(recalls[best]);
+  std::vector<bool> stays(alive_.size(), request_.prune.empty());
+  if (!request_.prune.empty())
+    for (const auto i : better_half(recalls))
+      stays[i] = true;
+  auto trajectories = std::exchange(alive_, {});
+  for (std::size_t i = 0; i < trajectories.size(); ++i)
+    if (!stays[i])
+      let_go(*trajectories[i], std::move(judged[i]));
+    else if (won && i != best)
+      aside_.push_back({std::move(trajectories[i]), std::move(judged[i])});
+    else
+      alive_.push_back(std::move(trajectories[i]));
+  resume_at_ = next_checkpoint_;
+  if (won)
     next_checkpoint_ = checkpoints_.size();
-  } else if (request_.prune.empty()) {
-    kept.resize(alive_.size());
-    std::iota(kept.begin(), kept.end(), std::size_t{0});
-  } else {
-    kept = better_half(recalls);
-  }
-  std::vector<MapRecall> earlier(recalls_.begin(),
-                                 recalls_.begin() + static_cast<std::ptrdiff_t>(before));
-  for (std::size_t i = 0; i < alive_.size(); ++i)
-    if (!std::ranges::binary_search(kept, i))
-      earlier.push_back(recalls[i]);
-  recalls_ = std::move(earlier);
-  drop_all_but(kept, judged);
 }
 
-void Task::drop_all_but(const std::vector<std::size_t>& kept, std::vector<Candidate>& judged) {
-  std::vector<std::unique_ptr<Trajectory>> staying;
-  for (std::size_t i = 0; i < alive_.size(); ++i) {
-    if (std::ranges::binary_search(kept, i)) {
-      staying.push_back(std::move(alive_[i]));
-      continue;
-    }
-    timings_.add(alive_[i]->timings);
-    result_.map_rows += run_->rows(0, alive_[i]->step);
-    rows_saved_ += run_->rows(alive_[i]->step, run_->num_steps());
-    result_.candidates.push_back(std::move(judged[i]));
-  }
-  alive_ = std::move(staying);
+// Books a candidate that goes no further.
+void Task::let_go(const Trajectory& trajectory, Judged judged) {
+  timings_.add(trajectory.timings);
+  result_.map_rows += run_->rows(0, trajectory.step);
+  rows_saved_ += run_->rows(trajectory.step, run_->num_steps());
+  judged_.push_back(std::move(judged));
 }
 
+// Measures maps that are finished. If none of them has won, those that were set aside go on, and
+// then the next wave.
 void Task::end_wave() {
   auto judged = judge(manifest_.vae_decoder, false);
-  drop_all_but({}, judged);
-  const auto won = [&](std::size_t i) {
-    return !result_.candidates[i].pruned && recalls_[i].recall >= *request_.stop_at_recall;
-  };
-  bool stop = next_candidate_ == request_.candidates;
-  for (std::size_t i = 0; i < recalls_.size() && !stop && request_.stop_at_recall; ++i)
-    stop = won(i);
-  if (stop)
+  bool won = false;
+  for (std::size_t i = 0; i < alive_.size(); ++i) {
+    won = won || has_won(judged[i].recall);
+    let_go(*alive_[i], std::move(judged[i]));
+  }
+  alive_.clear();
+  auto aside = std::exchange(aside_, {});
+  if (won)
+    for (auto& [trajectory, seen] : aside)
+      let_go(*trajectory, std::move(seen));
+  else
+    for (auto& waiting : aside)
+      alive_.push_back(std::move(waiting.trajectory));
+  if (!alive_.empty())
+    next_checkpoint_ = resume_at_;
+  else if (won || next_candidate_ == request_.candidates)
     end_maps();
   else
     begin_wave();
@@ -328,20 +338,17 @@ void Task::end_wave() {
 // Chooses among the maps that were finished, and goes on with the next factor.
 void Task::end_maps() {
   rows_saved_ += (request_.candidates - next_candidate_) * run_->rows(0, run_->num_steps());
-  std::vector<std::size_t> order(result_.candidates.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::sort(order, {}, [&](std::size_t i) { return result_.candidates[i].index; });
-  std::vector<Candidate> candidates;
+  std::ranges::sort(judged_, {}, [](const Judged& map) { return map.candidate.index; });
   std::vector<MapRecall> finished;
   std::vector<int> places;
-  for (const auto i : order) {
-    if (!result_.candidates[i].pruned) {
-      places.push_back(static_cast<int>(candidates.size()));
-      finished.push_back(std::move(recalls_[i]));
+  result_.candidates.clear();
+  for (auto& [candidate, recall] : std::exchange(judged_, {})) {
+    if (!candidate.pruned) {
+      places.push_back(static_cast<int>(result_.candidates.size()));
+      finished.push_back(std::move(recall));
     }
-    candidates.push_back(std::move(result_.candidates[i]));
+    result_.candidates.push_back(std::move(candidate));
   }
-  result_.candidates = std::move(candidates);
   result_.chosen = places[select(finished)];
 
   // The painted map is snapped: every pixel takes the nearest class, however far.

@@ -58,8 +58,14 @@ private:
   void paint();
 
   std::vector<Pixels> decode(const std::string& decoder, const std::vector<std::span<float>>& rows);
-  std::vector<Candidate> judge(const std::string& decoder, bool predicted);
-  void drop_all_but(const std::vector<std::size_t>& kept, std::vector<Candidate>& judged);
+  // A candidate that was looked at, and what its map holds.
+  struct Judged {
+    Candidate candidate;
+    MapRecall recall;
+  };
+  std::vector<Judged> judge(const std::string& decoder, bool predicted);
+  bool has_won(const MapRecall& map) const;
+  void let_go(const Trajectory& trajectory, Judged judged);
   const std::string& preview_decoder() const;
   int barrier() const;
 
@@ -80,12 +86,20 @@ private:
   };
 
   std::unique_ptr<FactorRun> run_;
+  // A candidate that waits until another one, which seems to have won, is finished.
+  struct SetAside {
+    std::unique_ptr<Trajectory> trajectory;
+    Judged seen;
+  };
+
   std::vector<std::unique_ptr<Trajectory>> alive_;
+  std::vector<SetAside> aside_;
+  std::vector<Judged> judged_;    // candidates that go no further
   std::vector<int> checkpoints_;  // map steps after which candidates are compared
   std::size_t next_checkpoint_ = 0;
+  std::size_t resume_at_ = 0;  // the next checkpoint of those that are set aside
   int next_candidate_ = 0;                   // the first one that isn't sampled yet
   std::vector<int> requested_;               // classes
-  std::vector<MapRecall> recalls_;           // of result_.candidates
   std::map<std::string, ChosenMap> chosen_;  // by factor
   std::int64_t rows_saved_ = 0;
   Result result_;

@@ -25,12 +25,16 @@ def test_pruning_keeps_the_better_half() -> None:
     assert play(SEEN, Setting(prune=(1, 3))) == (0.5, 4 + 2 * 2 + 1, 4 + 2)
 
 
-def test_a_winner_by_its_preview_is_finished_alone() -> None:
-    # Looked at after 2 and 3 of 4 steps: candidate 1 has everything after step 3.
-    assert play(SEEN, Setting(stop_at_recall=1.0)) == (0.5, 4 * 3 + 1, 4 + 4)
+def test_a_winner_by_its_preview_is_finished_first() -> None:
+    # Looked at after 2 and 3 of 4 steps: candidate 1 seems to have everything after step 3, but has
+    # not in the end, so the others go on.
+    assert play(SEEN, Setting(stop_at_recall=1.0)) == (1.0, 4 * 4, 4 + 4)
+    kept = Seen(SEEN.recall[[0, 1, 3, 3]], SEEN.smallest_area)
+    assert play(kept, Setting(stop_at_recall=1.0)) == (1.0, 4 * 3 + 1, 4 + 4)
 
 
 def test_waves_go_on_until_a_finished_map_has_won() -> None:
-    recall, taken, _ = play(SEEN, Setting(stop_at_recall=1.0, wave=1))
+    recall, taken, previews = play(SEEN, Setting(stop_at_recall=1.0, wave=1))
     assert recall == 1.0
+    assert previews == 0, "nobody waits for what a preview would tell"
     assert taken == 3 * 4, "candidates 0, 1 and 2, one after another"

@@ -27,6 +27,7 @@ Request small_request(std::uint64_t seed, int candidates = 3) {
   request.condition_steps = 4;
   request.num_inference_steps = 4;
   request.height = request.width = 64;
+  request.stop_at_recall = 0.0;
   return request;
 }
 
@@ -250,6 +251,65 @@ TEST(Scheduler, AWinnerIsFinishedAlone) {
   ASSERT_TRUE(wait_for(*waves));
   EXPECT_EQ(waves->result.candidates.size(), 2U) << "the first wave has a winner";
   EXPECT_EQ(waves->result.map_rows, 2 * (4 + 10));
+}
+
+// A decoder that shows one class everywhere, whatever it is given: a call with several rows, which
+// is a preview, `of_many`, and one with a single row `of_one`.
+class OneClass final : public Session {
+public:
+  OneClass(std::string of_many, std::string of_one)
+      : of_many_(std::move(of_many)), of_one_(std::move(of_one)) {}
+
+  std::span<const TensorSpec> inputs() const override { return {}; }
+  std::span<const TensorSpec> outputs() const override { return {}; }
+
+  void run(std::span<const NamedTensor>, std::span<const NamedTensor> outputs) override {
+    const auto& image = outputs.front().tensor;
+    const auto rows = static_cast<std::size_t>(image.shape.front());
+    const auto& palette = scenes().palette("palette.json");
+    const auto label = palette.find(rows > 1 ? of_many_ : of_one_).value();
+    const auto& color = palette.classes()[static_cast<std::size_t>(label)].color;
+    const auto plane = image.elements() / (3 * rows);
+    for (std::size_t i = 0; i < image.elements(); ++i)
+      static_cast<float*>(image.data)[i] = static_cast<float>(color[i / plane % 3]) / 127.5F - 1.0F;
+  }
+
+private:
+  std::string of_many_, of_one_;
+};
+
+Result with_decoder(std::string of_many, std::string of_one, const Request& request) {
+  Graphs::Sessions sessions;
+  for (const auto& [name, spec] : scenes().manifest().graphs)
+    sessions[name] = std::make_unique<testing::FakeSession>(spec, nullptr);
+  sessions[scenes().manifest().vae_decoder] =
+      std::make_unique<OneClass>(std::move(of_many), std::move(of_one));
+  Graphs graphs(std::move(sessions));
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  const auto job = submit(scheduler, request);
+  EXPECT_TRUE(wait_for(*job));
+  return job->result;
+}
+
+TEST(Scheduler, CandidatesSetAsideGoOnIfTheWinnersMapDisappoints) {
+  auto request = small_request(1, 3);
+  request.objects = {"dog"};
+  request.condition_steps = 10;
+  request.stop_at_recall = 1.0;
+
+  const auto kept = with_decoder("dog", "dog", request);
+  EXPECT_EQ(kept.map_rows, 2 * (2 * 4 + 10));
+  EXPECT_EQ(kept.chosen, 0);
+  EXPECT_TRUE(kept.candidates[1].pruned && kept.candidates[2].pruned);
+
+  // 0 looks like a winner after 4 steps, 1 after 6; 2 is the last and goes on by itself.
+  const auto broken = with_decoder("dog", "house", request);
+  EXPECT_EQ(broken.map_rows, 2 * 3 * 10);
+  for (const auto& candidate : broken.candidates) {
+    EXPECT_FALSE(candidate.pruned);
+    EXPECT_EQ(candidate.steps, 10);
+    EXPECT_EQ(candidate.recall, 0.0);
+  }
 }
 
 TEST(Scheduler, WavesGoOnUntilTheBudgetIsSpent) {

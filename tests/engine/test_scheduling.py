@@ -132,7 +132,7 @@ def test_savings_are_reported(engine: Engine) -> None:
         ({"prune": [4]}, "prune has 4, expected steps from 1 to 3"),
         ({"prune": [2, 2]}, "prune must ascend"),
         ({"prune": 2}, "prune must be a list of whole numbers"),
-        ({"stop_at_recall": 0.0}, "stop_at_recall is 0, expected above 0"),
+        ({"stop_at_recall": 1.5}, "stop_at_recall is 1.5, expected 0 to 1"),
         ({"wave": 2}, "without stop_at_recall"),
         ({"guidance_interval": (0.5, 0.2)}, "expected two fractions"),
         ({"guidance_interval": (0.5,)}, "must be two fractions"),

@@ -70,12 +70,14 @@ struct Request {
   // Map steps after which the worse half of the candidates is dropped, by the recall of their
   // predicted x0; ascending, from 1 to condition_steps - 1.
   std::vector<int> prune;
-  // The recall, above 0 to 1, with which a candidate has won: the others are dropped and it is
-  // finished alone. Looked at after the steps of `prune` (without it, after 4, 6 and 8 tenths of
-  // the steps) and when maps are done.
+  // The recall with which a candidate has won, so that no other needs to be finished; 0: every
+  // candidate is sampled to its end. Previews are looked at after the steps of `prune` (without it,
+  // after 4, 6 and 8 tenths of the steps): one that has won is finished alone, and if its map does
+  // not hold what the preview promised, the others go on. So the kept map's recall reaches this
+  // number whenever it would without.
   std::optional<double> stop_at_recall;
   // Candidates sampled at a time, until one has won or there are `candidates` of them; 0: all at
-  // once. Needs stop_at_recall.
+  // once. Needs a stop_at_recall.
   int wave = 0;
   // The fractions of the steps, from the first and up to the second, in which there is guidance;
   // other steps run the positive row alone.

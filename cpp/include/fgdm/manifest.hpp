@@ -52,6 +52,7 @@ struct FactorSpec {
   int height, width;  // pixels
   int num_inference_steps;
   GuidanceConfig guidance;
+  double stop_at_recall = 0.0;               // condition factors: as in Request
   std::string prompt_prefix, prompt_suffix;  // put around the request's prompt
   std::string palette;                       // condition factors: file of the label palette
 };
