@@ -55,7 +55,7 @@ PAPER = (
 SAVINGS = (
     _fgdm("prune", "drop the worse half after steps 3 and 6", 10, 10, prune=[3, 6]),
     _fgdm("stop", "stop at the first map that holds everything", 10, 10, stop_at_recall=1.0),
-    _fgdm("waves", "stop likewise, two maps at a time", 10, 10, stop_at_recall=1.0, wave=2),
+    _fgdm("waves", "stop likewise, four maps at a time", 10, 10, stop_at_recall=1.0, wave=4),
     _fgdm("intervals", "guidance in the first 80 % of the steps", 10, 10, **_INTERVALS),
     _fgdm("multistep", "DPM-Solver++, 6 steps a map, 12 the image", 10, 6, **_MULTISTEP),
     _fgdm(
@@ -63,9 +63,8 @@ SAVINGS = (
         "every saving",
         10,
         6,
-        prune=[2, 4],
         stop_at_recall=1.0,
-        wave=5,
+        wave=4,
         **_INTERVALS,
         **_MULTISTEP,
     ),

@@ -136,9 +136,10 @@ def _draw_card(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], *, cho
 def _draw_recall(
     draw: ImageDraw.ImageDraw, left: int, top: int, width: int, candidate: Candidate
 ) -> None:
-    """The map's number on the left; found / requested with a mark on the right."""
+    """The map's number, and where it was left, on the left; found / requested on the right."""
     font = drawing.font(_BODY)
-    draw.text((left, top), f"map {candidate.index + 1}", font=font, fill=drawing.QUIET)
+    left_at = f", step {candidate.steps}" if candidate.pruned else ""
+    draw.text((left, top), f"map {candidate.index + 1}{left_at}", font=font, fill=drawing.QUIET)
     requested = len(candidate.found) + len(candidate.missing)
     if not requested:
         return
