@@ -22,7 +22,7 @@ Context ContextCache::encode(const std::string& prompt, Timings& timings) {
   const auto& manifest = bundle_.manifest();
   auto ids = bundle_.tokenizer().encode(prompt);
   auto context = std::make_shared<RowBuffer>(
-      manifest.context_dtype(),
+      graphs_.device(), manifest.context_dtype(),
       std::vector<std::int64_t>{manifest.max_length, manifest.hidden_size}, 1);
   const NamedTensor input{"input_ids", {DType::int64, {1, manifest.max_length}, ids.data()}};
   const NamedTensor output{"encoder_hidden_states", context->view(1)};

@@ -1,7 +1,5 @@
 #include "factor_run.hpp"
 
-#include <algorithm>
-
 namespace fgdm {
 
 FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint32_t factor_index,
@@ -12,9 +10,8 @@ FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint
       positive(std::move(positive_text)), negative(std::move(negative_text)),
       scales(conditioning_scales(resolved, spec)), hints(spec.conditionings.size()) {}
 
-Trajectory::Trajectory(const FactorRun& owner, int index, std::vector<float> noise)
-    : run(&owner), candidate(index), latents(std::move(noise)), predicted_x0(latents.size()),
-      history(owner.sampler.uses_history() ? latents.size() : 0) {}
+Trajectory::Trajectory(const FactorRun& owner, int index, RowBuffer noise)
+    : run(&owner), candidate(index), latents(std::move(noise)), predicted_x0(latents) {}
 
 std::int64_t FactorRun::rows(int first, int end) const {
   std::int64_t sum = 0;
@@ -23,10 +20,19 @@ std::int64_t FactorRun::rows(int first, int end) const {
   return sum;
 }
 
-RowBuffer residual_buffer(const Manifest& manifest, const TensorSpec& tensor,
-                          const FactorSize& size, std::size_t most_rows) {
+RowBuffer latent_buffer(const std::shared_ptr<Device>& device, const Manifest& manifest,
+                        const FactorSize& size, std::size_t most_rows) {
+  return {device,
+          DType::float32,
+          {manifest.latent_channels, size.latent_height, size.latent_width},
+          most_rows};
+}
+
+RowBuffer residual_buffer(const std::shared_ptr<Device>& device, const Manifest& manifest,
+                          const TensorSpec& tensor, const FactorSize& size, std::size_t most_rows) {
   const auto& layout = manifest.residual(tensor.name);
-  return {tensor.dtype,
+  return {device,
+          tensor.dtype,
           {layout.channels, size.latent_height / layout.stride, size.latent_width / layout.stride},
           most_rows};
 }
@@ -34,8 +40,9 @@ RowBuffer residual_buffer(const Manifest& manifest, const TensorSpec& tensor,
 Hint see_control_image(const Manifest& manifest, const ConditioningSpec& spec,
                        const FactorSize& size, float scale, std::span<const float> rgb,
                        Graphs& graphs, Timings& timings) {
-  RowBuffer picture(DType::float32, {3, size.height, size.width}, 1);
-  std::ranges::copy(rgb, picture.floats(1).begin());
+  const auto& device = graphs.device();
+  RowBuffer picture(device, DType::float32, {3, size.height, size.width}, 1);
+  picture.write(rgb);
   std::vector<NamedTensor> inputs{{"controlnet_cond", picture.view(1)}};
   const bool is_adapter = spec.kind == Conditioning::t2i_adapter;
   if (is_adapter)
@@ -46,8 +53,8 @@ Hint see_control_image(const Manifest& manifest, const ConditioningSpec& spec,
   std::vector<NamedTensor> outputs;
   for (const auto& output : manifest.graph(graph).outputs) {
     auto row = is_adapter
-                   ? residual_buffer(manifest, output, size, 1)
-                   : RowBuffer(output.dtype,
+                   ? residual_buffer(device, manifest, output, size, 1)
+                   : RowBuffer(device, output.dtype,
                                {output.shape.at(1), size.latent_height, size.latent_width}, 1);
     auto& placed = hint.emplace(output.name, std::move(row)).first->second;
     outputs.push_back({output.name, placed.view(1)});

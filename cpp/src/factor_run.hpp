@@ -44,7 +44,7 @@ struct FactorRun {
 
 // One latent on its way from noise to a picture: a candidate of a condition factor, or the image.
 struct Trajectory {
-  Trajectory(const FactorRun& owner, int index, std::vector<float> noise);
+  Trajectory(const FactorRun& owner, int index, RowBuffer noise);
 
   bool done() const { return step == run->num_steps(); }
   // Backbone rows of the next step.
@@ -52,14 +52,19 @@ struct Trajectory {
 
   const FactorRun* run;
   int candidate;
-  int step = 0;  // steps taken
-  std::vector<float> latents, predicted_x0, history;
+  int step = 0;                     // steps taken
+  RowBuffer latents, predicted_x0;  // a row each
+  bool is_finite = true;
   Timings timings;  // its share of what its batches took
 };
 
+// Zeros for `most_rows` rows of latents.
+RowBuffer latent_buffer(const std::shared_ptr<Device>& device, const Manifest& manifest,
+                        const FactorSize& size, std::size_t most_rows);
+
 // Zeros for `most_rows` rows of a residual, which `tensor` names and types.
-RowBuffer residual_buffer(const Manifest& manifest, const TensorSpec& tensor,
-                          const FactorSize& size, std::size_t most_rows);
+RowBuffer residual_buffer(const std::shared_ptr<Device>& device, const Manifest& manifest,
+                          const TensorSpec& tensor, const FactorSize& size, std::size_t most_rows);
 
 // Runs what a network does once with its control image, `rgb` of shape (3, height, width) in 0..1.
 Hint see_control_image(const Manifest& manifest, const ConditioningSpec& spec,

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "device.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/engine.hpp"
 #include "fgdm/ort_session.hpp"
@@ -34,8 +35,9 @@ public:
   Graphs(const Bundle& bundle, const EngineOptions& options);
 
   // Sessions that somebody else made, by graph; calls are traced to `trace`.
-  explicit Graphs(Sessions sessions, const std::filesystem::path& trace = {})
-      : sessions_(std::move(sessions)), trace_(trace) {}
+  explicit Graphs(Sessions sessions, const std::filesystem::path& trace = {},
+                  std::shared_ptr<Device> device = host_device())
+      : device_(std::move(device)), sessions_(std::move(sessions)), trace_(trace) {}
 
   // Runs a graph by its manifest name; the seconds it took are returned, and booked on `stage`.
   double run(const std::string& graph, const std::string& stage,
@@ -44,6 +46,9 @@ public:
   // Seconds of all calls so far, those that failed included.
   const Timings& timings() const { return timings_; }
   double total_seconds() const { return timings_.total(); }
+
+  // Where the graphs' inputs and outputs belong.
+  const std::shared_ptr<Device>& device() const { return device_; }
 
   Trace& trace() { return trace_; }
 
@@ -57,6 +62,7 @@ private:
   void load_all(const Bundle& bundle, Provider provider, bool bfloat16);
 
   std::shared_ptr<OrtRuntime> runtime_;
+  std::shared_ptr<Device> device_ = host_device();
   std::unique_ptr<TensorRtBackend> tensorrt_;
   std::string runtime_name_, backend_, precision_;
   std::vector<std::string> notes_;

@@ -2,26 +2,42 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "device.hpp"
 #include "fgdm/session.hpp"
 
 namespace fgdm {
 
-// Rows of a tensor on their way from graph to graph, in whatever type the graphs have for it.
+// Rows of a tensor on their way from graph to graph, on a device, in whatever type the graphs have
+// for it. A copy has memory of its own, on the same device.
 class RowBuffer {
 public:
   RowBuffer() = default;
 
   // `most_rows` rows of zeros, each of `row_shape`.
-  RowBuffer(DType dtype, std::vector<std::int64_t> row_shape, std::size_t most_rows);
+  RowBuffer(std::shared_ptr<Device> device, DType dtype, std::vector<std::int64_t> row_shape,
+            std::size_t most_rows);
+  ~RowBuffer();
+  RowBuffer(const RowBuffer& other);
+  RowBuffer(RowBuffer&& other) noexcept;
+  RowBuffer& operator=(RowBuffer other) noexcept;
 
   // Rows [first, first + rows) as a tensor whose first dimension is the row.
-  TensorView view(std::size_t rows, std::size_t first = 0);
+  TensorView view(std::size_t rows, std::size_t first = 0) const;
 
-  // The same as numbers, for what the host computes. Only for float32.
-  std::span<float> floats(std::size_t rows, std::size_t first = 0);
+  // Where a row lies; on a GPU, it must not be read here.
+  std::byte* data(std::size_t row = 0) const { return data_ + row * row_bytes_; }
+
+  // Copies numbers of the buffer's own type in, from row `first` on.
+  template <typename T> void write(std::span<const T> values, std::size_t first = 0) {
+    device_->upload(data(first), values.data(), values.size_bytes());
+  }
+
+  // Rows [first, first + rows) as numbers. Only for float32.
+  std::vector<float> floats(std::size_t rows, std::size_t first = 0) const;
 
   // Copies row `from` of another buffer with rows of the same size into row `to`.
   void copy_row(const RowBuffer& other, std::size_t from, std::size_t to);
@@ -34,10 +50,11 @@ public:
   void sum(std::span<RowBuffer* const> terms, std::size_t rows, std::size_t first = 0);
 
 private:
+  std::shared_ptr<Device> device_;
   DType dtype_ = DType::float32;
   std::vector<std::int64_t> row_shape_;
-  std::size_t row_bytes_ = 0;
-  std::vector<std::byte> data_;
+  std::size_t row_bytes_ = 0, bytes_ = 0;
+  std::byte* data_ = nullptr;
 };
 
 }  // namespace fgdm

@@ -173,41 +173,29 @@ const StepCoefficients& Sampler::coefficients(int index) const {
   return coefficients_[static_cast<std::size_t>(index)];
 }
 
-void Sampler::step(int index, std::span<const float> eps, std::span<float> sample,
-                   std::span<float> predicted_x0, std::span<float> history) const {
-  const StepCoefficients c = coefficients(index);
+void advance(const StepCoefficients& step, std::span<const float> eps, std::span<float> sample,
+             std::span<float> predicted_x0) {
+  const StepCoefficients c = step;
   const std::size_t size = sample.size();
-  if (eps.size() != size || predicted_x0.size() != size ||
-      (history.size() != size && (uses_history() || !history.empty())))
-    throw RequestError("sampler step: sizes of eps, sample, predicted_x0 and history are " +
-                       std::to_string(eps.size()) + ", " + std::to_string(size) + ", " +
-                       std::to_string(predicted_x0.size()) + " and " +
-                       std::to_string(history.size()) + ", expected the same for all");
+  if (eps.size() != size || predicted_x0.size() != size)
+    throw RequestError("sampler step: sizes of eps, sample and predicted_x0 are " +
+                       std::to_string(eps.size()) + ", " + std::to_string(size) + " and " +
+                       std::to_string(predicted_x0.size()) + ", expected the same for all");
 
   const float* __restrict e = eps.data();
   float* __restrict x = sample.data();
   float* __restrict x0 = predicted_x0.data();
-  float* __restrict previous = history.data();
-  const auto predict = [&](std::size_t i) {
-    return c.x0_from_sample * x[i] + c.x0_from_epsilon * e[i];
+  const auto take = [&](std::size_t i, float history) {
+    const float clean = c.x0_from_sample * x[i] + c.x0_from_epsilon * e[i];
+    x[i] = c.sample * x[i] + c.epsilon * e[i] + c.x0 * clean + history;
+    x0[i] = clean;
   };
-  if (history.empty()) {
-    for (std::size_t i = 0; i < size; ++i) {
-      x0[i] = predict(i);
-      x[i] = c.sample * x[i] + c.epsilon * e[i] + c.x0 * x0[i];
-    }
-  } else if (c.history == 0.0F) {  // what `history` holds is not read: it may be uninitialised
-    for (std::size_t i = 0; i < size; ++i) {
-      x0[i] = predict(i);
-      x[i] = c.sample * x[i] + c.epsilon * e[i] + c.x0 * x0[i];
-      previous[i] = x0[i];
-    }
+  if (c.history == 0.0F) {  // what x0 holds is not read: it may be uninitialised
+    for (std::size_t i = 0; i < size; ++i)
+      take(i, 0.0F);
   } else {
-    for (std::size_t i = 0; i < size; ++i) {
-      x0[i] = predict(i);
-      x[i] = c.sample * x[i] + c.epsilon * e[i] + c.x0 * x0[i] + c.history * previous[i];
-      previous[i] = x0[i];
-    }
+    for (std::size_t i = 0; i < size; ++i)
+      take(i, c.history * x0[i]);
   }
 }
 

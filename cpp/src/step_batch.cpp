@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "fgdm/guidance.hpp"
-
 namespace fgdm {
 namespace {
 
@@ -61,37 +59,40 @@ void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
     return;
   size_ = size;
   capacity_ = rows;
-  const std::vector<std::int64_t> latent{manifest_.latent_channels, size.latent_height,
-                                         size.latent_width};
-  sample_ = noise_ = RowBuffer(DType::float32, latent, rows);
-  timestep_ = attn_scale_ = conditioning_scale_ = RowBuffer(DType::float32, {}, rows);
-  context_ =
-      RowBuffer(manifest_.context_dtype(), {manifest_.max_length, manifest_.hidden_size}, rows);
+  const auto& device = graphs_.device();
+  sample_ = x0_ = noise_ = latent_buffer(device, manifest_, size, rows);
+  timestep_ = attn_scale_ = conditioning_scale_ = RowBuffer(device, DType::float32, {}, rows);
+  context_ = RowBuffer(device, manifest_.context_dtype(),
+                       {manifest_.max_length, manifest_.hidden_size}, rows);
   // The default mask leaves out token 0 (BOS) and nothing else (segmentation-free paper, eq. 9).
-  argmax_mask_ = RowBuffer(DType::boolean, {manifest_.max_length}, rows);
-  auto* mask = static_cast<std::uint8_t*>(argmax_mask_.view(rows).data);
+  argmax_mask_ = RowBuffer(device, DType::boolean, {manifest_.max_length}, rows);
   const auto length = static_cast<std::size_t>(manifest_.max_length);
-  for (std::size_t i = 0; i < rows * length; ++i)
-    mask[i] = i % length == 0 ? 0 : 1;
+  std::vector<std::uint8_t> mask(rows * length, 1);
+  for (std::size_t row = 0; row < rows; ++row)
+    mask[row * length] = 0;
+  argmax_mask_.write(std::span<const std::uint8_t>(mask));
   terms_.clear();
   hints_.clear();
   residuals_.clear();
   for (const auto& input : manifest_.graph(manifest_.backbone).inputs)
     if (manifest_.residuals.contains(input.name))
-      residuals_.emplace(input.name, residual_buffer(manifest_, input, size, rows));
+      residuals_.emplace(input.name, residual_buffer(device, manifest_, input, size, rows));
   residuals_of_.assign(rows, nullptr);
 }
 
 void StepBatch::fill_inputs() {
+  std::vector<float> timesteps, attn_scales;
   for (std::size_t i = 0; i < rows_.size(); ++i) {
     const auto& [trajectory, positive, phase, negative] = rows_[i];
     const auto& run = *trajectory->run;
-    std::ranges::copy(trajectory->latents, sample_.floats(1, i).begin());
-    timestep_.floats(1, i)[0] =
-        static_cast<float>(run.sampler.timesteps()[static_cast<std::size_t>(trajectory->step)]);
+    sample_.copy_row(trajectory->latents, 0, i);
     context_.copy_row(negative && !phase.segfree ? *run.negative : *run.positive, 0, i);
-    attn_scale_.floats(1, i)[0] = negative ? phase.attn_scale_negative : 1.0F;
+    timesteps.push_back(
+        static_cast<float>(run.sampler.timesteps()[static_cast<std::size_t>(trajectory->step)]));
+    attn_scales.push_back(negative ? phase.attn_scale_negative : 1.0F);
   }
+  timestep_.write(std::span<const float>(timesteps));
+  attn_scale_.write(std::span<const float>(attn_scales));
 }
 
 // Where a network writes a residual: into the backbone's own input if nobody else adds to it.
@@ -102,7 +103,9 @@ RowBuffer& StepBatch::target(const Segment& segment, std::size_t network,
   const auto key = std::to_string(network) + " " + output.name;
   auto found = terms_.find(key);
   if (found == terms_.end())
-    found = terms_.emplace(key, residual_buffer(manifest_, output, size_, capacity_)).first;
+    found =
+        terms_.emplace(key, residual_buffer(graphs_.device(), manifest_, output, size_, capacity_))
+            .first;
   return found->second;
 }
 
@@ -128,15 +131,17 @@ void StepBatch::run_network(const Segment& segment, std::size_t network) {
     if (hint == hints_.end())
       hint = hints_
                  .emplace(spec.graph,
-                          RowBuffer(features.dtype,
+                          RowBuffer(graphs_.device(), features.dtype,
                                     {features.shape.at(1), size_.latent_height, size_.latent_width},
                                     capacity_))
                  .first;
+    std::vector<float> scales;
     for (std::size_t row = first; row < first + count; ++row) {
       const auto& run = *rows_[row].trajectory->run;
       hint->second.copy_row(run.hints[network].at(features.name), 0, row);
-      conditioning_scale_.floats(1, row)[0] = run.scales[network];
+      scales.push_back(run.scales[network]);
     }
+    conditioning_scale_.write(std::span<const float>(scales), first);
     inputs.push_back({"encoder_hidden_states", context_.view(count, first)});
     inputs.push_back({"hint", hint->second.view(count, first)});
     inputs.push_back({"conditioning_scale", conditioning_scale_.view(count, first)});
@@ -195,22 +200,34 @@ void StepBatch::charge(const std::string& stage, double seconds, std::size_t fir
 }
 
 void StepBatch::advance() {
-  std::vector<std::size_t> negative_of(rows_.size(), rows_.size());
+  std::vector<int> negative_of(rows_.size(), -1);
   for (std::size_t row = 0; row < rows_.size(); ++row)
     if (rows_[row].negative)
-      negative_of[rows_[row].positive] = row;
+      negative_of[rows_[row].positive] = static_cast<int>(row);
+  const auto elements = sample_.view(1).elements();
+  std::vector<bool> finite;
+  for (const auto& segment : segments_) {
+    std::vector<StepRow> steps;
+    for (std::size_t row = segment.first; row < segment.first + segment.positives; ++row) {
+      const auto& trajectory = *rows_[row].trajectory;
+      const auto& coefficients = trajectory.run->sampler.coefficients(trajectory.step);
+      steps.push_back(
+          {static_cast<int>(row), negative_of[row], rows_[row].phase.guidance_scale, coefficients});
+      if (coefficients.history != 0.0F)
+        x0_.copy_row(trajectory.predicted_x0, 0, row);
+    }
+    const auto made = graphs_.device()->advance(
+        steps, elements, noise_.data(), sample_.data(segment.first), x0_.data(segment.first));
+    finite.insert(finite.end(), made.begin(), made.end());
+  }
+  std::size_t advanced = 0;
   for (std::size_t row = 0; row < rows_.size(); ++row) {
     if (rows_[row].negative)
       continue;
     auto& trajectory = *rows_[row].trajectory;
-    std::span<const float> epsilon = noise_.floats(1, row);
-    if (const auto negative = negative_of[row]; negative < rows_.size()) {
-      guided_.resize(epsilon.size());
-      combine(noise_.floats(1, negative), epsilon, rows_[row].phase.guidance_scale, guided_);
-      epsilon = guided_;
-    }
-    trajectory.run->sampler.step(trajectory.step, epsilon, trajectory.latents,
-                                 trajectory.predicted_x0, trajectory.history);
+    trajectory.latents.copy_row(sample_, row, 0);
+    trajectory.predicted_x0.copy_row(x0_, row, 0);
+    trajectory.is_finite = finite[advanced++];
     ++trajectory.step;
   }
 }

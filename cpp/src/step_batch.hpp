@@ -52,12 +52,13 @@ private:
   std::size_t capacity_ = 0;
   std::vector<Row> rows_;
   std::vector<Segment> segments_;
-  RowBuffer sample_, timestep_, context_, attn_scale_, argmax_mask_, noise_, conditioning_scale_;
+  // sample_ and x0_ become the latents and the predicted clean latents after the step.
+  RowBuffer sample_, x0_, timestep_, context_, attn_scale_, argmax_mask_, noise_,
+      conditioning_scale_;
   std::map<std::string, RowBuffer> residuals_;  // the backbone's, by input
   // What one of several networks adds to the same residual; a ControlNet's hints, by graph.
   std::map<std::string, RowBuffer> terms_, hints_;
   std::vector<const FactorSpec*> residuals_of_;  // whose residuals a row of `residuals_` holds
-  std::vector<float> guided_;
 };
 
 }  // namespace fgdm

@@ -1,7 +1,6 @@
 #include "task.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "fgdm/error.hpp"
@@ -91,15 +90,18 @@ void Task::begin_wave() {
   next_checkpoint_ = 0;
 }
 
-std::vector<float> Task::initial_latents(int candidate) const {
+RowBuffer Task::initial_latents(int candidate) const {
   const auto elements = latent_elements(manifest_, run_->size);
-  std::vector<float> latents(elements);
+  auto latents = latent_buffer(graphs_.device(), manifest_, run_->size, 1);
   const auto& given = run_->factor.is_image ? request_.latents : request_.condition_latents;
-  if (given.empty())
-    normal_noise(*request_.seed, static_cast<std::uint32_t>(candidate), run_->index, latents);
-  else
-    std::copy_n(given.begin() + static_cast<std::ptrdiff_t>(elements) * candidate, elements,
-                latents.begin());
+  if (given.empty()) {
+    std::vector<float> noise(elements);
+    normal_noise(*request_.seed, static_cast<std::uint32_t>(candidate), run_->index, noise);
+    latents.write(std::span<const float>(noise));
+  } else {
+    latents.write(std::span<const float>(given).subspan(
+        elements * static_cast<std::size_t>(candidate), elements));
+  }
   return latents;
 }
 
@@ -163,8 +165,7 @@ void Task::stepped(const std::vector<Trajectory*>& trajectories) {
 }
 
 void Task::check_finite(const Trajectory& trajectory) const {
-  const auto is_finite = [](float value) { return std::isfinite(value); };
-  if (!std::ranges::all_of(trajectory.latents, is_finite))
+  if (!trajectory.is_finite)
     throw BackendError("factor " + run_->factor.name + ", step " +
                        std::to_string(trajectory.step - 1) + ", row " +
                        std::to_string(trajectory.candidate) +
@@ -190,14 +191,15 @@ void Task::tell(const std::vector<Trajectory*>& trajectories) {
     std::vector<float> predicted_x0;
     for (const auto* row : rows) {
       candidates.push_back(row->candidate);
-      predicted_x0.insert(predicted_x0.end(), row->predicted_x0.begin(), row->predicted_x0.end());
+      const auto latents = row->predicted_x0.floats(1);
+      predicted_x0.insert(predicted_x0.end(), latents.begin(), latents.end());
     }
     const auto preview = [this, &rows](int candidate) {
       const auto found = std::ranges::find(rows, candidate, &Trajectory::candidate);
       if (found == rows.end())
         throw RequestError("preview of candidate " + std::to_string(candidate) +
                            ", which did not take this step; StepInfo names those that did");
-      return std::move(decode(preview_decoder(), {(*found)->predicted_x0}).front());
+      return picture(preview_decoder(), (*found)->predicted_x0);
     };
     const auto& size = run_->size;
     const StepInfo info{
@@ -212,59 +214,63 @@ void Task::tell(const std::vector<Trajectory*>& trajectories) {
   }
 }
 
-std::vector<Pixels> Task::decode(const std::string& decoder,
-                                 const std::vector<std::span<float>>& rows) {
+void Task::decode(const std::string& decoder, const std::vector<const RowBuffer*>& latents,
+                  const UsePictures& use) {
   const auto& size = run_->size;
-  const auto planes = 3 * pixels(size);
-  std::vector<Pixels> pictures;
-  for (std::size_t first = 0; first < rows.size();) {
-    const auto count = std::min(static_cast<std::size_t>(decode_rows_), rows.size() - first);
-    RowBuffer latents(DType::float32,
-                      {manifest_.latent_channels, size.latent_height, size.latent_width}, count);
-    RowBuffer images(DType::float32, {3, size.height, size.width}, count);
+  const auto& device = graphs_.device();
+  for (std::size_t first = 0; first < latents.size();) {
+    const auto count = std::min(static_cast<std::size_t>(decode_rows_), latents.size() - first);
+    auto rows = latent_buffer(device, manifest_, size, count);
     for (std::size_t row = 0; row < count; ++row)
-      std::ranges::copy(rows[first + row], latents.floats(1, row).begin());
-    const NamedTensor input{"latents", latents.view(count)};
-    const NamedTensor output{"image", images.view(count)};
+      rows.copy_row(*latents[first + row], 0, row);
+    const RowBuffer pictures(device, DType::float32, {3, size.height, size.width}, count);
+    const NamedTensor input{"latents", rows.view(count)};
+    const NamedTensor output{"image", pictures.view(count)};
     timings_.add(decoder, graphs_.run(decoder, decoder, {&input, 1}, {&output, 1}));
-    for (std::size_t row = 0; row < count; ++row) {
-      Pixels picture{size.height, size.width, std::vector<std::uint8_t>(planes)};
-      image_to_rgb(images.floats(1, row), size.height, size.width, picture.data);
-      pictures.push_back(std::move(picture));
-    }
+    use(first, count, pictures);
     first += count;
   }
-  return pictures;
+}
+
+Pixels Task::picture(const std::string& decoder, const RowBuffer& latents) {
+  const auto& size = run_->size;
+  Pixels made{size.height, size.width, std::vector<std::uint8_t>(3 * pixels(size))};
+  decode(decoder, {&latents}, [&](std::size_t, std::size_t, const RowBuffer& pictures) {
+    image_to_rgb(pictures.floats(1), size.height, size.width, made.data);
+  });
+  return made;
 }
 
 // Decodes and measures what is alive: its latents, or its predicted x0.
 auto Task::judge(const std::string& decoder, bool predicted) -> std::vector<Judged> {
   const auto& palette = bundle_.palette(run_->factor.palette);
-  std::vector<std::span<float>> rows;
+  const auto& size = run_->size;
+  const auto count = pixels(size);
+  std::vector<const RowBuffer*> rows;
   for (const auto& trajectory : alive_)
-    rows.emplace_back(predicted ? trajectory->predicted_x0 : trajectory->latents);
-  const auto pictures = decode(decoder, rows);
+    rows.push_back(predicted ? &trajectory->predicted_x0 : &trajectory->latents);
   std::vector<Judged> judged;
-  for (std::size_t i = 0; i < pictures.size(); ++i) {
-    const auto& picture = pictures[i];
-    const auto count = picture.data.size() / 3;
-    Pixels labels{picture.height, picture.width, std::vector<std::uint8_t>(count)};
-    Pixels snapped{picture.height, picture.width, std::vector<std::uint8_t>(3 * count)};
-    decode_labels(palette, picture.data, labels.data, 255);
-    render_labels(palette, labels.data, snapped.data);
-    decode_labels(palette, picture.data, labels.data);
-    auto recall = measure(labels.data, requested_, request_.min_area);
-    Candidate candidate{alive_[i]->candidate,
-                        recall.recall,
-                        names_of(palette, recall.found),
-                        names_of(palette, recall.missing),
-                        recall.smallest_area,
-                        std::move(snapped),
-                        std::move(labels),
-                        alive_[i]->step,
-                        predicted};
-    judged.push_back({std::move(candidate), std::move(recall)});
-  }
+  decode(decoder, rows, [&](std::size_t first, std::size_t maps, const RowBuffer& pictures) {
+    const auto made =
+        graphs_.device()->label(palette, pictures.data(), maps, size.height, size.width);
+    for (std::size_t map = 0; map < maps; ++map) {
+      const auto labels = std::span(made.labels).subspan(map * count, count);
+      Pixels snapped{size.height, size.width, std::vector<std::uint8_t>(3 * count)};
+      render_labels(palette, std::span(made.snapped).subspan(map * count, count), snapped.data);
+      auto recall = measure(labels, requested_, request_.min_area);
+      const auto& trajectory = *alive_[first + map];
+      Candidate candidate{trajectory.candidate,
+                          recall.recall,
+                          names_of(palette, recall.found),
+                          names_of(palette, recall.missing),
+                          recall.smallest_area,
+                          std::move(snapped),
+                          {size.height, size.width, {labels.begin(), labels.end()}},
+                          trajectory.step,
+                          predicted};
+      judged.push_back({std::move(candidate), std::move(recall)});
+    }
+  });
   return judged;
 }
 
@@ -361,7 +367,7 @@ void Task::end_maps() {
 }
 
 void Task::paint() {
-  result_.image = std::move(decode(manifest_.vae_decoder, {alive_.front()->latents}).front());
+  result_.image = picture(manifest_.vae_decoder, alive_.front()->latents);
   timings_.add(alive_.front()->timings);
   alive_.clear();
   run_.reset();

@@ -47,7 +47,7 @@ private:
   void begin_factor(std::uint32_t index);
   void begin_wave();
   void begin_objects(const Palette& palette);
-  std::vector<float> initial_latents(int candidate) const;
+  RowBuffer initial_latents(int candidate) const;
   std::vector<float> control_image(const ConditioningSpec& network) const;
 
   void check_finite(const Trajectory& trajectory) const;
@@ -57,7 +57,11 @@ private:
   void end_maps();
   void paint();
 
-  std::vector<Pixels> decode(const std::string& decoder, const std::vector<std::span<float>>& rows);
+  // Rows of decoded pictures: the first one's place among all, their number, and where they are.
+  using UsePictures = std::function<void(std::size_t, std::size_t, const RowBuffer&)>;
+  void decode(const std::string& decoder, const std::vector<const RowBuffer*>& latents,
+              const UsePictures& use);
+  Pixels picture(const std::string& decoder, const RowBuffer& latents);
   // A candidate that was looked at, and what its map holds.
   struct Judged {
     Candidate candidate;
@@ -97,7 +101,7 @@ private:
   std::vector<Judged> judged_;    // candidates that go no further
   std::vector<int> checkpoints_;  // map steps after which candidates are compared
   std::size_t next_checkpoint_ = 0;
-  std::size_t resume_at_ = 0;  // the next checkpoint of those that are set aside
+  std::size_t resume_at_ = 0;                // the next checkpoint of those that are set aside
   int next_candidate_ = 0;                   // the first one that isn't sampled yet
   std::vector<int> requested_;               // classes
   std::map<std::string, ChosenMap> chosen_;  // by factor

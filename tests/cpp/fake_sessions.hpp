@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "far_device.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/session.hpp"
 #include "graphs.hpp"
@@ -39,7 +40,7 @@ public:
         sum += weigh(input, row);
       for (const auto& output : outputs) {
         const auto size = output.tensor.elements() / rows;
-        auto* values = static_cast<float*>(output.tensor.data) + row * size;
+        auto* values = static_cast<float*>(numbers_of(output.tensor)) + row * size;
         for (std::size_t i = 0; i < size; ++i)
           values[i] = static_cast<float>(std::sin(sum + 0.7 * static_cast<double>(i)));
       }
@@ -58,13 +59,13 @@ private:
     };
     switch (input.tensor.dtype) {
     case DType::float32:
-      add(static_cast<const float*>(input.tensor.data));
+      add(static_cast<const float*>(numbers_of(input.tensor)));
       break;
     case DType::int64:
-      add(static_cast<const std::int64_t*>(input.tensor.data));
+      add(static_cast<const std::int64_t*>(numbers_of(input.tensor)));
       break;
     default:
-      add(static_cast<const std::uint8_t*>(input.tensor.data));
+      add(static_cast<const std::uint8_t*>(numbers_of(input.tensor)));
     }
     return std::sin(sum);
   }
@@ -77,7 +78,8 @@ private:
 inline Graphs fake_graphs(const Manifest& manifest,
                           const std::function<void(const std::string&, std::span<const NamedTensor>,
                                                    std::span<const NamedTensor>)>& before = {},
-                          const std::filesystem::path& trace = {}) {
+                          const std::filesystem::path& trace = {},
+                          std::shared_ptr<Device> device = host_device()) {
   Graphs::Sessions sessions;
   for (const auto& [name, spec] : manifest.graphs) {
     FakeSession::Before call;
@@ -85,7 +87,7 @@ inline Graphs fake_graphs(const Manifest& manifest,
       call = [before, graph = name](auto inputs, auto outputs) { before(graph, inputs, outputs); };
     sessions[name] = std::make_unique<FakeSession>(spec, std::move(call));
   }
-  return Graphs(std::move(sessions), trace);
+  return Graphs(std::move(sessions), trace, std::move(device));
 }
 
 }  // namespace fgdm::testing

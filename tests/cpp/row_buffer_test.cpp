@@ -46,31 +46,42 @@ TEST(Half, WhatDoesNotFitIsInfiniteAndNanStaysNan) {
 }
 
 TEST(RowBuffer, CopiesRowsWithinItself) {
-  RowBuffer buffer(DType::float32, {2}, 4);
+  RowBuffer buffer(host_device(), DType::float32, {2}, 4);
   const std::array<float, 4> two_rows{1, 2, 3, 4};
-  std::ranges::copy(two_rows, buffer.floats(2).begin());
+  buffer.write(std::span<const float>(two_rows));
   for (const std::size_t row : {0U, 1U})
     buffer.copy_row(buffer, row, 2 + row);
-  const auto all = buffer.floats(4);
-  EXPECT_EQ(std::vector<float>(all.begin(), all.end()),
-            (std::vector<float>{1, 2, 3, 4, 1, 2, 3, 4}));
+  EXPECT_EQ(buffer.floats(4), (std::vector<float>{1, 2, 3, 4, 1, 2, 3, 4}));
   EXPECT_EQ(buffer.view(3, 1).shape, (std::vector<std::int64_t>{3, 2}));
   EXPECT_EQ(static_cast<const float*>(buffer.view(1, 1).data)[0], 3);
 }
 
+TEST(RowBuffer, ACopyHasMemoryOfItsOwn) {
+  RowBuffer buffer(host_device(), DType::float32, {1}, 2);
+  const std::array<float, 2> rows{1, 2};
+  buffer.write(std::span<const float>(rows));
+  RowBuffer copy = buffer;
+  buffer.clear_row(1);
+  EXPECT_EQ(copy.floats(2), (std::vector<float>{1, 2}));
+  const RowBuffer moved = std::move(copy);
+  copy = buffer;
+  EXPECT_EQ(copy.floats(2), (std::vector<float>{1, 0}));
+  EXPECT_EQ(moved.floats(2), (std::vector<float>{1, 2}));
+}
+
 TEST(RowBuffer, AddsInItsOwnType) {
-  RowBuffer total(DType::float16, {2}, 1), a(DType::float16, {2}, 1), b(DType::float16, {2}, 1);
-  const auto halves = [](RowBuffer& buffer) {
-    return static_cast<std::uint16_t*>(buffer.view(1).data);
+  const auto halves = [](float first, float second) {
+    RowBuffer buffer(host_device(), DType::float16, {2}, 1);
+    const std::array<std::uint16_t, 2> bits{float_to_half(first), float_to_half(second)};
+    buffer.write(std::span<const std::uint16_t>(bits));
+    return buffer;
   };
-  halves(a)[0] = float_to_half(1.0F);
-  halves(a)[1] = float_to_half(-0.25F);
-  halves(b)[0] = float_to_half(0.5F);
-  halves(b)[1] = float_to_half(1024.0F);
+  auto total = halves(7.0F, 7.0F), a = halves(1.0F, -0.25F), b = halves(0.5F, 1024.0F);
   const std::array<RowBuffer*, 2> terms{&a, &b};
   total.sum(terms, 1);
-  EXPECT_EQ(half_to_float(halves(total)[0]), 1.5F);
-  EXPECT_EQ(half_to_float(halves(total)[1]), half_to_float(float_to_half(1023.75F)));
+  const auto* sums = static_cast<const std::uint16_t*>(total.view(1).data);
+  EXPECT_EQ(half_to_float(sums[0]), 1.5F);
+  EXPECT_EQ(half_to_float(sums[1]), half_to_float(float_to_half(1023.75F)));
 }
 
 }  // namespace

@@ -60,6 +60,19 @@ Result alone(Request request) {
   return job->result;
 }
 
+void expect_equal(const Result& result, const Result& expected) {
+  EXPECT_EQ(result.chosen, expected.chosen);
+  EXPECT_EQ(result.image.data, expected.image.data);
+  EXPECT_EQ(result.map_rows, expected.map_rows);
+  ASSERT_EQ(result.candidates.size(), expected.candidates.size());
+  for (std::size_t i = 0; i < result.candidates.size(); ++i) {
+    const auto &candidate = result.candidates[i], &other = expected.candidates[i];
+    EXPECT_EQ(candidate.steps, other.steps);
+    EXPECT_EQ(candidate.map.data, other.map.data);
+    EXPECT_EQ(candidate.labels.data, other.labels.data);
+  }
+}
+
 TEST(Scheduler, AResultDoesNotDependOnItsCompany) {
   auto graphs = fake_graphs(scenes().manifest());
   EngineOptions options;
@@ -80,10 +93,8 @@ TEST(Scheduler, AResultDoesNotDependOnItsCompany) {
     jobs.push_back(submit(scheduler, request));
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     ASSERT_TRUE(wait_for(*jobs[i]));
-    const auto expected = alone(requests[i]);
-    EXPECT_EQ(jobs[i]->result.chosen, expected.chosen);
-    EXPECT_EQ(jobs[i]->result.image.data, expected.image.data) << "request " << i;
-    EXPECT_EQ(jobs[i]->result.candidates.size(), expected.candidates.size());
+    SCOPED_TRACE(i);
+    expect_equal(jobs[i]->result, alone(requests[i]));
   }
 }
 
@@ -251,6 +262,56 @@ TEST(Scheduler, AWinnerIsFinishedAlone) {
   ASSERT_TRUE(wait_for(*waves));
   EXPECT_EQ(waves->result.candidates.size(), 2U) << "the first wave has a winner";
   EXPECT_EQ(waves->result.map_rows, 2 * (4 + 10));
+}
+
+// Requests that between them use all that happens between graphs.
+std::vector<Request> requests_of_all_kinds() {
+  auto pruned = small_request(1, 6);
+  pruned.prune = {1, 2};
+  auto solver = small_request(2, 2);
+  solver.sampler = SamplerKind::dpmsolver_multistep;
+  solver.guidance_interval = {0.25, 0.75};
+  auto plain = small_request(3, 2);
+  plain.guidance = GuidanceKind::cfg;
+  plain.stop_at_recall = 0.5;
+  plain.wave = 1;
+  auto given = small_request(4, 2);
+  given.latents.assign(4 * 16 * 16, 0.25F);
+  given.condition_latents.assign(2 * 4 * 8 * 8, -0.25F);
+  return {pruned, solver, plain, given};
+}
+
+TEST(Scheduler, ADeviceThatTheHostCannotTouchMakesTheSame) {
+  const auto device = std::make_shared<testing::FarDevice>();
+  auto near_graphs = fake_graphs(scenes().manifest());
+  auto far_graphs = fake_graphs(scenes().manifest(), {}, {}, device);
+  std::vector<std::vector<float>> seen[2];
+  {
+    Scheduler near(scenes(), near_graphs, {}, {}), far(scenes(), far_graphs, {}, {});
+    for (const auto& request : requests_of_all_kinds()) {
+      std::vector<std::shared_ptr<JobState>> jobs;
+      for (auto* scheduler : {&near, &far}) {
+        auto& steps = seen[scheduler == &far];
+        jobs.push_back(submit(*scheduler, request, [&](const StepInfo& info) {
+          steps.emplace_back(info.predicted_x0.begin(), info.predicted_x0.end());
+          EXPECT_FALSE(info.preview(info.candidates.front()).data.empty());
+          return false;
+        }));
+        ASSERT_TRUE(wait_for(*jobs.back()));
+      }
+      expect_equal(jobs[1]->result, jobs[0]->result);
+    }
+    EXPECT_EQ(seen[0], seen[1]);
+  }
+  EXPECT_EQ(device->bytes(), 0U) << "nothing leaks";
+}
+
+TEST(Scheduler, WithoutACallbackOnlyPicturesLeaveTheDevice) {
+  const auto device = std::make_shared<testing::FarDevice>();
+  auto graphs = fake_graphs(scenes().manifest(), {}, {}, device);
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  ASSERT_TRUE(wait_for(*submit(scheduler, small_request(1, 4))));
+  EXPECT_EQ(device->downloads, 1) << "the picture; labels have a way of their own";
 }
 
 // A decoder that shows one class everywhere, whatever it is given: a call with several rows, which

@@ -63,7 +63,6 @@ TEST(GuidedStep, TakesTheCoresSteps) {
     given.sample = draw(16);
     std::vector<float> latents = given.sample;
     std::vector<float> predicted(16);
-    std::vector<float> history(16);
     for (int step = 0; step < 3; ++step) {
       given.epsilon = draw(32);
       given.steps[0] = step_row(sampler.coefficients(step), 1, 0, 7.5F);
@@ -71,7 +70,7 @@ TEST(GuidedStep, TakesTheCoresSteps) {
       std::vector<float> guided(16);
       const std::span<const float> epsilon = given.epsilon;
       combine(epsilon.first(16), epsilon.last(16), 7.5F, guided);
-      sampler.step(step, guided, latents, predicted, history);
+      fgdm::advance(sampler.coefficients(step), guided, latents, predicted);
       for (std::size_t i = 0; i < 16; ++i) {
         EXPECT_NEAR(given.sample[i], latents[i], 1e-5F) << "step " << step;
         EXPECT_NEAR(given.x0[i], predicted[i], 1e-5F) << "step " << step;

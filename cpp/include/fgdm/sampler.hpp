@@ -49,6 +49,14 @@ struct StepCoefficients {
   float history;
 };
 
+// Takes one row through a step. All spans have the size of `sample` and don't overlap.
+//   eps           predicted noise
+//   sample        in: the latents at the step's timestep; out: at the next
+//   predicted_x0  in: of the step before, not read where `history` is 0; out: of this step
+// Throws RequestError if a size is wrong.
+void advance(const StepCoefficients& step, std::span<const float> eps, std::span<float> sample,
+             std::span<float> predicted_x0);
+
 // The steps of one sampler over one schedule. It holds no state of a row, so that rows at different
 // steps can share it; it never changes after construction and can be used from many threads.
 class Sampler {
@@ -61,19 +69,6 @@ public:
 
   // Throws RequestError unless 0 <= index < timesteps().size().
   const StepCoefficients& coefficients(int index) const;
-
-  // True if step() needs `history`.
-  bool uses_history() const { return kind_ == SamplerKind::dpmsolver_multistep; }
-
-  // Takes one row from timesteps()[index] to the next one. All spans have the size of `sample` and
-  // don't overlap; `history` may be empty if !uses_history().
-  //   eps           predicted noise at timesteps()[index]
-  //   sample        in: the latents at that timestep; out: at the next
-  //   predicted_x0  out: the predicted clean latents
-  //   history       in: predicted_x0 of step index - 1 (not read at index 0); out: of this step
-  // Throws RequestError if a size or the index is wrong.
-  void step(int index, std::span<const float> eps, std::span<float> sample,
-            std::span<float> predicted_x0, std::span<float> history) const;
 
 private:
   SamplerKind kind_;

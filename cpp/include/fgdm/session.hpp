@@ -22,11 +22,15 @@ DType dtype_from_name(std::string_view name);
 /// Bytes of one element.
 std::size_t dtype_size(DType dtype);
 
+/// Where memory lies: on the host, or on the GPU that a session runs on.
+enum class Place { host, gpu };
+
 /// A dense row-major tensor that somebody else owns.
 struct TensorView {
   DType dtype = DType::float32;
   std::vector<std::int64_t> shape;
   void* data = nullptr;
+  Place place = Place::host;
 
   std::size_t elements() const;
   std::size_t bytes() const;
@@ -48,7 +52,8 @@ struct TensorSpec {
 /// One loaded graph on one runtime.
 ///
 /// Implementations read inputs from, and write outputs to, the caller's memory without copies where
-/// the runtime allows it. One session runs one call at a time.
+/// the runtime allows it. One session runs one call at a time. Tensors on a GPU are only for
+/// sessions that run there; those take tensors of both places.
 class Session {
 public:
   virtual ~Session() = default;

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "fgdm/palette.hpp"
+#include "fgdm/sampler.hpp"
+#include "fgdm/session.hpp"
+
+namespace fgdm {
+
+// How one row of a batch advances: which rows of the predicted noise it is guided by, and its
+// sampler's step.
+struct StepRow {
+  int positive;
+  int negative;  // -1: unguided
+  float guidance_scale;
+  StepCoefficients coefficients;
+};
+
+// Maps as labels, one byte a pixel, on the host.
+struct LabelMaps {
+  std::vector<std::uint8_t> labels;   // `unlabeled` where no colour is within tolerance
+  std::vector<std::uint8_t> snapped;  // the nearest colour's, however far
+};
+
+// Where tensors lie between the graphs of the chain, and what is computed there: on the host, or on
+// a GPU, so that nothing but prompts and pictures crosses. One thread uses it. All functions throw
+// BackendError or OutOfMemoryError where the device fails.
+class Device {
+public:
+  virtual ~Device() = default;
+
+  virtual Place place() const = 0;
+
+  // Memory of zeros. release() takes what allocate() gave, and nullptr.
+  virtual std::byte* allocate(std::size_t bytes) = 0;
+  virtual void release(std::byte* memory, std::size_t bytes) noexcept = 0;
+
+  // From the host, to the host, within the device. `from` may be used again when upload() returns,
+  // and `to` holds the bytes when download() returns.
+  virtual void upload(std::byte* to, const void* from, std::size_t bytes) = 0;
+  virtual void download(void* to, const std::byte* from, std::size_t bytes) = 0;
+  virtual void copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
+  virtual void clear(std::byte* at, std::size_t bytes) = 0;
+
+  // total += term, of float32 or float16; BundleError for another type.
+  virtual void add(DType dtype, std::byte* total, const std::byte* term, std::size_t elements) = 0;
+
+  // Guidance (combine()) and one sampler step (advance()) for every row, of `elements` float32
+  // each: `noise` has the rows that `rows` speaks of, `sample` and `x0` one for each of `rows`.
+  // Whether each row's new sample is finite.
+  virtual std::vector<bool> advance(std::span<const StepRow> rows, std::size_t elements,
+                                    const std::byte* noise, std::byte* sample, std::byte* x0) = 0;
+
+  // Labels decoded pictures (maps, 3, height, width), float32 in -1 to 1, by a palette.
+  virtual LabelMaps label(const Palette& palette, const std::byte* pictures, std::size_t maps,
+                          int height, int width) = 0;
+
+  // Waits for all of the above.
+  virtual void finish() = 0;
+};
+
+// The one that computes on the host.
+std::shared_ptr<Device> host_device();
+
+}  // namespace fgdm

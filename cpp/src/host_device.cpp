@@ -1,0 +1,100 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "device.hpp"
+#include "fgdm/error.hpp"
+#include "fgdm/guidance.hpp"
+#include "half.hpp"
+
+namespace fgdm {
+namespace {
+
+class HostDevice final : public Device {
+public:
+  Place place() const override { return Place::host; }
+
+  std::byte* allocate(std::size_t bytes) override { return new std::byte[bytes](); }
+  void release(std::byte* memory, std::size_t) noexcept override { delete[] memory; }
+
+  void upload(std::byte* to, const void* from, std::size_t bytes) override {
+    std::memcpy(to, from, bytes);
+  }
+  void download(void* to, const std::byte* from, std::size_t bytes) override {
+    std::memcpy(to, from, bytes);
+  }
+  void copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
+    std::memcpy(to, from, bytes);
+  }
+  void clear(std::byte* at, std::size_t bytes) override { std::memset(at, 0, bytes); }
+
+  void add(DType dtype, std::byte* total, const std::byte* term, std::size_t elements) override {
+    if (dtype == DType::float32) {
+      auto* sums = reinterpret_cast<float*>(total);
+      const auto* values = reinterpret_cast<const float*>(term);
+      for (std::size_t i = 0; i < elements; ++i)
+        sums[i] += values[i];
+    } else if (dtype == DType::float16) {
+      auto* sums = reinterpret_cast<std::uint16_t*>(total);
+      const auto* values = reinterpret_cast<const std::uint16_t*>(term);
+      for (std::size_t i = 0; i < elements; ++i)
+        sums[i] = float_to_half(half_to_float(sums[i]) + half_to_float(values[i]));
+    } else {
+      throw BundleError("residuals of type " + std::string(dtype_name(dtype)) +
+                        " cannot be added; export the bundle in fp32 or fp16");
+    }
+  }
+
+  std::vector<bool> advance(std::span<const StepRow> rows, std::size_t elements,
+                            const std::byte* noise, std::byte* sample, std::byte* x0) override {
+    const auto row_of = [&](auto* data, std::size_t row) {
+      return std::span(data + row * elements, elements);
+    };
+    const auto* predicted = reinterpret_cast<const float*>(noise);
+    std::vector<bool> finite;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto& row = rows[i];
+      auto epsilon = row_of(predicted, static_cast<std::size_t>(row.positive));
+      if (row.negative >= 0) {
+        guided_.resize(elements);
+        combine(row_of(predicted, static_cast<std::size_t>(row.negative)), epsilon,
+                row.guidance_scale, guided_);
+        epsilon = guided_;
+      }
+      const auto latents = row_of(reinterpret_cast<float*>(sample), i);
+      fgdm::advance(row.coefficients, epsilon, latents, row_of(reinterpret_cast<float*>(x0), i));
+      finite.push_back(
+          std::ranges::all_of(latents, [](float value) { return std::isfinite(value); }));
+    }
+    return finite;
+  }
+
+  LabelMaps label(const Palette& palette, const std::byte* pictures, std::size_t maps, int height,
+                  int width) override {
+    const auto pixels = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
+    std::vector<std::uint8_t> rgb(3 * pixels);
+    LabelMaps made{std::vector<std::uint8_t>(maps * pixels),
+                   std::vector<std::uint8_t>(maps * pixels)};
+    for (std::size_t map = 0; map < maps; ++map) {
+      const auto* planes = reinterpret_cast<const float*>(pictures) + map * rgb.size();
+      image_to_rgb({planes, rgb.size()}, height, width, rgb);
+      decode_labels(palette, rgb, std::span(made.labels).subspan(map * pixels, pixels));
+      decode_labels(palette, rgb, std::span(made.snapped).subspan(map * pixels, pixels), 255);
+    }
+    return made;
+  }
+
+  void finish() override {}
+
+private:
+  std::vector<float> guided_;
+};
+
+}  // namespace
+
+std::shared_ptr<Device> host_device() {
+  return std::make_shared<HostDevice>();
+}
+
+}  // namespace fgdm
