@@ -78,6 +78,7 @@ def look() -> Machine:
         gpus=machine.find_gpus(),
         libraries={
             "CUDA driver": machine.loadable(_CUDA_DRIVER),
+            "CUDA kernels": machine.loadable([machine.find_kernels()]),
             "TensorRT": machine.loadable([*_TENSORRT.libraries, machine.find_tensorrt()]),
             "TensorRT-RTX": machine.loadable(_TENSORRT_RTX.libraries),
         },
@@ -100,6 +101,11 @@ def capabilities(here: Machine) -> list[Capability]:
     )
     gpu = _need(bool(here.gpus), "an NVIDIA GPU")
     driver = _need(here.libraries["CUDA driver"] is not None, "the NVIDIA driver (libcuda.so.1)")
+    kernels = _need(
+        here.libraries["CUDA kernels"] is not None,
+        "fgdm's CUDA kernels",
+        "pip install . -C cmake.define.FGDM_CUDA=ON",
+    )
     cuda = _need(
         here.provides("cuda"),
         "ONNX Runtime with CUDA",
@@ -128,6 +134,7 @@ def capabilities(here: Machine) -> list[Capability]:
         _capability("generate on CPU in bfloat16", core, openvino, bfloat16),
         _capability("generate with CUDA", core, cuda, gpu, driver),
         _capability("generate with TensorRT", core, backend, library, gpu, driver),
+        _capability("keep rows on the GPU between graphs", core, kernels, gpu, driver),
         _capability("build the core from source", *compilers),
         _capability("build the CUDA kernels", *compilers, nvcc),
         _capability("export bundles", _packages(here, _EXPORT_PACKAGES, "export")),

@@ -103,7 +103,7 @@ class Engine:
 
     @property
     def notes(self) -> list[str]:
-        """Backends that "auto" passed over, and why."""
+        """What "auto" passed over, or runs slower than it could, and why."""
         return self._open().notes
 
     def find_objects(self, prompt: str) -> tuple[list[str], list[str]]:

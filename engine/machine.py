@@ -160,8 +160,8 @@ def find_gpus(driver_folder: Path = Path("/proc/driver/nvidia/gpus")) -> tuple[G
 
 
 def loadable(names: Sequence[str]) -> str | None:
-    """The first of these shared libraries that the loader finds and can load."""
-    for name in names:
+    """The first of these shared libraries that the loader finds and can load; "" is skipped."""
+    for name in filter(None, names):  # the loader takes "" for the program itself
         try:
             ctypes.CDLL(name)
         except OSError:
@@ -212,6 +212,12 @@ def find_tensorrt() -> str:
             if major and file.name == f"libnvinfer.so.{major}":
                 return str(distribution.locate_file(file))
     return ""
+
+
+def find_kernels() -> str:
+    """The path of fgdm's CUDA kernels that the core would open."""
+    beside_the_core = Path(__file__).with_name("libfgdm_kernels.so")
+    return os.environ.get("FGDM_KERNELS") or str(beside_the_core)
 
 
 def core_tensorrt() -> str:

@@ -27,6 +27,7 @@ SOURCES = (
     "segfree_attention_bfloat16",
     "segfree_attention_float32",
     "guided_step",
+    "accumulate",
     "decode_labels",
 )
 MAIN_TOKEN_TILES = 5  # attention_plan.hpp: short_token_tiles
@@ -103,6 +104,9 @@ def readable(symbol: str) -> str:
         types = re.findall(r"S\d*_|6__half|13__nv_bfloat16|f", found.group(2))
         read = words[types[0]]  # a repeated type is a reference to the first
         return f"guided_step x{found.group(1)} {read} {words.get(types[1], read)}"
+    if found := re.search(r"accumulate_kernelI(.*?)E", symbol):
+        kinds = {"bfloat16": "bfloat16", "half": "float16"}
+        return f"accumulate {next((to for of, to in kinds.items() if of in found[1]), 'float32')}"
     if found := re.search(r"decode_labels_kernelI(.*?)E", symbol):
         return f"decode_labels {'float16' if 'half' in found.group(1) else 'float32'}"
     return symbol

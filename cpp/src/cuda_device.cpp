@@ -1,135 +1,212 @@
 #include "cuda_device.hpp"
 
+#include <array>
+#include <string>
+
 #include "fgdm/error.hpp"
 
-namespace fgdm::cuda {
+namespace fgdm {
 namespace {
 
-DevicePointer pointer(const std::byte* data) {
-  return reinterpret_cast<DevicePointer>(data);
+// Arrays one after another in a block, each where a kernel may read it.
+class Parts {
+public:
+  // Where an array of so many bytes begins.
+  std::size_t add(std::size_t bytes) {
+    const auto begin = end_;
+    end_ += (bytes + alignment - 1) / alignment * alignment;
+    return begin;
+  }
+  std::size_t bytes() const { return end_; }
+
+private:
+  static constexpr std::size_t alignment = 256;
+  std::size_t end_ = 0;
+};
+
+fgdm_step_row step_row(const StepRow& row) {
+  const auto& step = row.coefficients;
+  fgdm_step_row made{};
+  made.positive = row.positive;
+  made.negative = row.negative;
+  made.guidance_scale = row.guidance_scale;
+  made.x0_from_sample = step.x0_from_sample;
+  made.x0_from_epsilon = step.x0_from_epsilon;
+  made.sample = step.sample;
+  made.epsilon = step.epsilon;
+  made.x0 = step.x0;
+  made.history = step.history;
+  made.input[0] = made.input[1] = -1;
+  made.input_scale = 1.0F;
+  return made;
 }
 
 }  // namespace
 
-Device::Device(const Driver& driver, int ordinal) : driver_(driver) {
-  check(driver_.init(0), "starting CUDA");
-  check(driver_.device_get(&device_, ordinal), "finding GPU " + std::to_string(ordinal));
-  check(driver_.primary_context_retain(&context_, device_), "opening the GPU");
-  make_current();
+CudaDevice::~CudaDevice() {
+  free_spare();
 }
 
-Device::~Device() {
-  if (context_ != nullptr)
-    driver_.primary_context_release(device_);
+void CudaDevice::free_spare() noexcept {
+  for (const auto& [bytes, memory] : spare_)
+    cuda::free_memory(*gpu_, memory);
+  spare_.clear();
 }
 
-void Device::make_current() const {
-  check(driver_.context_set_current(context_), "choosing the GPU");
+const cuda::OwnedStream& CudaDevice::stream() const {
+  gpu_->make_current();
+  return *stream_;
 }
 
-const Driver& Device::release_on() const noexcept {
-  driver_.context_set_current(context_);
-  return driver_;
+void CudaDevice::check_launch(int error, const char* kernel) const {
+  if (error != 0)
+    throw BackendError(std::string("launching ") + kernel + ": CUDA error " +
+                       std::to_string(error));
 }
 
-std::string Device::architecture() const {
-  int major = 0, minor = 0;
-  check(driver_.device_attribute(&major, compute_capability_major, device_), "asking the GPU");
-  check(driver_.device_attribute(&minor, compute_capability_minor, device_), "asking the GPU");
-  return "sm_" + std::to_string(major) + std::to_string(minor);
-}
-
-void Device::check(Result result, const std::string& what) const {
-  if (result == success)
-    return;
-  const char* name = nullptr;
-  if (driver_.error_name(result, &name) != success || name == nullptr)
-    name = "an unknown error";
-  const auto message = what + ": " + name + " (" + std::to_string(result) + ")";
-  if (result == out_of_memory)
-    throw OutOfMemoryError(message + "; ask for fewer candidates or a smaller picture, or build "
-                                     "plans with --share-weights");
-  throw BackendError(message);
-}
-
-Block::~Block() {
-  release();
-}
-
-void Block::release() {
-  if (data_ == nullptr)
-    return;
-  if (place_ == Place::device)
-    device_->release_on().memory_free(pointer(data_));
-  else
-    device_->release_on().host_free(data_);
-  data_ = nullptr;
-  size_ = 0;
-}
-
-void Block::reserve(std::size_t bytes) {
-  if (bytes <= size_)
-    return;
-  release();  // first, so that both never exist at once
-  ++generation_;
-  const auto what = std::to_string(bytes) + " bytes of ";
-  if (place_ == Place::device) {
-    DevicePointer memory = 0;
-    device_->check(device_->driver().memory_allocate(&memory, bytes), what + "GPU memory");
-    data_ = reinterpret_cast<std::byte*>(memory);
+std::byte* CudaDevice::allocate(std::size_t bytes) {
+  const auto& queue = stream();
+  std::byte* memory = nullptr;
+  if (const auto found = spare_.find(bytes); found != spare_.end()) {
+    memory = found->second;
+    spare_.erase(found);
   } else {
-    void* memory = nullptr;
-    device_->check(device_->driver().host_allocate(&memory, bytes, 0), what + "pinned memory");
-    data_ = static_cast<std::byte*>(memory);
+    try {
+      memory = cuda::allocate_memory(*gpu_, bytes);
+    } catch (const OutOfMemoryError&) {
+      queue.synchronize();
+      free_spare();
+      memory = cuda::allocate_memory(*gpu_, bytes);
+    }
   }
-  size_ = bytes;
+  queue.clear(memory, bytes);
+  return memory;
 }
 
-OwnedStream::OwnedStream(std::shared_ptr<const Device> device) : device_(std::move(device)) {
-  device_->check(device_->driver().stream_create(&stream_, stream_non_blocking),
-                 "creating a stream");
+void CudaDevice::release(std::byte* memory, std::size_t bytes) noexcept {
+  if (memory == nullptr)
+    return;
+  try {
+    spare_.emplace(bytes, memory);
+  } catch (const std::exception&) {
+    cuda::free_memory(*gpu_, memory);
+  }
 }
 
-OwnedStream::~OwnedStream() {
-  device_->release_on().stream_destroy(stream_);
+void CudaDevice::upload(std::byte* to, const void* from, std::size_t bytes) {
+  stream().upload(to, static_cast<const std::byte*>(from), bytes);
 }
 
-void OwnedStream::upload(std::byte* to_device, const std::byte* from_host,
-                         std::size_t bytes) const {
-  if (bytes > 0)
-    device_->check(device_->driver().copy_to_device(pointer(to_device), from_host, bytes, stream_),
-                   "copying to the GPU");
+void CudaDevice::download(void* to, const std::byte* from, std::size_t bytes) {
+  const auto& queue = stream();
+  queue.download(static_cast<std::byte*>(to), from, bytes);
+  queue.synchronize();
 }
 
-void OwnedStream::download(std::byte* to_host, const std::byte* from_device,
-                           std::size_t bytes) const {
-  if (bytes > 0)
-    device_->check(device_->driver().copy_to_host(to_host, pointer(from_device), bytes, stream_),
-                   "copying from the GPU");
+void CudaDevice::copy(std::byte* to, const std::byte* from, std::size_t bytes) {
+  stream().copy(to, from, bytes);
 }
 
-void OwnedStream::synchronize() const {
-  device_->check(device_->driver().stream_synchronize(stream_), "waiting for the GPU");
+void CudaDevice::clear(std::byte* at, std::size_t bytes) {
+  stream().clear(at, bytes);
 }
 
-bool RecordedGraph::finish(const OwnedStream& stream, bool keep) {
-  const Driver& driver = device_->driver();
-  Graph graph = nullptr;
-  if (driver.stream_end_capture(stream.get(), &graph) != success || graph == nullptr)
-    return false;
-  if (keep && driver.graph_instantiate(&executable_, graph, 0) != success)
-    executable_ = nullptr;
-  driver.graph_destroy(graph);
-  return ready();
+void CudaDevice::finish() {
+  stream().synchronize();
 }
 
-void RecordedGraph::launch(const OwnedStream& stream) const {
-  device_->check(device_->driver().graph_launch(executable_, stream.get()), "launching a graph");
+void CudaDevice::add(DType dtype, std::byte* total, const std::byte* term, std::size_t elements) {
+  if (dtype != DType::float32 && dtype != DType::float16)
+    throw BundleError("residuals of type " + std::string(dtype_name(dtype)) +
+                      " cannot be added; export the bundle in fp32 or fp16");
+  const auto type = dtype == DType::float32 ? FGDM_FLOAT32 : FGDM_FLOAT16;
+  check_launch(
+      kernels_.accumulate(type, static_cast<long long>(elements), total, term, stream().get()),
+      "accumulate");
 }
 
-void RecordedGraph::clear() {
-  if (executable_ != nullptr)
-    device_->release_on().graph_executable_destroy(std::exchange(executable_, nullptr));
+std::vector<bool> CudaDevice::advance(std::span<const StepRow> rows, std::size_t elements,
+                                      const std::byte* noise, std::byte* sample, std::byte* x0) {
+  std::vector<fgdm_step_row> steps;
+  for (const auto& row : rows)
+    steps.push_back(step_row(row));
+  std::vector<int> nonfinite(rows.size());
+  Parts parts;
+  const auto steps_at = parts.add(steps.size() * sizeof(fgdm_step_row));
+  const auto flags_at = parts.add(nonfinite.size() * sizeof(int));
+  const auto& queue = stream();
+  scratch_.reserve(parts.bytes());
+  auto* const device_steps = scratch_.data() + steps_at;
+  auto* const device_flags = scratch_.data() + flags_at;
+  upload(device_steps, steps.data(), steps.size() * sizeof(fgdm_step_row));
+  clear(device_flags, nonfinite.size() * sizeof(int));
+
+  const fgdm_step_shape shape{static_cast<int>(rows.size()), static_cast<int>(elements),
+                              FGDM_FLOAT32, FGDM_FLOAT32};
+  check_launch(kernels_.guided_step(&shape, reinterpret_cast<const fgdm_step_row*>(device_steps),
+                                    noise, reinterpret_cast<float*>(sample),
+                                    reinterpret_cast<float*>(x0), nullptr,
+                                    reinterpret_cast<int*>(device_flags), queue.get()),
+               "guided_step");
+  download(nonfinite.data(), device_flags, nonfinite.size() * sizeof(int));
+  std::vector<bool> finite;
+  for (const int flag : nonfinite)
+    finite.push_back(flag == 0);
+  return finite;
 }
 
-}  // namespace fgdm::cuda
+LabelMaps CudaDevice::label(const Palette& palette, const std::byte* pictures, std::size_t maps,
+                            int height, int width) {
+  std::vector<unsigned char> colors;
+  for (const auto& entry : palette.classes())
+    colors.insert(colors.end(), entry.color.begin(), entry.color.end());
+  const auto classes = palette.classes().size();
+  const auto pixels = maps * static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
+  Parts parts;
+  const auto colors_at = parts.add(colors.size());
+  const auto requested_at = parts.add(maps * classes);
+  const auto labels_at = parts.add(pixels);
+  const auto areas_at = parts.add(maps * classes * sizeof(int));
+  const auto recall_at = parts.add(maps * sizeof(fgdm_map_recall));
+  const auto& queue = stream();
+  scratch_.reserve(parts.bytes());
+  std::byte* const memory = scratch_.data();
+  upload(memory + colors_at, colors.data(), colors.size());
+  clear(memory + requested_at, maps * classes);
+
+  const auto decode = [&](int tolerance) {
+    const fgdm_labels_shape shape{static_cast<int>(maps),
+                                  height,
+                                  width,
+                                  static_cast<int>(classes),
+                                  tolerance,
+                                  0.0,
+                                  FGDM_FLOAT32,
+                                  FGDM_DECODE_NEAREST};
+    const auto bytes_at = [&](std::size_t at) {
+      return reinterpret_cast<unsigned char*>(memory + at);
+    };
+    check_launch(
+        kernels_.decode_labels(&shape, pictures, bytes_at(colors_at), bytes_at(requested_at),
+                               bytes_at(labels_at), reinterpret_cast<int*>(memory + areas_at),
+                               reinterpret_cast<fgdm_map_recall*>(memory + recall_at), queue.get()),
+        "decode_labels");
+    std::vector<std::uint8_t> labels(pixels);
+    download(labels.data(), memory + labels_at, pixels);
+    return labels;
+  };
+  return {decode(palette.tolerance()), decode(255)};
+}
+
+std::shared_ptr<Device> rows_on(std::shared_ptr<const cuda::Gpu> gpu,
+                                std::shared_ptr<const cuda::OwnedStream> stream,
+                                std::vector<std::string>& notes) {
+  try {
+    return std::make_shared<CudaDevice>(std::move(gpu), std::move(stream), cuda::kernels());
+  } catch (const BackendError& error) {
+    notes.push_back(std::string("rows pass through the host's memory: ") + error.what());
+    return host_device();
+  }
+}
+
+}  // namespace fgdm

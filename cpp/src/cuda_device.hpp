@@ -1,121 +1,59 @@
 #pragma once
 
-#include <memory>
+#include <map>
 #include <string>
+#include <vector>
 
-#include "cuda_driver.hpp"
+#include "cuda_gpu.hpp"
+#include "cuda_kernels.hpp"
+#include "device.hpp"
 
-namespace fgdm::cuda {
+namespace fgdm {
 
-// One GPU's primary context, which TensorRT and the CUDA runtime use too.
-class Device {
+// Rows in a GPU's memory, and fgdm's kernels between the graphs. Everything is queued on one
+// stream; only download(), advance() and label() wait for it. Memory that is released is kept for
+// the next who asks for as much.
+class CudaDevice final : public Device {
 public:
-  // Throws BackendError if the driver has no such device.
-  explicit Device(const Driver& driver, int ordinal = 0);
-  ~Device();
-  Device(const Device&) = delete;
-  Device& operator=(const Device&) = delete;
+  CudaDevice(std::shared_ptr<const cuda::Gpu> gpu, std::shared_ptr<const cuda::OwnedStream> stream,
+             const cuda::Kernels& kernels)
+      : gpu_(gpu), stream_(std::move(stream)), kernels_(kernels),
+        scratch_(std::move(gpu), cuda::Block::Place::device) {}
+  ~CudaDevice() override;
+  CudaDevice(const CudaDevice&) = delete;
+  CudaDevice& operator=(const CudaDevice&) = delete;
 
-  // Needed once on every thread that uses the device.
-  void make_current() const;
-
-  // The driver, with the device current, for destructors: they may run on any thread and can't
-  // throw.
-  const Driver& release_on() const noexcept;
-
-  // As plans name it, such as "sm_89".
-  std::string architecture() const;
-
-  const Driver& driver() const { return driver_; }
-
-  // Throws OutOfMemoryError or BackendError that names `what` if a call failed.
-  void check(Result result, const std::string& what) const;
+  Place place() const override { return Place::gpu; }
+  std::byte* allocate(std::size_t bytes) override;
+  void release(std::byte* memory, std::size_t bytes) noexcept override;
+  void upload(std::byte* to, const void* from, std::size_t bytes) override;
+  void download(void* to, const std::byte* from, std::size_t bytes) override;
+  void copy(std::byte* to, const std::byte* from, std::size_t bytes) override;
+  void clear(std::byte* at, std::size_t bytes) override;
+  void add(DType dtype, std::byte* total, const std::byte* term, std::size_t elements) override;
+  std::vector<bool> advance(std::span<const StepRow> rows, std::size_t elements,
+                            const std::byte* noise, std::byte* sample, std::byte* x0) override;
+  LabelMaps label(const Palette& palette, const std::byte* pictures, std::size_t maps, int height,
+                  int width) override;
+  void finish() override;
 
 private:
-  const Driver& driver_;
-  int device_ = 0;
-  Context context_ = nullptr;
+  // The stream, on whatever thread this is.
+  const cuda::OwnedStream& stream() const;
+  void check_launch(int error, const char* kernel) const;
+  void free_spare() noexcept;
+
+  std::shared_ptr<const cuda::Gpu> gpu_;
+  std::shared_ptr<const cuda::OwnedStream> stream_;
+  const cuda::Kernels& kernels_;
+  cuda::Block scratch_;  // what a kernel needs besides rows
+  std::multimap<std::size_t, std::byte*> spare_;
 };
 
-// A block of device memory, or of pinned host memory, that only grows. Growing loses its content
-// and moves it; `generation` counts the moves.
-class Block {
-public:
-  enum class Place { device, pinned_host };
+// Rows on this GPU, queued on `stream`. Without fgdm's kernels they pass through the host's memory,
+// which is slower; why is added to `notes`.
+std::shared_ptr<Device> rows_on(std::shared_ptr<const cuda::Gpu> gpu,
+                                std::shared_ptr<const cuda::OwnedStream> stream,
+                                std::vector<std::string>& notes);
 
-  Block(std::shared_ptr<const Device> device, Place place)
-      : device_(std::move(device)), place_(place) {}
-  ~Block();
-  Block(const Block&) = delete;
-  Block& operator=(const Block&) = delete;
-
-  void reserve(std::size_t bytes);
-
-  std::byte* data() const { return data_; }
-  std::size_t size() const { return size_; }
-  int generation() const { return generation_; }
-
-private:
-  void release();
-
-  std::shared_ptr<const Device> device_;
-  Place place_;
-  std::byte* data_ = nullptr;  // on the device, it must not be read here
-  std::size_t size_ = 0;
-  int generation_ = 0;
-};
-
-// The stream that everything of one engine is queued on.
-class OwnedStream {
-public:
-  explicit OwnedStream(std::shared_ptr<const Device> device);
-  ~OwnedStream();
-  OwnedStream(const OwnedStream&) = delete;
-  OwnedStream& operator=(const OwnedStream&) = delete;
-
-  Stream get() const { return stream_; }
-  void upload(std::byte* to_device, const std::byte* from_host, std::size_t bytes) const;
-  void download(std::byte* to_host, const std::byte* from_device, std::size_t bytes) const;
-  void synchronize() const;
-
-private:
-  std::shared_ptr<const Device> device_;
-  Stream stream_ = nullptr;
-};
-
-// Work that was recorded from a stream once and is launched in one call.
-class RecordedGraph {
-public:
-  explicit RecordedGraph(std::shared_ptr<const Device> device) : device_(std::move(device)) {}
-  ~RecordedGraph() { clear(); }
-  RecordedGraph(const RecordedGraph&) = delete;
-  RecordedGraph& operator=(const RecordedGraph&) = delete;
-
-  // Records what `work()` queues on the stream; nothing of it runs. False, with nothing recorded,
-  // if `work` answers false or the driver refuses.
-  template <typename Work> bool record(const OwnedStream& stream, Work work) {
-    clear();
-    if (device_->driver().stream_begin_capture(stream.get(), capture_thread_local) != success)
-      return false;
-    bool queued = false;
-    try {
-      queued = work();
-    } catch (...) {
-      finish(stream, false);  // a stream must not be left capturing
-      throw;
-    }
-    return finish(stream, queued);
-  }
-
-  bool ready() const { return executable_ != nullptr; }
-  void launch(const OwnedStream& stream) const;
-  void clear();
-
-private:
-  bool finish(const OwnedStream& stream, bool keep);
-
-  std::shared_ptr<const Device> device_;
-  GraphExecutable executable_ = nullptr;
-};
-
-}  // namespace fgdm::cuda
+}  // namespace fgdm

@@ -40,6 +40,8 @@ struct Driver {
   Result (*host_free)(void* memory);
   Result (*copy_to_device)(DevicePointer to, const void* from, std::size_t bytes, Stream stream);
   Result (*copy_to_host)(void* to, DevicePointer from, std::size_t bytes, Stream stream);
+  Result (*copy_on_device)(DevicePointer to, DevicePointer from, std::size_t bytes, Stream stream);
+  Result (*fill)(DevicePointer memory, unsigned char byte, std::size_t bytes, Stream stream);
   Result (*stream_create)(Stream* stream, unsigned flags);
   Result (*stream_destroy)(Stream stream);
   Result (*stream_synchronize)(Stream stream);
@@ -66,6 +68,8 @@ template <typename Visit> void for_each_function(Visit visit) {
   visit(&Driver::host_free, "cuMemFreeHost");
   visit(&Driver::copy_to_device, "cuMemcpyHtoDAsync_v2");
   visit(&Driver::copy_to_host, "cuMemcpyDtoHAsync_v2");
+  visit(&Driver::copy_on_device, "cuMemcpyDtoDAsync_v2");
+  visit(&Driver::fill, "cuMemsetD8Async");
   visit(&Driver::stream_create, "cuStreamCreate");
   visit(&Driver::stream_destroy, "cuStreamDestroy_v2");
   visit(&Driver::stream_synchronize, "cuStreamSynchronize");

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <iterator>
 
+#include "cuda_device.hpp"
 #include "fgdm/error.hpp"
 #include "plan_loader.hpp"
 #include "processor.hpp"
@@ -83,6 +84,7 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
         throw;
       notes_.push_back(std::string(provider_name(provider)) + " was passed over: " + error.what());
       sessions_.clear();
+      device_ = host_device();
       continue;
     }
     backend_ = provider_name(provider);
@@ -101,6 +103,7 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
     const auto library = asked ? options.library : std::filesystem::path();
     auto loaded = open_plans(bundle, library, options.precision);
     tensorrt_ = std::move(loaded.backend);
+    device_ = std::move(loaded.device);
     precision_ = std::move(loaded.precision);
     std::ranges::move(loaded.problems, std::back_inserter(notes_));
     for (const auto& name : graph_names(bundle.manifest()))
@@ -110,6 +113,7 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
       throw;
     notes_.push_back(std::string("tensorrt was passed over: ") + error.what());
     sessions_.clear();
+    device_ = host_device();
     tensorrt_.reset();
     return false;
   }
@@ -119,6 +123,10 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
 }
 
 void Graphs::load_all(const Bundle& bundle, Provider provider, bool bfloat16) {
+  if (provider == Provider::cuda) {
+    const auto gpu = std::make_shared<cuda::Gpu>(cuda::driver());
+    device_ = rows_on(gpu, std::make_shared<cuda::OwnedStream>(gpu), notes_);
+  }
   for (const auto& name : graph_names(bundle.manifest()))
     if (!sessions_.contains(name))
       sessions_[name] = runtime_->load(bundle.graph_file(name), provider, bfloat16);
@@ -135,6 +143,8 @@ double Graphs::run(const std::string& graph, const std::string& stage,
     return seconds;
   };
   try {
+    if (runtime_)
+      device_->finish();  // ONNX Runtime computes on a stream of its own
     sessions_.at(graph)->run(inputs, outputs);
   } catch (...) {
     book();

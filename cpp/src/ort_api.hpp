@@ -63,6 +63,7 @@ using CastTypeInfoToTensorInfo =
 using GetTensorElementType = Function<60, Status*(const TensorInfo*, int*) noexcept>;
 using GetDimensionsCount = Function<61, Status*(const TensorInfo*, std::size_t*) noexcept>;
 using GetDimensions = Function<62, Status*(const TensorInfo*, std::int64_t*, std::size_t) noexcept>;
+using CreateMemoryInfo = Function<68, Status*(const char*, int, int, int, MemoryInfo**) noexcept>;
 using CreateCpuMemoryInfo = Function<69, Status*(int, int, MemoryInfo**) noexcept>;
 using AllocatorFree = Function<76, Status*(Allocator*, void*) noexcept>;
 using GetDefaultAllocator = Function<78, Status*(Allocator**) noexcept>;
@@ -93,6 +94,7 @@ using AppendOpenVinoProvider = Function<275, Status*(SessionOptions*, const char
 // Values of the interface's enumerations.
 inline constexpr int logging_level_error = 3;
 inline constexpr int graph_optimization_all = 99;
+inline constexpr int device_allocator = 0;
 inline constexpr int arena_allocator = 1;
 inline constexpr int memory_type_default = 0;
 inline constexpr int element_float = 1;

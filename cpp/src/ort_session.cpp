@@ -85,7 +85,7 @@ public:
   OrtSession(std::shared_ptr<OrtRuntime> runtime, const Table& api, const ort::Env* env,
              const std::filesystem::path& graph, const ort::SessionOptions* options)
       : runtime_(std::move(runtime)), api_(api), name_(graph.filename().string()), session_(api),
-        memory_(api) {
+        memory_(api), gpu_memory_(api) {
     check(api_, api_.call<ort::CreateSession>(env, graph.c_str(), options, session_.out()),
           "loading " + graph.string());
     check(api_,
@@ -134,11 +134,22 @@ private:
     return false;
   }
 
+  const ort::MemoryInfo* memory_of(Place place) {
+    if (place == Place::host)
+      return memory_.get();
+    if (gpu_memory_.get() == nullptr)
+      check(api_,
+            api_.call<ort::CreateMemoryInfo>("Cuda", ort::device_allocator, 0,
+                                             ort::memory_type_default, gpu_memory_.out()),
+            "describing GPU memory");
+    return gpu_memory_.get();
+  }
+
   ort::Value* wrap(const NamedTensor& named, std::vector<ValueHandle>& values) {
     const auto& tensor = named.tensor;
     auto& handle = values.emplace_back(api_);
     check(api_,
-          api_.call<ort::CreateTensorWithData>(memory_.get(), tensor.data, tensor.bytes(),
+          api_.call<ort::CreateTensorWithData>(memory_of(tensor.place), tensor.data, tensor.bytes(),
                                                tensor.shape.data(), tensor.shape.size(),
                                                element_type(tensor.dtype), handle.out()),
           "binding " + std::string(named.name) + " of " + name_);
@@ -175,7 +186,7 @@ private:
   Table api_;
   std::string name_;
   Handle<ort::Session, ort::ReleaseSession> session_;
-  Handle<ort::MemoryInfo, ort::ReleaseMemoryInfo> memory_;
+  Handle<ort::MemoryInfo, ort::ReleaseMemoryInfo> memory_, gpu_memory_;
   std::vector<TensorSpec> inputs_, outputs_;
 };
 

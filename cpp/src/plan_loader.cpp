@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cuda_device.hpp"
 #include "fgdm/error.hpp"
 #include "library.hpp"
 #include "tensorrt_runtime.hpp"
@@ -65,17 +66,17 @@ LoadedPlans open_plans(const Bundle& bundle, const std::filesystem::path& librar
   if (tensorrt_headers().empty())
     open_tensorrt(library);  // throws, with what to do
   LoadedPlans loaded;
-  auto device = std::make_shared<cuda::Device>(cuda::driver());
+  auto gpu = std::make_shared<cuda::Gpu>(cuda::driver());
   auto runtime = open_tensorrt(library);
   auto plans = fitting_plans(
       bundle.manifest(), find_plans(bundle.folder(), bundle.manifest(), target, loaded.problems),
-      {device->architecture(), runtime->version()}, loaded.problems);
+      {gpu->architecture(), runtime->version()}, loaded.problems);
   loaded.precision = plans.front().precision;
   check_precision(precision, loaded.precision);
   if (std::ranges::any_of(plans, &Plan::uses_plugin))
     runtime->load_plugin(find_plugin());
-  loaded.backend =
-      std::make_unique<TensorRtBackend>(std::move(device), std::move(runtime), std::move(plans));
+  loaded.backend = std::make_unique<TensorRtBackend>(gpu, std::move(runtime), std::move(plans));
+  loaded.device = rows_on(std::move(gpu), loaded.backend->stream(), loaded.problems);
   return loaded;
 }
 

@@ -39,6 +39,13 @@ std::string row_words(std::span<const NamedTensor> tensors) {
   return words;
 }
 
+void check_type(const Slot& slot, const TensorView& tensor) {
+  if (tensor.dtype != slot.dtype)
+    throw BackendError(slot.name + " is " + std::string(dtype_name(tensor.dtype)) +
+                       ", but the plan has " + std::string(dtype_name(slot.dtype)) +
+                       " for it; build the plan again");
+}
+
 const NamedTensor& find(std::span<const NamedTensor> tensors, const std::string& name,
                         const std::string& graph) {
   const auto found = std::ranges::find(tensors, std::string_view(name), &NamedTensor::name);
@@ -64,7 +71,6 @@ Layout lay_out(const Plan& plan, std::size_t profile, std::span<const EngineTens
   };
   for (const auto& tensor : plan.inputs)
     add(tensor, true);
-  layout.input_bytes = layout.bytes;
   for (const auto& tensor : plan.outputs)
     add(tensor, false);
   if (layout.slots.size() != tensors.size())
@@ -90,9 +96,7 @@ void stage(const Slot& slot, const TensorView& from, std::size_t first, std::siz
       std::memcpy(to + i * sizeof(small), &small, sizeof(small));
     }
   } else {
-    throw BackendError(slot.name + " is " + std::string(dtype_name(from.dtype)) +
-                       ", but the plan has " + std::string(dtype_name(slot.dtype)) +
-                       " for it; build the plan again");
+    check_type(slot, from);
   }
   for (std::size_t row = rows; row < bucket; ++row)
     std::memcpy(to + row * slot.row_bytes, to + (rows - 1) * slot.row_bytes, slot.row_bytes);
@@ -100,16 +104,13 @@ void stage(const Slot& slot, const TensorView& from, std::size_t first, std::siz
 
 void unstage(const Slot& slot, const std::byte* from, const TensorView& to, std::size_t first,
              std::size_t rows) {
-  if (to.dtype != slot.dtype)
-    throw BackendError(slot.name + " is wanted as " + std::string(dtype_name(to.dtype)) +
-                       ", but the plan makes " + std::string(dtype_name(slot.dtype)) +
-                       "; build the plan again");
+  check_type(slot, to);
   std::memcpy(static_cast<std::byte*>(to.data) + first * slot.row_bytes, from,
               rows * slot.row_bytes);
 }
 
 // A graph on TensorRT. Rows are padded up to a plan's bucket, or split where they are more than the
-// largest. From its second run on, a profile runs as one CUDA graph: upload, plan, download.
+// largest. From its second run on, a profile runs as one CUDA graph.
 class TensorRtSession final : public Session {
 public:
   TensorRtSession(TensorRtBackend& backend, std::string graph, const GraphSpec& spec)
@@ -121,7 +122,7 @@ public:
   void run(std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs) override {
     if (inputs.empty() || inputs.front().tensor.shape.empty())
       throw BackendError("running " + graph_ + ": no input with rows was given");
-    backend_.device_->make_current();
+    backend_.gpu_->make_current();
     const auto total = static_cast<std::size_t>(inputs.front().tensor.shape.front());
     for (std::size_t first = 0; first < total;) {
       const auto choice = choose_profile(backend_.plans_, graph_, inputs, outputs, total - first);
@@ -138,9 +139,8 @@ public:
 private:
   // A profile with its context; its graph holds addresses, which `generation` dates.
   struct Lane {
-    Lane(std::unique_ptr<PlanContext> made, Layout laid_out,
-         std::shared_ptr<const cuda::Device> device)
-        : context(std::move(made)), layout(std::move(laid_out)), graph(std::move(device)) {}
+    Lane(std::unique_ptr<PlanContext> made, Layout laid_out, std::shared_ptr<const cuda::Gpu> gpu)
+        : context(std::move(made)), layout(std::move(laid_out)), graph(std::move(gpu)) {}
 
     std::unique_ptr<PlanContext> context;
     Layout layout;
@@ -155,11 +155,11 @@ private:
     auto& found = lanes_[{choice.plan, choice.profile}];
     if (!found) {
       auto& engine = backend_.engine(*choice.plan);
-      auto context = engine.make_context(choice.profile, backend_.stream_.get());
-      backend_.stream_.synchronize();
+      auto context = engine.make_context(choice.profile, backend_.stream_->get());
+      backend_.stream_->synchronize();
       found = std::make_unique<Lane>(
           std::move(context), lay_out(*choice.plan, choice.profile, engine.tensors(choice.profile)),
-          backend_.device_);
+          backend_.gpu_);
     }
     return *found;
   }
@@ -182,42 +182,67 @@ private:
     lane.generation = generation;
   }
 
+  // Rows that a graph on the GPU left there are copied there; others pass through pinned memory.
+  void feed(const Slot& slot, const TensorView& from, std::size_t first, std::size_t rows,
+            std::size_t bucket) const {
+    const auto& stream = *backend_.stream_;
+    std::byte* const to = backend_.tensors_.data() + slot.offset;
+    if (from.place == Place::host) {
+      std::byte* const staging = backend_.staging_.data() + slot.offset;
+      stage(slot, from, first, rows, bucket, staging);
+      stream.upload(to, staging, bucket * slot.row_bytes);
+      return;
+    }
+    check_type(slot, from);
+    const auto* begin = static_cast<const std::byte*>(from.data) + first * slot.row_bytes;
+    stream.copy(to, begin, rows * slot.row_bytes);
+    for (std::size_t row = rows; row < bucket; ++row)
+      stream.copy(to + row * slot.row_bytes, begin + (rows - 1) * slot.row_bytes, slot.row_bytes);
+  }
+
+  void fetch(const Slot& slot, const TensorView& to, std::size_t first, std::size_t rows) const {
+    const std::byte* const from = backend_.tensors_.data() + slot.offset;
+    if (to.place == Place::host) {
+      backend_.stream_->download(backend_.staging_.data() + slot.offset, from,
+                                 rows * slot.row_bytes);
+      return;
+    }
+    check_type(slot, to);
+    backend_.stream_->copy(static_cast<std::byte*>(to.data) + first * slot.row_bytes, from,
+                           rows * slot.row_bytes);
+  }
+
   void run_rows(Lane& lane, std::span<const NamedTensor> inputs,
                 std::span<const NamedTensor> outputs, std::size_t first, std::size_t rows,
                 std::size_t bucket) {
     place(lane);
-    std::byte* const staging = backend_.staging_.data();
     for (const auto& slot : lane.layout.slots)
       if (slot.is_input)
-        stage(slot, find(inputs, slot.name, graph_).tensor, first, rows, bucket,
-              staging + slot.offset);
+        feed(slot, find(inputs, slot.name, graph_).tensor, first, rows, bucket);
+    const auto& stream = *backend_.stream_;
+    const auto enqueue = [&] { return lane.context->enqueue(stream.get()); };
     // TensorRT wants one ordinary run after a change of shapes or addresses before it is recorded.
     if (lane.has_run && lane.can_record && !lane.graph.ready()) {
-      lane.can_record = lane.graph.record(backend_.stream_, [&] { return queue(lane); });
+      lane.can_record = lane.graph.record(stream, enqueue);
       backend_.recorded_graphs_ += lane.can_record && !lane.counted ? 1 : 0;
       lane.counted = lane.counted || lane.can_record;
     }
     if (lane.graph.ready())
-      lane.graph.launch(backend_.stream_);
-    else if (!queue(lane))
+      lane.graph.launch(stream);
+    else if (!enqueue())
       throw BackendError("TensorRT refused to run " + graph_);
-    backend_.stream_.synchronize();
-    lane.has_run = true;
     for (const auto& slot : lane.layout.slots)
       if (!slot.is_input)
-        unstage(slot, staging + slot.offset, find(outputs, slot.name, graph_).tensor, first, rows);
-  }
-
-  bool queue(Lane& lane) {
-    const auto& layout = lane.layout;
-    std::byte* const device = backend_.tensors_.data();
-    std::byte* const host = backend_.staging_.data();
-    backend_.stream_.upload(device, host, layout.input_bytes);
-    if (!lane.context->enqueue(backend_.stream_.get()))
-      return false;
-    backend_.stream_.download(host + layout.input_bytes, device + layout.input_bytes,
-                              layout.bytes - layout.input_bytes);
-    return true;
+        fetch(slot, find(outputs, slot.name, graph_).tensor, first, rows);
+    stream.synchronize();
+    lane.has_run = true;
+    for (const auto& slot : lane.layout.slots) {
+      if (slot.is_input)
+        continue;
+      const auto& to = find(outputs, slot.name, graph_).tensor;
+      if (to.place == Place::host)
+        unstage(slot, backend_.staging_.data() + slot.offset, to, first, rows);
+    }
   }
 
   TensorRtBackend& backend_;
@@ -226,12 +251,12 @@ private:
   std::map<std::pair<const Plan*, std::size_t>, std::unique_ptr<Lane>> lanes_;
 };
 
-TensorRtBackend::TensorRtBackend(std::shared_ptr<const cuda::Device> device,
+TensorRtBackend::TensorRtBackend(std::shared_ptr<const cuda::Gpu> gpu,
                                  std::shared_ptr<PlanRuntime> runtime, std::vector<Plan> plans)
-    : device_(std::move(device)), runtime_(std::move(runtime)), plans_(std::move(plans)),
-      stream_(device_), scratch_(device_, cuda::Block::Place::device),
-      tensors_(device_, cuda::Block::Place::device),
-      staging_(device_, cuda::Block::Place::pinned_host) {}
+    : gpu_(std::move(gpu)), runtime_(std::move(runtime)), plans_(std::move(plans)),
+      stream_(std::make_shared<cuda::OwnedStream>(gpu_)),
+      scratch_(gpu_, cuda::Block::Place::device), tensors_(gpu_, cuda::Block::Place::device),
+      staging_(gpu_, cuda::Block::Place::pinned_host) {}
 
 std::unique_ptr<Session> TensorRtBackend::load(const std::string& graph, const GraphSpec& spec) {
   if (std::ranges::find(plans_, graph, &Plan::graph) == plans_.end())

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda_device.hpp"
+#include "cuda_gpu.hpp"
 #include "fgdm/session.hpp"
 #include "plan_engine.hpp"
 #include "plans.hpp"
@@ -17,7 +17,7 @@ namespace fgdm {
 class TensorRtBackend {
 public:
   // `plans` fit the device and the runtime. Their engines are loaded when a run first needs them.
-  TensorRtBackend(std::shared_ptr<const cuda::Device> device, std::shared_ptr<PlanRuntime> runtime,
+  TensorRtBackend(std::shared_ptr<const cuda::Gpu> gpu, std::shared_ptr<PlanRuntime> runtime,
                   std::vector<Plan> plans);
 
   // The graph of that name. The backend must outlive its sessions. Throws BackendError if no plan
@@ -25,6 +25,9 @@ public:
   std::unique_ptr<Session> load(const std::string& graph, const GraphSpec& spec);
 
   std::string version() const { return runtime_->version(); }
+
+  // Where all sessions queue their work.
+  const std::shared_ptr<const cuda::OwnedStream>& stream() const { return stream_; }
 
   // Bytes of the scratch memory that all contexts share.
   std::size_t scratch_bytes() const { return scratch_.size(); }
@@ -38,10 +41,10 @@ private:
 
   PlanEngine& engine(const Plan& plan);
 
-  std::shared_ptr<const cuda::Device> device_;
+  std::shared_ptr<const cuda::Gpu> gpu_;
   std::shared_ptr<PlanRuntime> runtime_;
   std::vector<Plan> plans_;
-  cuda::OwnedStream stream_;
+  std::shared_ptr<const cuda::OwnedStream> stream_;
   cuda::Block scratch_, tensors_, staging_;
   std::map<const Plan*, std::unique_ptr<PlanEngine>> engines_;
   int recorded_graphs_ = 0;
@@ -56,10 +59,10 @@ struct Slot {
   bool is_input;
 };
 
-// The slots of an engine's tensors, inputs first, and the bytes that inputs and everything take.
+// The slots of an engine's tensors, inputs first, and the bytes that they take.
 struct Layout {
   std::vector<Slot> slots;
-  std::size_t input_bytes = 0, bytes = 0;
+  std::size_t bytes = 0;
 };
 
 Layout lay_out(const Plan& plan, std::size_t profile, std::span<const EngineTensor> tensors);
@@ -70,7 +73,7 @@ Layout lay_out(const Plan& plan, std::size_t profile, std::span<const EngineTens
 void stage(const Slot& slot, const TensorView& from, std::size_t first, std::size_t rows,
            std::size_t bucket, std::byte* to);
 
-// Copies rows of a plan's tensor out. Throws BackendError if the types differ.
+// Copies rows of a plan's tensor out. BackendError if the types differ.
 void unstage(const Slot& slot, const std::byte* from, const TensorView& to, std::size_t first,
              std::size_t rows);
 

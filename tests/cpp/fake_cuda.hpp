@@ -7,10 +7,12 @@
 #include <vector>
 
 #include "cuda_driver.hpp"
+#include "far_device.hpp"
 
-// A CUDA driver on host memory, for tests of what is queued and in which order. While a stream is
-// capturing, work is kept in place of done, as the real one does.
-namespace fgdm::test {
+// A CUDA driver for tests of what is queued and in which order. Its memory is the host's, at
+// addresses that the host cannot touch. While a stream is capturing, work is kept in place of done,
+// as the real one does.
+namespace fgdm::testing {
 
 struct FakeCuda {
   using Work = std::vector<std::function<void()>>;
@@ -34,6 +36,10 @@ struct FakeCuda {
 inline FakeCuda& fake_cuda() {
   static FakeCuda state;
   return state;
+}
+
+inline void* near(cuda::DevicePointer memory) {
+  return FarDevice::near(reinterpret_cast<void*>(memory));
 }
 
 inline const cuda::Driver& fake_driver() {
@@ -70,20 +76,29 @@ inline const cuda::Driver& fake_driver() {
       .memory_allocate = [](DevicePointer* memory, std::size_t bytes) -> Result {
         void* made = nullptr;
         const auto result = allocate(&made, bytes);
-        *memory = reinterpret_cast<DevicePointer>(made);
+        *memory = reinterpret_cast<DevicePointer>(FarDevice::far(made));
         return result;
       },
-      .memory_free = [](DevicePointer memory) { return release(reinterpret_cast<void*>(memory)); },
+      .memory_free = [](DevicePointer memory) { return release(near(memory)); },
       .host_allocate = [](void** memory, std::size_t bytes,
                           unsigned) { return allocate(memory, bytes); },
       .host_free = [](void* memory) { return release(memory); },
       .copy_to_device = [](DevicePointer to, const void* from, std::size_t bytes,
                            Stream) -> Result {
-        fake_cuda().queue([=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
+        fake_cuda().queue([=] { std::memcpy(near(to), from, bytes); });
         return success;
       },
       .copy_to_host = [](void* to, DevicePointer from, std::size_t bytes, Stream) -> Result {
-        fake_cuda().queue([=] { std::memcpy(to, reinterpret_cast<const void*>(from), bytes); });
+        fake_cuda().queue([=] { std::memcpy(to, near(from), bytes); });
+        return success;
+      },
+      .copy_on_device = [](DevicePointer to, DevicePointer from, std::size_t bytes,
+                           Stream) -> Result {
+        fake_cuda().queue([=] { std::memcpy(near(to), near(from), bytes); });
+        return success;
+      },
+      .fill = [](DevicePointer memory, unsigned char byte, std::size_t bytes, Stream) -> Result {
+        fake_cuda().queue([=] { std::memset(near(memory), byte, bytes); });
         return success;
       },
       .stream_create = [](Stream* stream, unsigned) -> Result {
@@ -128,4 +143,4 @@ inline const cuda::Driver& fake_driver() {
   return driver;
 }
 
-}  // namespace fgdm::test
+}  // namespace fgdm::testing

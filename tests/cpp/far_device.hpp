@@ -11,8 +11,9 @@ namespace fgdm::testing {
 // writes one without the device crashes. It computes what the host's does, elsewhere.
 class FarDevice final : public Device {
 public:
-  // The host memory behind an address of this device.
+  // The host memory behind an address of this device, and the address for it.
   template <typename T> static T* near(T* far) { return moved(far, -distance); }
+  template <typename T> static T* far(T* near) { return moved(near, distance); }
 
   // Bytes that are allocated now.
   std::size_t bytes() const { return bytes_; }
@@ -21,7 +22,7 @@ public:
   Place place() const override { return Place::gpu; }
   std::byte* allocate(std::size_t bytes) override {
     bytes_ += bytes;
-    return moved(host_->allocate(bytes), distance);
+    return far(host_->allocate(bytes));
   }
   void release(std::byte* memory, std::size_t bytes) noexcept override {
     if (memory == nullptr)

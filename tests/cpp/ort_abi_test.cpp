@@ -29,6 +29,7 @@ TEST(OrtAbi, SlotsAreTheHeadersSlots) {
   EXPECT_SLOT(GetTensorElementType, GetTensorElementType);
   EXPECT_SLOT(GetDimensionsCount, GetDimensionsCount);
   EXPECT_SLOT(GetDimensions, GetDimensions);
+  EXPECT_SLOT(CreateMemoryInfo, CreateMemoryInfo);
   EXPECT_SLOT(CreateCpuMemoryInfo, CreateCpuMemoryInfo);
   EXPECT_SLOT(AllocatorFree, AllocatorFree);
   EXPECT_SLOT(GetDefaultAllocator, GetAllocatorWithDefaultOptions);
@@ -66,6 +67,7 @@ TEST(OrtAbi, EnumerationsHaveTheHeadersValues) {
   EXPECT_EQ(fgdm::ort::logging_level_error, ORT_LOGGING_LEVEL_ERROR);
   EXPECT_EQ(fgdm::ort::graph_optimization_all, ORT_ENABLE_ALL);
   EXPECT_EQ(fgdm::ort::arena_allocator, OrtArenaAllocator);
+  EXPECT_EQ(fgdm::ort::device_allocator, OrtDeviceAllocator);
   EXPECT_EQ(fgdm::ort::memory_type_default, OrtMemTypeDefault);
 }
 

@@ -8,14 +8,16 @@
 #include <fstream>
 #include <numeric>
 
-#include "fake_cuda.hpp"
+#include "cuda_device.hpp"
+#include "fake_kernels.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/sha256.hpp"
+#include "row_buffer.hpp"
 
 namespace fgdm {
 namespace {
 
-using test::fake_cuda;
+using testing::fake_cuda;
 
 // Computes y = 3 x + scale for rows of two numbers, and tells what it saw.
 class FakeContext final : public PlanContext {
@@ -32,9 +34,11 @@ public:
   bool enqueue(cuda::Stream) override {
     if (fake_cuda().capturing && !can_record_)
       return false;
-    auto* const x = reinterpret_cast<const float*>(bound_.at("x"));
-    auto* const scale = reinterpret_cast<const float*>(bound_.at("scale"));
-    auto* const y = reinterpret_cast<float*>(bound_.at("y"));
+    const auto at = [&](const char* tensor) {
+      return reinterpret_cast<float*>(testing::FarDevice::near(bound_.at(tensor)));
+    };
+    const float *const x = at("x"), *const scale = at("scale");
+    float* const y = at("y");
     fake_cuda().queue([this, x, scale, y] {
       ++runs_;
       for (std::size_t i = 0; i < 2 * rows_; ++i)
@@ -85,14 +89,14 @@ public:
   bool can_record = true;
 };
 
-class TensorRtSessionTest : public testing::Test {
+class TensorRtSessionTest : public ::testing::Test {
 protected:
   void SetUp() override {
     fake_cuda() = {};
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              testing::UnitTest::GetInstance()->current_test_info()->name();
+    folder_ = std::filesystem::path(::testing::TempDir()) /
+              ::testing::UnitTest::GetInstance()->current_test_info()->name();
     std::filesystem::create_directories(folder_);
-    device_ = std::make_shared<cuda::Device>(test::fake_driver());
+    gpu_ = std::make_shared<cuda::Gpu>(testing::fake_driver());
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
@@ -113,7 +117,7 @@ protected:
   }
 
   void use(std::vector<Plan> plans) {
-    backend_ = std::make_unique<TensorRtBackend>(device_, runtime_, std::move(plans));
+    backend_ = std::make_unique<TensorRtBackend>(gpu_, runtime_, std::move(plans));
     const GraphSpec spec{"graph.onnx",
                          {{"x", DType::float32, {-1, 2}}, {"scale", DType::float32, {-1}}},
                          {{"y", DType::float32, {-1, 2}}}};
@@ -138,7 +142,7 @@ protected:
   }
 
   std::filesystem::path folder_;
-  std::shared_ptr<cuda::Device> device_;
+  std::shared_ptr<cuda::Gpu> gpu_;
   std::shared_ptr<FakeRuntime> runtime_ = std::make_shared<FakeRuntime>();
   std::unique_ptr<TensorRtBackend> backend_;
   std::unique_ptr<Session> session_;
@@ -148,6 +152,26 @@ TEST_F(TensorRtSessionTest, RowsArePaddedToTheirBucketAndSplitAtTheLargest) {
   use({plan(1), plan(4), plan(8)});
   for (const std::size_t rows : {1U, 2U, 3U, 4U, 5U, 8U, 9U, 21U})
     expect_run(rows, static_cast<float>(rows));
+}
+
+TEST_F(TensorRtSessionTest, RowsOnTheGpuStayThere) {
+  use({plan(1), plan(4)});
+  const std::shared_ptr<Device> device =
+      std::make_shared<CudaDevice>(gpu_, backend_->stream(), testing::fake_kernels());
+  for (const std::size_t rows : {1U, 3U, 4U, 6U}) {
+    RowBuffer x(device, DType::float32, {2}, rows), scale(device, DType::float32, {}, rows),
+        y(device, DType::float32, {2}, rows);
+    std::vector<float> numbers(2 * rows);
+    std::iota(numbers.begin(), numbers.end(), 1.0F);
+    x.write(std::span<const float>(numbers));
+    scale.write(std::span<const float>(numbers).first(rows));
+    const std::array<NamedTensor, 2> inputs{{{"scale", scale.view(rows)}, {"x", x.view(rows)}}};
+    const NamedTensor output{"y", y.view(rows)};
+    session_->run(inputs, {&output, 1});
+    const auto made = y.floats(rows);
+    for (std::size_t i = 0; i < made.size(); ++i)
+      ASSERT_EQ(made[i], 3 * numbers[i] + numbers[i / 2]) << "row " << i / 2 << " of " << rows;
+  }
 }
 
 TEST_F(TensorRtSessionTest, EnginesAreLoadedOnceAndOnlyWhenNeeded) {
@@ -255,9 +279,9 @@ TEST(Staging, OtherTypesAreRefused) {
 }
 
 TEST(CudaDevice, NamesItsArchitectureAsPlansDo) {
-  const cuda::Device device(test::fake_driver());
+  const cuda::Gpu device(testing::fake_driver());
   EXPECT_EQ(device.architecture(), "sm_89");
-  EXPECT_THROW(cuda::Device(test::fake_driver(), 1), BackendError);
+  EXPECT_THROW(cuda::Gpu(testing::fake_driver(), 1), BackendError);
 }
 
 }  // namespace

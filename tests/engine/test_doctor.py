@@ -21,7 +21,7 @@ NOTHING = Machine(
     runtimes=(),
     processor=machine.Processor("some processor", 2, ("avx2",)),
     gpus=(),
-    libraries={"CUDA driver": None, "TensorRT": None, "TensorRT-RTX": None},
+    libraries={"CUDA driver": None, "CUDA kernels": None, "TensorRT": None, "TensorRT-RTX": None},
     tools={"g++": None, "cmake": None, "nvcc": None},
     packages=dict.fromkeys(
         [
@@ -47,6 +47,13 @@ EVERYTHING = replace(
 )
 
 
+ON_GPUS = {
+    "generate with CUDA",
+    "generate with TensorRT",
+    "keep rows on the GPU between graphs",
+}
+
+
 def by_name(here: Machine) -> dict[str, Capability]:
     return {item.name: item for item in capabilities(here)}
 
@@ -68,7 +75,7 @@ def test_a_full_machine_can_do_everything() -> None:
     ("change", "lost"),
     [
         ({"core_problem": "no"}, {"generate on CPU", "generate on CPU in bfloat16"}),
-        ({"gpus": ()}, {"generate with CUDA", "generate with TensorRT"}),
+        ({"gpus": ()}, ON_GPUS),
         ({"tools": {**EVERYTHING.tools, "nvcc": None}}, {"build the CUDA kernels"}),
         ({"packages": {**EVERYTHING.packages, "inflect": None}}, {"export bundles"}),
         ({"packages": {**EVERYTHING.packages, "torch": None}}, {"export bundles", "train"}),
@@ -78,8 +85,7 @@ def test_a_full_machine_can_do_everything() -> None:
 def test_one_missing_thing_costs_what_needs_it(change: dict[str, object], lost: set[str]) -> None:
     here = replace(EVERYTHING, **change)  # type: ignore[arg-type]
     unready = {item.name for item in capabilities(here) if not item.ready}
-    on_gpus = {"generate with CUDA", "generate with TensorRT"}
-    assert unready == lost | (on_gpus if "core_problem" in change else set())
+    assert unready == lost | (ON_GPUS if "core_problem" in change else set())
 
 
 @pytest.mark.parametrize("here", [NOTHING, EVERYTHING])
@@ -206,3 +212,7 @@ def test_the_tensorrt_backend_needs_headers_when_building_and_a_library_when_run
     libraries = {**EVERYTHING.libraries, "TensorRT": None}
     without_library = by_name(replace(EVERYTHING, libraries=libraries))["generate with TensorRT"]
     assert without_library.missing == ("TensorRT",)
+
+
+def test_no_library_is_not_the_program_itself() -> None:
+    assert machine.loadable([""]) is None

@@ -77,6 +77,26 @@ TEST_F(GuidedStepGpu, FlagsRowsThatAreNotFinite) {
   EXPECT_EQ(flags.read(), (std::vector<int>{0, 1, 0, 0, 0, 0, 0}));
 }
 
+TEST(AccumulateGpu, AddsInTheTypeOfItsArrays) {
+  for (const fgdm_dtype dtype : {FGDM_FLOAT32, FGDM_FLOAT16, FGDM_BFLOAT16})
+    with_type(dtype, [&]<typename T>(T) {
+      std::vector<double> total, term;
+      for (int i = 0; i < 1027; ++i) {  // no multiple of what a thread adds
+        total.push_back(0.25 * i);
+        term.push_back(-0.5 * i + 3);
+      }
+      const auto sums = stored<T>(total), added = stored<T>(term);
+      std::vector<double> expected;
+      for (std::size_t i = 0; i < total.size(); ++i)
+        expected.push_back(widened(sums)[i] + widened(added)[i]);
+      const DeviceArray<T> on_device(sums), adding(added);
+      expect_success(fgdm_accumulate(dtype, 1027, on_device.data(), adding.data(), nullptr),
+                     "fgdm_accumulate");
+      expect_success(cudaDeviceSynchronize(), "the kernel");
+      EXPECT_EQ(widened(on_device.read()), widened(stored<T>(expected)));
+    });
+}
+
 // Protects the promise that the card chooses the map that the CPU chooses; twice over the same
 // memory, as a replayed graph does it.
 TEST_F(DecodeLabelsGpu, EqualsTheCore) {

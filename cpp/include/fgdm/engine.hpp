@@ -199,7 +199,7 @@ public:
   const std::string& backend() const;          // what "auto" became
   const std::string& precision() const;        // likewise
   std::string runtime() const;                 // such as "onnxruntime 1.31.1"
-  std::span<const std::string> notes() const;  // backends that "auto" passed over, and why
+  std::span<const std::string> notes() const;  // what "auto" passed over or is slower, and why
   double load_seconds() const;
   const std::string& profile_key() const;  // what batch times are measured with
   Metrics metrics() const;

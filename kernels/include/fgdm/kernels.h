@@ -91,6 +91,12 @@ int fgdm_guided_step(const fgdm_step_shape* shape, const fgdm_step_row* steps, c
                      float* sample, float* x0, void* next_input, int* nonfinite,
                      fgdm_stream stream);
 
+/* ---- What several conditioning networks add to the same features ---- */
+
+/* total += term, element by element, rounded to their type; two arrays of `elements` numbers. */
+int fgdm_accumulate(fgdm_dtype dtype, long long elements, void* total, const void* term,
+                    fgdm_stream stream);
+
 /* ---- Decoded images to label maps, areas and recall ---- */
 
 typedef enum {

@@ -1,0 +1,161 @@
+// What a GPU computes between graphs must be what the host does, and the host must never touch its
+// memory: the driver is stood in for by one whose addresses belong to nobody.
+#include "cuda_device.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "fake_kernels.hpp"
+#include "fake_sessions.hpp"
+#include "fgdm/error.hpp"
+#include "row_buffer.hpp"
+#include "scheduler.hpp"
+
+namespace fgdm {
+namespace {
+
+using testing::fake_cuda;
+using testing::scenes;
+
+class CudaDeviceTest : public ::testing::Test {
+protected:
+  void SetUp() override {
+    fake_cuda() = {};
+    gpu_ = std::make_shared<cuda::Gpu>(testing::fake_driver());
+    device_ = std::make_shared<CudaDevice>(gpu_, std::make_shared<cuda::OwnedStream>(gpu_),
+                                           testing::fake_kernels());
+  }
+
+  std::shared_ptr<cuda::Gpu> gpu_;
+  std::shared_ptr<Device> device_;
+};
+
+std::vector<float> numbers(std::size_t count, unsigned seed, float spread = 1.0F) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0.0F, spread);
+  std::vector<float> values(count);
+  for (float& value : values)
+    value = normal(random);
+  return values;
+}
+
+RowBuffer rows(const std::shared_ptr<Device>& device, std::int64_t elements,
+               const std::vector<float>& values) {
+  RowBuffer buffer(device, DType::float32, {elements},
+                   values.size() / static_cast<std::size_t>(elements));
+  buffer.write(std::span<const float>(values));
+  return buffer;
+}
+
+TEST_F(CudaDeviceTest, TakesTheHostsSteps) {
+  constexpr std::size_t elements = 16;
+  const Sampler ddim(SamplerKind::ddim, {}, 20), solver(SamplerKind::dpmsolver_multistep, {}, 10);
+  const std::vector<StepRow> steps{{0, 3, 7.5F, ddim.coefficients(4)},
+                                   {1, -1, 1.0F, solver.coefficients(9)},
+                                   {2, 4, 3.5F, solver.coefficients(5)}};
+  const auto advanced = [&](const std::shared_ptr<Device>& device) {
+    auto noise = numbers(5 * elements, 1);
+    noise[elements + 2] = std::numeric_limits<float>::infinity();
+    const auto predicted = rows(device, elements, noise);
+    const auto sample = rows(device, elements, numbers(3 * elements, 2));
+    const auto x0 = rows(device, elements, numbers(3 * elements, 3));
+    const auto finite =
+        device->advance(steps, elements, predicted.data(), sample.data(), x0.data());
+    EXPECT_EQ(finite, (std::vector<bool>{true, false, true}));
+    auto made = sample.floats(3);
+    const auto clean = x0.floats(3);
+    made.insert(made.end(), clean.begin(), clean.end());
+    return made;
+  };
+  const auto here = advanced(host_device()), there = advanced(device_);
+  for (std::size_t i = 0; i < here.size(); ++i) {
+    if (std::isfinite(here[i])) {
+      EXPECT_NEAR(there[i], here[i], 1e-5F * (1 + std::abs(here[i]))) << i;
+    }
+  }
+}
+
+TEST_F(CudaDeviceTest, LabelsPicturesAsTheHostDoes) {
+  constexpr int side = 16;
+  const auto& palette = scenes().palette("palette.json");
+  auto pictures = numbers(2 * 3 * side * side, 4);
+  pictures[7] = std::numeric_limits<float>::quiet_NaN();
+  const auto labelled = [&](const std::shared_ptr<Device>& device) {
+    const auto buffer = rows(device, 3 * side * side, pictures);
+    return device->label(palette, buffer.data(), 2, side, side);
+  };
+  const auto here = labelled(host_device()), there = labelled(device_);
+  EXPECT_EQ(there.labels, here.labels);
+  EXPECT_EQ(there.snapped, here.snapped);
+  EXPECT_NE(here.labels, here.snapped) << "some pixels lie near no colour";
+}
+
+TEST_F(CudaDeviceTest, MovesAndAddsRows) {
+  auto buffer = rows(device_, 2, {1, 2, 3, 4, 5, 6});
+  buffer.copy_row(buffer, 0, 2);
+  buffer.clear_row(1);
+  EXPECT_EQ(buffer.floats(3), (std::vector<float>{1, 2, 0, 0, 1, 2}));
+  auto other = rows(device_, 2, {10, 20, 30, 40, 50, 60});
+  auto total = rows(device_, 2, {9, 9, 9, 9, 9, 9});
+  const std::array<RowBuffer*, 2> terms{&buffer, &other};
+  total.sum(terms, 2, 1);
+  EXPECT_EQ(total.floats(3), (std::vector<float>{9, 9, 30, 40, 51, 62}));
+  EXPECT_THROW(device_->add(DType::int32, total.data(), total.data(), 1), BundleError);
+}
+
+TEST_F(CudaDeviceTest, ReleasedMemoryIsUsedAgainAndGivenBackInNeed) {
+  {
+    const RowBuffer first(device_, DType::float32, {4}, 1);
+  }
+  EXPECT_EQ(fake_cuda().memory.size(), 1U);
+  auto again = rows(device_, 4, {1, 2, 3, 4});
+  EXPECT_EQ(fake_cuda().memory.size(), 1U);
+  again = RowBuffer(device_, DType::float32, {4}, 1);
+  EXPECT_EQ(again.floats(1), (std::vector<float>{0, 0, 0, 0})) << "it comes back as zeros";
+
+  fake_cuda().most_bytes = 100;
+  EXPECT_THROW(RowBuffer(device_, DType::float32, {400}, 1), OutOfMemoryError);
+  EXPECT_EQ(fake_cuda().memory.size(), 1U) << "what nobody used went first";
+  again = {};
+  device_.reset();
+  EXPECT_TRUE(fake_cuda().memory.empty());
+}
+
+TEST_F(CudaDeviceTest, WithoutKernelsRowsStayOnTheHostAndItIsSaid) {
+  std::vector<std::string> notes;
+  const auto device = rows_on(gpu_, std::make_shared<cuda::OwnedStream>(gpu_), notes);
+  EXPECT_EQ(device->place(), Place::host);  // no test machine has libfgdm_kernels.so beside a test
+  ASSERT_EQ(notes.size(), 1U);
+  EXPECT_NE(notes[0].find("FGDM_KERNELS"), std::string::npos) << notes[0];
+}
+
+TEST_F(CudaDeviceTest, GeneratesWhatTheHostDoes) {
+  Request request;
+  request.prompt = "two dogs beside a house";
+  request.seed = 7;
+  request.candidates = 4;
+  request.condition_steps = request.num_inference_steps = 4;
+  request.height = request.width = 64;
+  request.prune = {2};
+  const auto generated = [&](const std::shared_ptr<Device>& device) {
+    auto graphs = testing::fake_graphs(scenes().manifest(), {}, {}, device);
+    Scheduler scheduler(scenes(), graphs, {}, {});
+    auto job = std::make_shared<JobState>();
+    job->request = resolve(request, scenes().manifest());
+    scheduler.submit(job);
+    std::unique_lock lock(job->mutex);
+    EXPECT_TRUE(job->changed.wait_for(lock, std::chrono::seconds(60), [&] { return job->done; }));
+    EXPECT_FALSE(job->error);
+    return job->result;
+  };
+  const auto here = generated(host_device()), there = generated(device_);
+  EXPECT_EQ(there.chosen, here.chosen);
+  EXPECT_EQ(there.map_rows, here.map_rows);
+  EXPECT_EQ(there.image.data, here.image.data);
+}
+
+}  // namespace
+}  // namespace fgdm
