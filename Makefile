@@ -5,7 +5,7 @@
 # make tensorrt-headers TENSORRT_INCLUDES="a b" the TensorRT sources against the headers in each folder
 # make aarch64                                   the core and the C++ example for 64-bit Arm
 # make gpu-check                                 every check that needs a GPU, in one go
-# make kernels                           every CUDA kernel for every GPU architecture (needs nvcc, no GPU)
+# make kernels                                   every CUDA kernel for every GPU architecture, without a GPU
 # make lint, make format, make sanitize, make fuzz   what CI checks besides
 
 PYTHON ?= python3
@@ -61,9 +61,12 @@ bench: $(TEST_VENV)/.ready
 	$(BENCHMARK) benchmarks.scaling --runs 1 --output $(BENCH)/scaling.json
 	$(BENCHMARK) benchmarks.report $(BENCH) --figures $(BENCH)/figures
 
-# Registers, shared memory and spills; warnings and spills in the main shapes are errors.
-kernels:
-	$(PYTHON) kernels/resources.py
+# Registers, shared memory and spills; warnings and spills in the main shapes are errors. Without a
+# CUDA toolkit, the compiler comes from PyPI.
+kernels: $(TEST_VENV)/.ready
+	command -v "$${NVCC:-nvcc}" || test -n "$$CUDA_HOME" || $(TEST_VENV)/bin/python -m pip install --quiet \
+	  --disable-pip-version-check -r kernels/requirements.txt
+	$(TEST_VENV)/bin/python kernels/resources.py --output build/kernels.json
 
 # All that needs a GPU, in one go: kernel tests (also under compute-sanitizer), the engine's GPU tests,
 # the kernels' speeds as JSON with the card's name. Needs nvcc, ninja, GoogleTest and PyTorch for CUDA

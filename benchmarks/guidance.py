@@ -55,10 +55,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 TARGETS = (
     Target(
-        "largest difference of time between settings",
-        ("largest_time_difference",),
-        at_most=0.02,
-        percent=True,
+        "segmentation-free guidance: time beside classifier-free, at most",
+        ("slowest_beside_cfg",),
+        at_most=1.02,
     ),
 )
 
@@ -176,10 +175,11 @@ def describe(paintings: list[Painting], reference: list[Painting]) -> dict[str, 
     }
 
 
-def largest_time_difference(settings: dict[str, Any]) -> float:
-    """How far the slowest setting's median lies above the fastest's, as a fraction."""
-    medians = [figures["seconds"]["median"] for figures in settings.values()]
-    return float(max(medians) / min(medians) - 1)
+def slowest_beside_cfg(settings: dict[str, Any]) -> float:
+    """The largest median time of a segmentation-free setting over classifier-free guidance's."""
+    medians = {name: figures["seconds"]["median"] for name, figures in settings.items()}
+    plain = medians.pop("cfg")
+    return float(max(medians.values()) / plain)
 
 
 def measure(
@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         "steps": STEPS,
         "runtime": runtime,
         "settings": settings,
-        "largest_time_difference": largest_time_difference(settings),
+        "slowest_beside_cfg": slowest_beside_cfg(settings),
     }
     print(f"{runtime}, {len(prompts)} prompts; [95 % interval of the gain over cfg]")
     print(f"{'':<14}{'recall':>7}{'':18}{'mIoU':>6}{'':18}{'pixels':>7}{'':18}{'seconds':>8}")

@@ -28,15 +28,15 @@ std::vector<Provider> wanted(const std::string& backend, const std::vector<Provi
 }
 
 bool wants_bfloat16(const std::string& precision, Provider provider) {
-  const bool possible = provider == Provider::openvino && processor_has_bfloat16();
+  const auto arithmetic = provider == Provider::openvino ? processor_bfloat16() : Bfloat16::none;
   if (precision == "fp32")
     return false;
   if (precision == "auto")
-    return possible;
+    return arithmetic == Bfloat16::tiles;  // vectors were no faster than float32: docs/precision.md
   if (precision != "bf16")
     throw RequestError("precision is \"" + precision +
                        "\", expected \"auto\", \"fp32\" or \"bf16\"");
-  if (!possible)
+  if (arithmetic == Bfloat16::none)
     throw BackendError("precision \"bf16\" needs the openvino backend on a processor with "
                        "avx512_bf16 or amx_bf16; use precision \"fp32\" here");
   return true;

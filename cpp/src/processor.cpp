@@ -26,10 +26,11 @@ std::string processor_name() {
   return name.empty() ? "unknown processor" : name;
 }
 
-bool processor_has_bfloat16() {
+Bfloat16 processor_bfloat16() {
   const auto flags = cpuinfo({"flags"});
-  return flags.find("amx_bf16") != std::string::npos ||
-         flags.find("avx512_bf16") != std::string::npos;
+  if (flags.find("amx_bf16") != std::string::npos)
+    return Bfloat16::tiles;
+  return flags.find("avx512_bf16") != std::string::npos ? Bfloat16::vectors : Bfloat16::none;
 }
 
 }  // namespace fgdm

@@ -7,7 +7,9 @@ namespace fgdm {
 // The name of this machine's processor.
 std::string processor_name();
 
-// Whether it multiplies bfloat16 matrices in hardware.
-bool processor_has_bfloat16();
+// How this machine's processor multiplies bfloat16 matrices: not at all, as vectors (AVX512-BF16),
+// or as tiles (AMX).
+enum class Bfloat16 { none, vectors, tiles };
+Bfloat16 processor_bfloat16();
 
 }  // namespace fgdm

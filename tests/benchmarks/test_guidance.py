@@ -12,7 +12,7 @@ from benchmarks.guidance import (
     class_accuracy,
     describe,
     judge,
-    largest_time_difference,
+    slowest_beside_cfg,
 )
 
 _DOG, _SKY, _SEA = INDEX["dog"], INDEX["sky"], INDEX["sea"]
@@ -53,6 +53,7 @@ def test_starts_are_whole_steps_after_rounding() -> None:
     assert starts == {1, 5, 10}
 
 
-def test_the_largest_difference_of_time_is_of_medians() -> None:
-    settings = {"a": {"seconds": {"median": 2.0}}, "b": {"seconds": {"median": 2.1}}}
-    assert largest_time_difference(settings) == pytest.approx(0.05)
+def test_the_slowest_setting_is_compared_by_medians() -> None:
+    medians = {"cfg": 2.0, "a=0 from 1": 1.8, "a=5 from 1": 2.1}
+    settings = {name: {"seconds": {"median": median}} for name, median in medians.items()}
+    assert slowest_beside_cfg(settings) == pytest.approx(1.05)
