@@ -72,19 +72,20 @@ kernels: $(TEST_VENV)/.ready
 # the kernels' speeds as JSON with the card's name. Needs nvcc, ninja, GoogleTest and PyTorch for CUDA
 # beside the package's own [test] and [cuda] requirements in the Python that GPU_PYTHON names.
 GPU_PYTHON ?= $(PYTHON)
+ON_GPU := FGDM_KERNELS="$(CURDIR)/build/cuda/kernels/libfgdm_kernels.so"
 GPU_TESTS := build/cuda/tests/kernels/fgdm_kernel_gpu_tests
 gpu-check:
 	cmake -G Ninja -S . -B build/cuda -DFGDM_CUDA=ON -DFGDM_TESTS=ON -DFGDM_WERROR=ON \
 	  -DFGDM_EXAMPLES=ON -DCMAKE_CUDA_ARCHITECTURES=native -DPython_EXECUTABLE="$$(command -v $(GPU_PYTHON))"
 	cmake --build build/cuda
-	ctest --test-dir build/cuda --output-on-failure
+	$(ON_GPU) ctest --test-dir build/cuda --output-on-failure
 	$(GPU_TESTS)
 	compute-sanitizer --tool memcheck --error-exitcode 1 $(GPU_TESTS)
 	compute-sanitizer --tool racecheck --error-exitcode 1 $(GPU_TESTS) \
 	  --gtest_filter=-*ManyPatches*:*IsDeterministic*
 	$(GPU_PYTHON) -m benchmarks.kernels build/cuda/kernels/libfgdm_kernels.so \
 	  --output "benchmarks/results/$$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr ' ' '-')-$$(date +%F).json"
-	$(GPU_PYTHON) -m pytest -m gpu -rs
+	$(ON_GPU) $(GPU_PYTHON) -m pytest -m gpu -rs
 
 CMAKE = PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/cmake -G Ninja -S . \
   -DFGDM_TESTS=ON -DFGDM_EXAMPLES=ON -DFGDM_WERROR=ON \
