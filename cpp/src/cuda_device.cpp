@@ -1,6 +1,5 @@
 #include "cuda_device.hpp"
 
-#include <array>
 #include <string>
 
 #include "fgdm/error.hpp"
@@ -44,10 +43,11 @@ fgdm_step_row step_row(const StepRow& row) {
 }  // namespace
 
 CudaDevice::~CudaDevice() {
-  free_spare();
+  trim();
 }
 
-void CudaDevice::free_spare() noexcept {
+// Freeing waits for the work that uses it.
+void CudaDevice::trim() noexcept {
   for (const auto& [bytes, memory] : spare_)
     cuda::free_memory(*gpu_, memory);
   spare_.clear();
@@ -74,12 +74,16 @@ std::byte* CudaDevice::allocate(std::size_t bytes) {
     try {
       memory = cuda::allocate_memory(*gpu_, bytes);
     } catch (const OutOfMemoryError&) {
-      queue.synchronize();
-      free_spare();
+      trim();
       memory = cuda::allocate_memory(*gpu_, bytes);
     }
   }
-  queue.clear(memory, bytes);
+  try {
+    queue.clear(memory, bytes);
+  } catch (...) {
+    release(memory, bytes);
+    throw;
+  }
   return memory;
 }
 
@@ -94,7 +98,9 @@ void CudaDevice::release(std::byte* memory, std::size_t bytes) noexcept {
 }
 
 void CudaDevice::upload(std::byte* to, const void* from, std::size_t bytes) {
-  stream().upload(to, static_cast<const std::byte*>(from), bytes);
+  const auto& queue = stream();
+  queue.upload(to, static_cast<const std::byte*>(from), bytes);
+  queue.synchronize();
 }
 
 void CudaDevice::download(void* to, const std::byte* from, std::size_t bytes) {
@@ -116,9 +122,6 @@ void CudaDevice::finish() {
 }
 
 void CudaDevice::add(DType dtype, std::byte* total, const std::byte* term, std::size_t elements) {
-  if (dtype != DType::float32 && dtype != DType::float16)
-    throw BundleError("residuals of type " + std::string(dtype_name(dtype)) +
-                      " cannot be added; export the bundle in fp32 or fp16");
   const auto type = dtype == DType::float32 ? FGDM_FLOAT32 : FGDM_FLOAT16;
   check_launch(
       kernels_.accumulate(type, static_cast<long long>(elements), total, term, stream().get()),

@@ -11,8 +11,9 @@
 namespace fgdm {
 
 // Rows in a GPU's memory, and fgdm's kernels between the graphs. Everything is queued on one
-// stream; only download(), advance() and label() wait for it. Memory that is released is kept for
-// the next who asks for as much.
+// stream; upload(), download(), advance() and label() wait for it, since CUDA doesn't promise when
+// it has read ordinary host memory. Memory that is released is kept for the next who asks for as
+// much, until trim().
 class CudaDevice final : public Device {
 public:
   CudaDevice(std::shared_ptr<const cuda::Gpu> gpu, std::shared_ptr<const cuda::OwnedStream> stream,
@@ -26,6 +27,7 @@ public:
   Place place() const override { return Place::gpu; }
   std::byte* allocate(std::size_t bytes) override;
   void release(std::byte* memory, std::size_t bytes) noexcept override;
+  void trim() noexcept override;
   void upload(std::byte* to, const void* from, std::size_t bytes) override;
   void download(void* to, const std::byte* from, std::size_t bytes) override;
   void copy(std::byte* to, const std::byte* from, std::size_t bytes) override;
@@ -41,7 +43,6 @@ private:
   // The stream, on whatever thread this is.
   const cuda::OwnedStream& stream() const;
   void check_launch(int error, const char* kernel) const;
-  void free_spare() noexcept;
 
   std::shared_ptr<const cuda::Gpu> gpu_;
   std::shared_ptr<const cuda::OwnedStream> stream_;

@@ -28,7 +28,7 @@ struct LabelMaps {
 };
 
 // Where tensors lie between the graphs of the chain, and what is computed there: on the host, or on
-// a GPU, so that nothing but prompts and pictures crosses. One thread uses it. All functions throw
+// a GPU, where latents, contexts and residuals stay. One thread uses it. All functions throw
 // BackendError or OutOfMemoryError where the device fails.
 class Device {
 public:
@@ -40,6 +40,9 @@ public:
   virtual std::byte* allocate(std::size_t bytes) = 0;
   virtual void release(std::byte* memory, std::size_t bytes) noexcept = 0;
 
+  // Gives back what was released and kept for later.
+  virtual void trim() noexcept = 0;
+
   // From the host, to the host, within the device. `from` may be used again when upload() returns,
   // and `to` holds the bytes when download() returns.
   virtual void upload(std::byte* to, const void* from, std::size_t bytes) = 0;
@@ -47,7 +50,7 @@ public:
   virtual void copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
   virtual void clear(std::byte* at, std::size_t bytes) = 0;
 
-  // total += term, of float32 or float16; BundleError for another type.
+  // total += term, of float32 or float16.
   virtual void add(DType dtype, std::byte* total, const std::byte* term, std::size_t elements) = 0;
 
   // Guidance (combine()) and one sampler step (advance()) for every row, of `elements` float32

@@ -46,7 +46,6 @@ struct FactorRun {
 struct Trajectory {
   Trajectory(const FactorRun& owner, int index, RowBuffer noise);
 
-  bool done() const { return step == run->num_steps(); }
   // Backbone rows of the next step.
   int rows() const { return run->phase(step).rows(); }
 

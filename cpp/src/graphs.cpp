@@ -105,9 +105,9 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
     tensorrt_ = std::move(loaded.backend);
     device_ = std::move(loaded.device);
     precision_ = std::move(loaded.precision);
-    std::ranges::move(loaded.problems, std::back_inserter(notes_));
     for (const auto& name : graph_names(bundle.manifest()))
       sessions_[name] = tensorrt_->load(name, bundle.manifest().graph(name));
+    std::ranges::move(loaded.problems, std::back_inserter(notes_));
   } catch (const BackendError& error) {
     if (asked)
       throw;
@@ -123,13 +123,15 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
 }
 
 void Graphs::load_all(const Bundle& bundle, Provider provider, bool bfloat16) {
+  std::vector<std::string> notes;
   if (provider == Provider::cuda) {
     const auto gpu = std::make_shared<cuda::Gpu>(cuda::driver());
-    device_ = rows_on(gpu, std::make_shared<cuda::OwnedStream>(gpu), notes_);
+    device_ = rows_on(gpu, std::make_shared<cuda::OwnedStream>(gpu), notes);
   }
   for (const auto& name : graph_names(bundle.manifest()))
     if (!sessions_.contains(name))
       sessions_[name] = runtime_->load(bundle.graph_file(name), provider, bfloat16);
+  std::ranges::move(notes, std::back_inserter(notes_));
 }
 
 double Graphs::run(const std::string& graph, const std::string& stage,
@@ -143,8 +145,8 @@ double Graphs::run(const std::string& graph, const std::string& stage,
     return seconds;
   };
   try {
-    if (runtime_)
-      device_->finish();  // ONNX Runtime computes on a stream of its own
+    if (!tensorrt_)
+      device_->finish();  // others than TensorRT's sessions compute on a stream of their own
     sessions_.at(graph)->run(inputs, outputs);
   } catch (...) {
     book();

@@ -1,10 +1,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <string>
 
 #include "device.hpp"
-#include "fgdm/error.hpp"
 #include "fgdm/guidance.hpp"
 #include "half.hpp"
 
@@ -17,6 +15,7 @@ public:
 
   std::byte* allocate(std::size_t bytes) override { return new std::byte[bytes](); }
   void release(std::byte* memory, std::size_t) noexcept override { delete[] memory; }
+  void trim() noexcept override {}
 
   void upload(std::byte* to, const void* from, std::size_t bytes) override {
     std::memcpy(to, from, bytes);
@@ -35,14 +34,11 @@ public:
       const auto* values = reinterpret_cast<const float*>(term);
       for (std::size_t i = 0; i < elements; ++i)
         sums[i] += values[i];
-    } else if (dtype == DType::float16) {
+    } else {
       auto* sums = reinterpret_cast<std::uint16_t*>(total);
       const auto* values = reinterpret_cast<const std::uint16_t*>(term);
       for (std::size_t i = 0; i < elements; ++i)
         sums[i] = float_to_half(half_to_float(sums[i]) + half_to_float(values[i]));
-    } else {
-      throw BundleError("residuals of type " + std::string(dtype_name(dtype)) +
-                        " cannot be added; export the bundle in fp32 or fp16");
     }
   }
 

@@ -1,6 +1,9 @@
 #include "row_buffer.hpp"
 
+#include <string>
 #include <utility>
+
+#include "fgdm/error.hpp"
 
 namespace fgdm {
 
@@ -19,12 +22,11 @@ RowBuffer::~RowBuffer() {
     device_->release(data_, bytes_);
 }
 
-RowBuffer::RowBuffer(const RowBuffer& other)
-    : device_(other.device_), dtype_(other.dtype_), row_shape_(other.row_shape_),
-      row_bytes_(other.row_bytes_), bytes_(other.bytes_) {
-  if (!device_)
+RowBuffer::RowBuffer(const RowBuffer& other) : RowBuffer() {
+  if (!other.device_)
     return;
-  data_ = device_->allocate(bytes_);
+  RowBuffer made(other.device_, other.dtype_, other.row_shape_, other.bytes_ / other.row_bytes_);
+  *this = std::move(made);
   device_->copy(data_, other.data_, bytes_);
 }
 
@@ -64,6 +66,9 @@ void RowBuffer::clear_row(std::size_t row) {
 }
 
 void RowBuffer::sum(std::span<RowBuffer* const> terms, std::size_t rows, std::size_t first) {
+  if (dtype_ != DType::float32 && dtype_ != DType::float16)
+    throw BundleError("residuals of type " + std::string(dtype_name(dtype_)) +
+                      " cannot be added; export the bundle in fp32 or fp16");
   const auto bytes = rows * row_bytes_;
   device_->copy(data(first), terms.front()->data(first), bytes);
   for (const auto* term : terms.subspan(1))

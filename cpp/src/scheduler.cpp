@@ -229,6 +229,7 @@ void Scheduler::run_batch(const Batch& batch) {
   }
   if (is_out_of_memory(failure)) {
     batches_.erase(resolution);
+    graphs_.device()->trim();
     policy_.ran_out_of_memory(resolution, rows);
   }
   if (batch.size() == 1) {

@@ -58,7 +58,7 @@ void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
   if (rows <= capacity_)
     return;
   size_ = size;
-  capacity_ = rows;
+  capacity_ = 0;  // until all of it is there
   const auto& device = graphs_.device();
   sample_ = x0_ = noise_ = latent_buffer(device, manifest_, size, rows);
   timestep_ = attn_scale_ = conditioning_scale_ = RowBuffer(device, DType::float32, {}, rows);
@@ -78,6 +78,8 @@ void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
     if (manifest_.residuals.contains(input.name))
       residuals_.emplace(input.name, residual_buffer(device, manifest_, input, size, rows));
   residuals_of_.assign(rows, nullptr);
+  capacity_ = rows;
+  device->trim();
 }
 
 void StepBatch::fill_inputs() {
@@ -228,8 +230,10 @@ void StepBatch::advance() {
     trajectory.latents.copy_row(sample_, row, 0);
     trajectory.predicted_x0.copy_row(x0_, row, 0);
     trajectory.is_finite = finite[advanced++];
-    ++trajectory.step;
   }
+  for (const auto& row : rows_)
+    if (!row.negative)
+      ++row.trajectory->step;
 }
 
 }  // namespace fgdm

@@ -15,9 +15,9 @@ class StepBatch {
 public:
   StepBatch(const Manifest& manifest, Graphs& graphs) : manifest_(manifest), graphs_(graphs) {}
 
-  // Advances every trajectory by one step; all have the same latent size and none is done. If it
-  // throws (BackendError, OutOfMemoryError), no trajectory has changed. A latent that comes out
-  // not finite disturbs no other.
+  // Advances every trajectory by one step; all have the same latent size and none is done. If a
+  // graph fails (BackendError, OutOfMemoryError), no trajectory has changed. A latent that comes
+  // out not finite disturbs no other.
   void run(std::span<Trajectory* const> trajectories);
 
 private:

@@ -81,7 +81,9 @@ void Task::begin_objects(const Palette& palette) {
 void Task::begin_wave() {
   const bool is_image = run_->factor.is_image;
   const int all = is_image ? 1 : request_.candidates;
-  const int wave = is_image || request_.wave == 0 ? all : request_.wave;
+  // Where nothing is asked for, every map has all of it.
+  const bool first_wins = !is_image && requested_.empty() && *request_.stop_at_recall > 0.0;
+  const int wave = first_wins ? 1 : is_image || request_.wave == 0 ? all : request_.wave;
   const int end = std::min(all, next_candidate_ + wave);
   for (; next_candidate_ < end; ++next_candidate_)
     alive_.push_back(

@@ -168,10 +168,8 @@ private:
   void place(Lane& lane) {
     backend_.scratch_.reserve(lane.context->scratch_bytes());
     backend_.tensors_.reserve(lane.layout.bytes);
-    backend_.staging_.reserve(lane.layout.bytes);
     const std::vector<int> generation{backend_.scratch_.generation(),
-                                      backend_.tensors_.generation(),
-                                      backend_.staging_.generation()};
+                                      backend_.tensors_.generation()};
     if (lane.generation == generation)
       return;
     lane.graph.clear();
@@ -216,6 +214,9 @@ private:
                 std::span<const NamedTensor> outputs, std::size_t first, std::size_t rows,
                 std::size_t bucket) {
     place(lane);
+    const auto on_host = [](const NamedTensor& named) { return named.tensor.place == Place::host; };
+    if (std::ranges::any_of(inputs, on_host) || std::ranges::any_of(outputs, on_host))
+      backend_.staging_.reserve(lane.layout.bytes);
     for (const auto& slot : lane.layout.slots)
       if (slot.is_input)
         feed(slot, find(inputs, slot.name, graph_).tensor, first, rows, bucket);

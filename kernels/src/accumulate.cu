@@ -11,7 +11,7 @@ namespace {
 
 constexpr int threads = 256;
 constexpr int width = 4;
-constexpr long long max_elements = (1LL << 31) * threads;  // what a grid of one dimension reaches
+constexpr long long max_elements = 1LL << 40;  // well within a grid of one dimension
 
 template <typename T>
 __global__ void __launch_bounds__(threads)

@@ -4,31 +4,35 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "cuda_driver.hpp"
 #include "far_device.hpp"
 
 // A CUDA driver for tests of what is queued and in which order. Its memory is the host's, at
-// addresses that the host cannot touch. While a stream is capturing, work is kept in place of done,
-// as the real one does.
+// addresses that the host cannot touch. Queued work is done as late as may be: when somebody waits
+// for the stream. While a stream is capturing, work is kept in place of done.
 namespace fgdm::testing {
 
 struct FakeCuda {
   using Work = std::vector<std::function<void()>>;
 
   std::map<void*, std::size_t> memory;  // what is allocated now
-  std::size_t most_bytes = 1U << 30U;   // of one allocation
+  std::size_t most_bytes = 1U << 30U;   // of all together
   bool capturing = false, can_capture = true;
   Work captured;
   std::vector<Work> graphs;
   int launches = 0, synchronisations = 0;
 
-  // Work on the stream: done, or kept while it is capturing.
+  Work pending;
+
+  // Work on the stream: done when somebody waits for it, or kept while it is capturing.
   void queue(std::function<void()> work) {
-    if (capturing)
-      captured.push_back(std::move(work));
-    else
+    (capturing ? captured : pending).push_back(std::move(work));
+  }
+  void wait() {
+    for (const auto& work : std::exchange(pending, {}))
       work();
   }
 };
@@ -45,13 +49,17 @@ inline void* near(cuda::DevicePointer memory) {
 inline const cuda::Driver& fake_driver() {
   using namespace cuda;
   static const auto allocate = [](void** memory, std::size_t bytes) -> Result {
-    if (bytes > fake_cuda().most_bytes)
+    std::size_t taken = bytes;
+    for (const auto& [other, size] : fake_cuda().memory)
+      taken += size;
+    if (taken > fake_cuda().most_bytes)
       return out_of_memory;
     *memory = std::malloc(bytes);
     fake_cuda().memory[*memory] = bytes;
     return success;
   };
   static const auto release = [](void* memory) -> Result {
+    fake_cuda().wait();
     if (fake_cuda().memory.erase(memory) == 0)
       return 1;
     std::free(memory);
@@ -108,6 +116,7 @@ inline const cuda::Driver& fake_driver() {
       .stream_destroy = [](Stream) { return success; },
       .stream_synchronize = [](Stream) -> Result {
         ++fake_cuda().synchronisations;
+        fake_cuda().wait();
         return fake_cuda().capturing ? 900 : success;
       },
       .stream_begin_capture = [](Stream, int) -> Result {
@@ -131,7 +140,7 @@ inline const cuda::Driver& fake_driver() {
       .graph_launch = [](GraphExecutable executable, Stream) -> Result {
         ++fake_cuda().launches;
         for (const auto& work : fake_cuda().graphs[reinterpret_cast<std::size_t>(executable) - 1])
-          work();
+          fake_cuda().pending.push_back(work);
         return success;
       },
       .graph_executable_destroy = [](GraphExecutable) { return success; },

@@ -16,10 +16,15 @@ template <typename T> std::span<T> near_array(T* memory, std::size_t count) {
   return {FarDevice::near(memory), count};
 }
 
+inline bool is_aligned(const void* memory) {
+  return reinterpret_cast<std::uintptr_t>(memory) % 16 == 0;
+}
+
 inline int fake_guided_step(const fgdm_step_shape* shape, const fgdm_step_row* steps,
                             const void* epsilon, float* sample, float* x0, void* next_input,
                             int* nonfinite, fgdm_stream) {
-  if (fgdm_guided_step_check(shape) != nullptr || next_input != nullptr)
+  if (fgdm_guided_step_check(shape) != nullptr || next_input != nullptr || !is_aligned(epsilon) ||
+      !is_aligned(sample) || !is_aligned(x0))
     return 1;
   fake_cuda().queue([=, shape = *shape] {
     const auto rows = static_cast<std::size_t>(shape.rows);
@@ -51,7 +56,7 @@ inline int fake_decode_labels(const fgdm_labels_shape* shape, const void* images
                               const unsigned char* palette, const unsigned char* requested,
                               unsigned char* labels, int* areas, fgdm_map_recall* recall,
                               fgdm_stream) {
-  if (fgdm_decode_labels_check(shape) != nullptr)
+  if (fgdm_decode_labels_check(shape) != nullptr || !is_aligned(images))
     return 1;
   fake_cuda().queue([=, shape = *shape] {
     const auto maps = static_cast<std::size_t>(shape.maps);
@@ -68,6 +73,8 @@ inline int fake_decode_labels(const fgdm_labels_shape* shape, const void* images
 
 inline int fake_accumulate(fgdm_dtype dtype, long long elements, void* total, const void* term,
                            fgdm_stream) {
+  if (elements < 1 || !is_aligned(total) || !is_aligned(term))
+    return 1;
   fake_cuda().queue([=] {
     const auto count = static_cast<std::size_t>(elements);
     if (dtype == FGDM_FLOAT32)

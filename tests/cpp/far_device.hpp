@@ -30,6 +30,7 @@ public:
     bytes_ -= bytes;
     host_->release(near(memory), bytes);
   }
+  void trim() noexcept override {}
   void upload(std::byte* to, const void* from, std::size_t bytes) override {
     host_->upload(near(to), from, bytes);
   }

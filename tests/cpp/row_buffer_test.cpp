@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "fgdm/error.hpp"
 #include "half.hpp"
 
 namespace fgdm {
@@ -82,6 +83,10 @@ TEST(RowBuffer, AddsInItsOwnType) {
   const auto* sums = static_cast<const std::uint16_t*>(total.view(1).data);
   EXPECT_EQ(half_to_float(sums[0]), 1.5F);
   EXPECT_EQ(half_to_float(sums[1]), half_to_float(float_to_half(1023.75F)));
+
+  RowBuffer whole(host_device(), DType::int32, {2}, 1);
+  const std::array<RowBuffer*, 1> itself{&whole};
+  EXPECT_THROW(whole.sum(itself, 1), BundleError);
 }
 
 }  // namespace

@@ -245,7 +245,7 @@ TEST(Scheduler, PruningKeepsTheBetterHalfAndSavesTheirRows) {
   EXPECT_FALSE(result.candidates[static_cast<std::size_t>(result.chosen)].pruned);
 }
 
-TEST(Scheduler, AWinnerIsFinishedAlone) {
+TEST(Scheduler, WhereNothingIsAskedForOneMapIsEnough) {
   auto graphs = fake_graphs(scenes().manifest());
   Scheduler scheduler(scenes(), graphs, {}, {});
   auto request = small_request(1, 6);
@@ -254,14 +254,9 @@ TEST(Scheduler, AWinnerIsFinishedAlone) {
   request.stop_at_recall = 1.0;
   const auto job = submit(scheduler, request);
   ASSERT_TRUE(wait_for(*job));
-  EXPECT_EQ(job->result.map_rows, 2 * (5 * 4 + 10));  // looked at after 4 of 10 steps
-  EXPECT_EQ(job->result.chosen, 0);
-
-  request.wave = 2;
-  const auto waves = submit(scheduler, request);
-  ASSERT_TRUE(wait_for(*waves));
-  EXPECT_EQ(waves->result.candidates.size(), 2U) << "the first wave has a winner";
-  EXPECT_EQ(waves->result.map_rows, 2 * (4 + 10));
+  EXPECT_EQ(job->result.map_rows, 2 * 10);
+  EXPECT_EQ(job->result.candidates.size(), 1U);
+  EXPECT_EQ(scheduler.metrics().rows_saved, 2 * 5 * 10);
 }
 
 // Requests that between them use all that happens between graphs.
@@ -362,6 +357,12 @@ TEST(Scheduler, CandidatesSetAsideGoOnIfTheWinnersMapDisappoints) {
   EXPECT_EQ(kept.map_rows, 2 * (2 * 4 + 10));
   EXPECT_EQ(kept.chosen, 0);
   EXPECT_TRUE(kept.candidates[1].pruned && kept.candidates[2].pruned);
+
+  request.wave = 2;
+  const auto waves = with_decoder("dog", "dog", request);
+  EXPECT_EQ(waves.candidates.size(), 2U) << "the first wave has a winner";
+  EXPECT_EQ(waves.map_rows, 2 * (4 + 10));
+  request.wave = 0;
 
   // 0 looks like a winner after 4 steps, 1 after 6; 2 is the last and goes on by itself.
   const auto broken = with_decoder("dog", "house", request);

@@ -73,8 +73,8 @@ struct Request {
   // The recall with which a candidate has won, so that no other needs to be finished; 0: every
   // candidate is sampled to its end. Previews are looked at after the steps of `prune` (without it,
   // after 4, 6 and 8 tenths of the steps): one that has won is finished alone, and if its map does
-  // not hold what the preview promised, the others go on. So the kept map's recall reaches this
-  // number whenever it would without.
+  // not hold what the preview promised, the others go on. So, without `prune`, the kept map's
+  // recall reaches this number whenever it would if all were finished.
   std::optional<double> stop_at_recall;
   // Candidates sampled at a time, until one has won or there are `candidates` of them; 0: all at
   // once. Needs a stop_at_recall.
@@ -162,7 +162,7 @@ struct Metrics {
   std::int64_t accepted, finished, failed, cancelled, refused;  // requests; refused: queue full
   std::int64_t queued, active;                                  // requests, now
   std::int64_t batches, rows;                                   // of the backbone
-  std::int64_t rows_saved;  // rows of maps that were dropped before their last step
+  std::int64_t rows_saved;  // rows of maps that were dropped before their last step, or never begun
   std::int64_t context_hits, context_misses;  // prompts found encoded, and encoded
   std::int64_t retries;                       // batches run again in parts after a failure
   double queue_seconds;                       // waited by all requests together before work began
