@@ -160,7 +160,8 @@ class Engine:
         what they are about to become; ascending, such as [3, 6] of 10.
         stop_at_recall: with which a candidate has won, so that no other needs to be finished, 0 to
         1; 0 samples every candidate to its end. Without prune, the kept map's recall reaches it
-        whenever it would if all were finished. wave: candidates sampled at a time until one has won; 0 samples all at once.
+        whenever it would if all were finished. wave: candidates sampled at a time until one has
+        won; 0 samples all at once.
         priority: -1000 to 1000, larger goes first. deadline: seconds from now, after which the
         request fails with DeadlineError.
         step_callback: called on the engine's thread after every step with a StepInfo, which is
