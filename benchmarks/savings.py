@@ -79,14 +79,16 @@ def play(seen: Seen, setting: Setting) -> tuple[float, int, int]:
     enough = setting.stop_at_recall or np.inf
     taken = previews = 0
     finished: list[int] = []
+
+    def has_won() -> bool:
+        return bool(finished) and bool(seen.recall[-1, finished].max() >= enough)
+
     width = setting.wave or candidates
     for first in range(0, candidates, width):
         alive, done = list(range(first, min(first + width, candidates))), 0
-        while alive:
+        while alive and not has_won():
             aside: list[int] = []
-            for look in looks:
-                if look <= done:
-                    continue
+            for look in [step for step in looks if step > done]:
                 taken += len(alive) * (look - done)
                 done = look
                 if len(alive) == 1:
@@ -101,11 +103,7 @@ def play(seen: Seen, setting: Setting) -> tuple[float, int, int]:
                     break
             taken += len(alive) * (steps - done)
             finished += alive
-            if seen.recall[-1, finished].max() >= enough:
-                break
             alive = aside
-        if seen.recall[-1, finished].max() >= enough:
-            break
     return float(seen.recall[-1, seen.best(steps, finished)]), taken, previews
 
 

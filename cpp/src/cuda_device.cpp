@@ -3,6 +3,7 @@
 #include <string>
 
 #include "fgdm/error.hpp"
+#include "step_row.hpp"
 
 namespace fgdm {
 namespace {
@@ -13,32 +14,14 @@ public:
   // Where an array of so many bytes begins.
   std::size_t add(std::size_t bytes) {
     const auto begin = end_;
-    end_ += (bytes + alignment - 1) / alignment * alignment;
+    end_ += cuda::aligned(bytes);
     return begin;
   }
   std::size_t bytes() const { return end_; }
 
 private:
-  static constexpr std::size_t alignment = 256;
   std::size_t end_ = 0;
 };
-
-fgdm_step_row step_row(const StepRow& row) {
-  const auto& step = row.coefficients;
-  fgdm_step_row made{};
-  made.positive = row.positive;
-  made.negative = row.negative;
-  made.guidance_scale = row.guidance_scale;
-  made.x0_from_sample = step.x0_from_sample;
-  made.x0_from_epsilon = step.x0_from_epsilon;
-  made.sample = step.sample;
-  made.epsilon = step.epsilon;
-  made.x0 = step.x0;
-  made.history = step.history;
-  made.input[0] = made.input[1] = -1;
-  made.input_scale = 1.0F;
-  return made;
-}
 
 }  // namespace
 
@@ -132,7 +115,7 @@ std::vector<bool> CudaDevice::advance(std::span<const StepRow> rows, std::size_t
                                       const std::byte* noise, std::byte* sample, std::byte* x0) {
   std::vector<fgdm_step_row> steps;
   for (const auto& row : rows)
-    steps.push_back(step_row(row));
+    steps.push_back(step_row(row.coefficients, row.positive, row.negative, row.guidance_scale));
   std::vector<int> nonfinite(rows.size());
   Parts parts;
   const auto steps_at = parts.add(steps.size() * sizeof(fgdm_step_row));

@@ -37,6 +37,11 @@ private:
   Context context_ = nullptr;
 };
 
+// Bytes rounded up, so that what follows them in a block is aligned for anything.
+constexpr std::size_t aligned(std::size_t bytes) {
+  return (bytes + 255) / 256 * 256;
+}
+
 // Device memory. Throws OutOfMemoryError or BackendError; freeing can't throw, and may happen on
 // any thread.
 std::byte* allocate_memory(const Gpu& gpu, std::size_t bytes);

@@ -1,11 +1,8 @@
 #include "cuda_kernels.hpp"
 
-#include <dlfcn.h>
-
 #include <array>
 #include <string>
 
-#include "fgdm/error.hpp"
 #include "library.hpp"
 
 namespace fgdm::cuda {
@@ -15,18 +12,14 @@ Kernels open_kernels() {
   const auto named = environment("FGDM_KERNELS");
   const std::array<std::string, 1> names{
       named.empty() ? (core_folder() / "libfgdm_kernels.so").string() : named};
-  std::string problems;
-  void* const library = open_first(names, problems);
-  if (library == nullptr)
-    throw BackendError("fgdm's CUDA kernels could not be opened; build them with -DFGDM_CUDA=ON, "
-                       "or give their library's path in FGDM_KERNELS. Tried:" +
-                       problems);
-  const auto find = [&](auto& function, const char* symbol) {
-    function =
-        reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, symbol));
-    if (function == nullptr)
-      throw BackendError(names.front() + " has no " + symbol +
-                         ": it belongs to another version of fgdm; build it again");
+  void* const library = open_library(
+      names, "fgdm's CUDA kernels could not be opened; build them with -DFGDM_CUDA=ON, "
+             "or give their library's path in FGDM_KERNELS.");
+  const auto find = [&]<typename Function>(Function& function, const char* symbol) {
+    function = reinterpret_cast<Function>(
+        find_symbol(library, symbol,
+                    names.front() + " has no " + symbol +
+                        ": it belongs to another version of fgdm; build it again"));
   };
   Kernels found{};
   find(found.guided_step, "fgdm_guided_step");

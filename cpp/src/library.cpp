@@ -4,6 +4,8 @@
 
 #include <cstdlib>
 
+#include "fgdm/error.hpp"
+
 namespace fgdm {
 
 void* open_first(std::span<const std::string> names, std::string& problems) {
@@ -13,6 +15,21 @@ void* open_first(std::span<const std::string> names, std::string& problems) {
     problems += std::string("\n  ") + ::dlerror();
   }
   return nullptr;
+}
+
+void* open_library(std::span<const std::string> names, const std::string& advice) {
+  std::string problems;
+  void* const library = open_first(names, problems);
+  if (library == nullptr)
+    throw BackendError(advice + " Tried:" + problems);
+  return library;
+}
+
+void* find_symbol(void* library, const char* symbol, const std::string& complaint) {
+  void* const found = ::dlsym(library, symbol);
+  if (found == nullptr)
+    throw BackendError(complaint);
+  return found;
 }
 
 std::filesystem::path core_folder() {

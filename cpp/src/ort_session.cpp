@@ -1,9 +1,6 @@
 #include "fgdm/ort_session.hpp"
 
-#include <dlfcn.h>
-
 #include <array>
-#include <cstdlib>
 #include <map>
 #include <utility>
 
@@ -273,28 +270,6 @@ private:
   Handle<ort::Env, ort::ReleaseEnv> env_;
 };
 
-/// Opens a library and leaves it open: runtimes keep threads and static state of their own.
-void* open_library(const std::filesystem::path& library) {
-  std::vector<std::string> names;
-  if (!library.empty()) {
-    names = {library.string()};
-  } else if (const char* named = std::getenv("FGDM_ONNXRUNTIME"); named != nullptr && *named) {
-    names = {named};
-  } else {
-    names = {"libonnxruntime.so.1", "libonnxruntime.so"};
-  }
-  std::string problems;
-  for (const auto& name : names) {
-    if (void* handle = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL))
-      return handle;
-    problems += std::string("\n  ") + ::dlerror();
-  }
-  throw BackendError(
-      "ONNX Runtime could not be opened; install it (pip install onnxruntime) or give the path of "
-      "libonnxruntime.so as `library` or in FGDM_ONNXRUNTIME. Tried:" +
-      problems);
-}
-
 }  // namespace
 
 std::string_view provider_name(Provider provider) {
@@ -305,11 +280,15 @@ std::string_view provider_name(Provider provider) {
 }
 
 std::shared_ptr<OrtRuntime> OrtRuntime::open(const std::filesystem::path& library, int threads) {
-  void* handle = open_library(library);
-  const auto get_base = reinterpret_cast<ort::GetApiBase>(::dlsym(handle, "OrtGetApiBase"));
-  if (get_base == nullptr)
-    throw BackendError(library.string() +
-                       " is not an ONNX Runtime library: it has no OrtGetApiBase");
+  const auto named = library.empty() ? environment("FGDM_ONNXRUNTIME") : library.string();
+  const auto names = named.empty()
+                         ? std::vector<std::string>{"libonnxruntime.so.1", "libonnxruntime.so"}
+                         : std::vector<std::string>{named};
+  void* const handle = open_library(
+      names, "ONNX Runtime could not be opened; install it (pip install onnxruntime) or give the "
+             "path of libonnxruntime.so as `library` or in FGDM_ONNXRUNTIME.");
+  const auto get_base = reinterpret_cast<ort::GetApiBase>(find_symbol(
+      handle, "OrtGetApiBase", named + " is not an ONNX Runtime library: it has no OrtGetApiBase"));
   const ort::ApiBase* base = get_base();
   const std::string version = base->get_version_string();
   const void* const* functions = base->get_api(ort::api_version);

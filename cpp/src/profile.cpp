@@ -97,7 +97,7 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
     FactorRun unguided = run;
     unguided.guidance.guidance_scale = 1.0F;
     auto latent = latent_buffer(graphs.device(), manifest, run.size, 1);
-    latent.write(std::span<const float>(std::vector<float>(latent.view(1).elements(), 0.5F)));
+    latent.write(std::vector<float>(latent.view(1).elements(), 0.5F));
     BatchTimes measured{run.size.latent_height, run.size.latent_width, {}};
     for (const int count : rows) {
       std::vector<Trajectory> trajectories;  // pairs, as guidance makes them; an odd row has none

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <ranges>
 #include <span>
 #include <vector>
 
@@ -32,8 +33,10 @@ public:
   std::byte* data(std::size_t row = 0) const { return data_ + row * row_bytes_; }
 
   // Copies numbers of the buffer's own type in, from row `first` on.
-  template <typename T> void write(std::span<const T> values, std::size_t first = 0) {
-    device_->upload(data(first), values.data(), values.size_bytes());
+  template <std::ranges::contiguous_range Numbers>
+  void write(const Numbers& numbers, std::size_t first = 0) {
+    const auto bytes = std::as_bytes(std::span(numbers));
+    device_->upload(data(first), bytes.data(), bytes.size());
   }
 
   // Rows [first, first + rows) as numbers. Only for float32.

@@ -70,7 +70,7 @@ void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
   std::vector<std::uint8_t> mask(rows * length, 1);
   for (std::size_t row = 0; row < rows; ++row)
     mask[row * length] = 0;
-  argmax_mask_.write(std::span<const std::uint8_t>(mask));
+  argmax_mask_.write(mask);
   terms_.clear();
   hints_.clear();
   residuals_.clear();
@@ -93,8 +93,8 @@ void StepBatch::fill_inputs() {
         static_cast<float>(run.sampler.timesteps()[static_cast<std::size_t>(trajectory->step)]));
     attn_scales.push_back(negative ? phase.attn_scale_negative : 1.0F);
   }
-  timestep_.write(std::span<const float>(timesteps));
-  attn_scale_.write(std::span<const float>(attn_scales));
+  timestep_.write(timesteps);
+  attn_scale_.write(attn_scales);
 }
 
 // Where a network writes a residual: into the backbone's own input if nobody else adds to it.
@@ -143,7 +143,7 @@ void StepBatch::run_network(const Segment& segment, std::size_t network) {
       hint->second.copy_row(run.hints[network].at(features.name), 0, row);
       scales.push_back(run.scales[network]);
     }
-    conditioning_scale_.write(std::span<const float>(scales), first);
+    conditioning_scale_.write(scales, first);
     inputs.push_back({"encoder_hidden_states", context_.view(count, first)});
     inputs.push_back({"hint", hint->second.view(count, first)});
     inputs.push_back({"conditioning_scale", conditioning_scale_.view(count, first)});

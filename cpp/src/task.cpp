@@ -99,10 +99,10 @@ RowBuffer Task::initial_latents(int candidate) const {
   if (given.empty()) {
     std::vector<float> noise(elements);
     normal_noise(*request_.seed, static_cast<std::uint32_t>(candidate), run_->index, noise);
-    latents.write(std::span<const float>(noise));
+    latents.write(noise);
   } else {
-    latents.write(std::span<const float>(given).subspan(
-        elements * static_cast<std::size_t>(candidate), elements));
+    latents.write(
+        std::span(given).subspan(elements * static_cast<std::size_t>(candidate), elements));
   }
   return latents;
 }

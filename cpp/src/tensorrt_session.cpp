@@ -11,12 +11,6 @@
 namespace fgdm {
 namespace {
 
-constexpr std::size_t alignment = 256;
-
-std::size_t aligned(std::size_t bytes) {
-  return (bytes + alignment - 1) / alignment * alignment;
-}
-
 std::vector<std::byte> read_plan(const Plan& plan) {
   std::vector<std::byte> content(plan.size);
   std::ifstream file(plan.file, std::ios::binary);
@@ -67,7 +61,8 @@ Layout lay_out(const Plan& plan, std::size_t profile, std::span<const EngineTens
     for (std::size_t i = 1; i < shape.size(); ++i)
       row_bytes *= static_cast<std::size_t>(shape[i]);
     layout.slots.push_back({tensor.name, found->dtype, layout.bytes, row_bytes, is_input});
-    layout.bytes += aligned(row_bytes * static_cast<std::size_t>(plan.profiles[profile].rows));
+    layout.bytes +=
+        cuda::aligned(row_bytes * static_cast<std::size_t>(plan.profiles[profile].rows));
   };
   for (const auto& tensor : plan.inputs)
     add(tensor, true);

@@ -9,10 +9,9 @@
 #include <random>
 
 #include "fake_kernels.hpp"
-#include "fake_sessions.hpp"
 #include "fgdm/error.hpp"
 #include "row_buffer.hpp"
-#include "scheduler.hpp"
+#include "scheduler_fixture.hpp"
 
 namespace fgdm {
 namespace {
@@ -46,7 +45,7 @@ RowBuffer rows(const std::shared_ptr<Device>& device, std::int64_t elements,
                const std::vector<float>& values) {
   RowBuffer buffer(device, DType::float32, {elements},
                    values.size() / static_cast<std::size_t>(elements));
-  buffer.write(std::span<const float>(values));
+  buffer.write(values);
   return buffer;
 }
 
@@ -171,28 +170,16 @@ TEST_F(CudaDeviceTest, WithoutKernelsRowsStayOnTheHostAndItIsSaid) {
 }
 
 TEST_F(CudaDeviceTest, GeneratesWhatTheHostDoes) {
-  Request request;
-  request.prompt = "two dogs beside a house";
-  request.seed = 7;
-  request.candidates = 4;
-  request.condition_steps = request.num_inference_steps = 4;
-  request.height = request.width = 64;
+  auto request = testing::small_request(7, 4);
   request.prune = {2};
   const auto generated = [&](const std::shared_ptr<Device>& device) {
     auto graphs = testing::fake_graphs(scenes().manifest(), {}, {}, device);
     Scheduler scheduler(scenes(), graphs, {}, {});
-    auto job = std::make_shared<JobState>();
-    job->request = resolve(request, scenes().manifest());
-    scheduler.submit(job);
-    std::unique_lock lock(job->mutex);
-    EXPECT_TRUE(job->changed.wait_for(lock, std::chrono::seconds(60), [&] { return job->done; }));
-    EXPECT_FALSE(job->error);
+    const auto job = testing::submit(scheduler, request);
+    EXPECT_TRUE(testing::wait_for(*job));
     return job->result;
   };
-  const auto here = generated(host_device()), there = generated(device_);
-  EXPECT_EQ(there.chosen, here.chosen);
-  EXPECT_EQ(there.map_rows, here.map_rows);
-  EXPECT_EQ(there.image.data, here.image.data);
+  testing::expect_equal(generated(device_), generated(host_device()));
 }
 
 }  // namespace

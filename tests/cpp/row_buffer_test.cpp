@@ -49,7 +49,7 @@ TEST(Half, WhatDoesNotFitIsInfiniteAndNanStaysNan) {
 TEST(RowBuffer, CopiesRowsWithinItself) {
   RowBuffer buffer(host_device(), DType::float32, {2}, 4);
   const std::array<float, 4> two_rows{1, 2, 3, 4};
-  buffer.write(std::span<const float>(two_rows));
+  buffer.write(two_rows);
   for (const std::size_t row : {0U, 1U})
     buffer.copy_row(buffer, row, 2 + row);
   EXPECT_EQ(buffer.floats(4), (std::vector<float>{1, 2, 3, 4, 1, 2, 3, 4}));
@@ -60,7 +60,7 @@ TEST(RowBuffer, CopiesRowsWithinItself) {
 TEST(RowBuffer, ACopyHasMemoryOfItsOwn) {
   RowBuffer buffer(host_device(), DType::float32, {1}, 2);
   const std::array<float, 2> rows{1, 2};
-  buffer.write(std::span<const float>(rows));
+  buffer.write(rows);
   RowBuffer copy = buffer;
   buffer.clear_row(1);
   EXPECT_EQ(copy.floats(2), (std::vector<float>{1, 2}));
@@ -74,7 +74,7 @@ TEST(RowBuffer, AddsInItsOwnType) {
   const auto halves = [](float first, float second) {
     RowBuffer buffer(host_device(), DType::float16, {2}, 1);
     const std::array<std::uint16_t, 2> bits{float_to_half(first), float_to_half(second)};
-    buffer.write(std::span<const std::uint16_t>(bits));
+    buffer.write(bits);
     return buffer;
   };
   auto total = halves(7.0F, 7.0F), a = halves(1.0F, -0.25F), b = halves(0.5F, 1024.0F);

@@ -1,77 +1,24 @@
 // Many requests share batches: what each of them gets, in company, in need and in failure.
-#include "scheduler.hpp"
-
-#include <gtest/gtest.h>
-
 #include <deque>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "fake_sessions.hpp"
 #include "fgdm/error.hpp"
-#include "request.hpp"
+#include "scheduler_fixture.hpp"
 
 namespace fgdm {
 namespace {
 
+using testing::alone;
+using testing::expect_equal;
+using testing::expect_failure;
 using testing::fake_graphs;
 using testing::scenes;
+using testing::small_request;
+using testing::submit;
+using testing::wait_for;
 using namespace std::chrono_literals;
-
-Request small_request(std::uint64_t seed, int candidates = 3) {
-  Request request;
-  request.prompt = "two dogs beside a house";
-  request.seed = seed;
-  request.candidates = candidates;
-  request.condition_steps = 4;
-  request.num_inference_steps = 4;
-  request.height = request.width = 64;
-  request.stop_at_recall = 0.0;
-  return request;
-}
-
-std::shared_ptr<JobState> submit(Scheduler& scheduler, Request request,
-                                 StepCallback callback = {}) {
-  auto job = std::make_shared<JobState>();
-  job->request = resolve(std::move(request), scenes().manifest());
-  job->callback = std::move(callback);
-  scheduler.submit(job);
-  return job;
-}
-
-// Waits for the answer; whether it is a result.
-bool wait_for(const JobState& job) {
-  std::unique_lock lock(job.mutex);
-  EXPECT_TRUE(job.changed.wait_for(lock, 120s, [&] { return job.done; })) << "no answer";
-  return job.done && !job.error;
-}
-
-template <typename E> void expect_failure(const JobState& job) {
-  EXPECT_FALSE(wait_for(job));
-  EXPECT_THROW(std::rethrow_exception(job.error), E);
-}
-
-Result alone(Request request) {
-  auto graphs = fake_graphs(scenes().manifest());
-  Scheduler scheduler(scenes(), graphs, {}, {});
-  const auto job = submit(scheduler, std::move(request));
-  EXPECT_TRUE(wait_for(*job));
-  return job->result;
-}
-
-void expect_equal(const Result& result, const Result& expected) {
-  EXPECT_EQ(result.chosen, expected.chosen);
-  EXPECT_EQ(result.image.data, expected.image.data);
-  EXPECT_EQ(result.map_rows, expected.map_rows);
-  ASSERT_EQ(result.candidates.size(), expected.candidates.size());
-  for (std::size_t i = 0; i < result.candidates.size(); ++i) {
-    const auto &candidate = result.candidates[i], &other = expected.candidates[i];
-    EXPECT_EQ(candidate.steps, other.steps);
-    EXPECT_EQ(candidate.map.data, other.map.data);
-    EXPECT_EQ(candidate.labels.data, other.labels.data);
-  }
-}
 
 TEST(Scheduler, AResultDoesNotDependOnItsCompany) {
   auto graphs = fake_graphs(scenes().manifest());
@@ -220,181 +167,6 @@ TEST(Scheduler, AHigherPriorityGoesFirst) {
   for (const auto& job : jobs)
     EXPECT_TRUE(wait_for(*job));
   scheduler.perform([&] { EXPECT_EQ(order, (std::vector<int>{5, 5, 0, -5})); });
-}
-
-TEST(Scheduler, PruningKeepsTheBetterHalfAndSavesTheirRows) {
-  auto graphs = fake_graphs(scenes().manifest());
-  Scheduler scheduler(scenes(), graphs, {}, {});
-  auto request = small_request(1, 8);
-  request.prune = {1, 2};
-  const auto job = submit(scheduler, request);
-  ASSERT_TRUE(wait_for(*job));
-  const auto& result = job->result;
-  ASSERT_EQ(result.candidates.size(), 8U);
-  std::map<int, int> sampled;
-  for (std::size_t i = 0; i < 8; ++i) {
-    const auto& candidate = result.candidates[i];
-    EXPECT_EQ(candidate.index, static_cast<int>(i));
-    EXPECT_EQ(candidate.pruned, candidate.steps < 4);
-    EXPECT_FALSE(candidate.labels.data.empty());
-    ++sampled[candidate.steps];
-  }
-  EXPECT_EQ(sampled, (std::map<int, int>{{1, 4}, {2, 2}, {4, 2}}));
-  EXPECT_EQ(result.map_rows, 2 * (4 * 1 + 2 * 2 + 2 * 4));
-  EXPECT_EQ(scheduler.metrics().rows_saved, 2 * (4 * 3 + 2 * 2));
-  EXPECT_FALSE(result.candidates[static_cast<std::size_t>(result.chosen)].pruned);
-}
-
-TEST(Scheduler, WhereNothingIsAskedForOneMapIsEnough) {
-  auto graphs = fake_graphs(scenes().manifest());
-  Scheduler scheduler(scenes(), graphs, {}, {});
-  auto request = small_request(1, 6);
-  request.objects = std::vector<std::string>{};  // nothing is asked for, so every map has it
-  request.condition_steps = 10;
-  request.stop_at_recall = 1.0;
-  const auto job = submit(scheduler, request);
-  ASSERT_TRUE(wait_for(*job));
-  EXPECT_EQ(job->result.map_rows, 2 * 10);
-  EXPECT_EQ(job->result.candidates.size(), 1U);
-  EXPECT_EQ(scheduler.metrics().rows_saved, 2 * 5 * 10);
-}
-
-// Requests that between them use all that happens between graphs.
-std::vector<Request> requests_of_all_kinds() {
-  auto pruned = small_request(1, 6);
-  pruned.prune = {1, 2};
-  auto solver = small_request(2, 2);
-  solver.sampler = SamplerKind::dpmsolver_multistep;
-  solver.guidance_interval = {0.25, 0.75};
-  auto plain = small_request(3, 2);
-  plain.guidance = GuidanceKind::cfg;
-  plain.stop_at_recall = 0.5;
-  plain.wave = 1;
-  auto given = small_request(4, 2);
-  given.latents.assign(4 * 16 * 16, 0.25F);
-  given.condition_latents.assign(2 * 4 * 8 * 8, -0.25F);
-  return {pruned, solver, plain, given};
-}
-
-TEST(Scheduler, ADeviceThatTheHostCannotTouchMakesTheSame) {
-  const auto device = std::make_shared<testing::FarDevice>();
-  auto near_graphs = fake_graphs(scenes().manifest());
-  auto far_graphs = fake_graphs(scenes().manifest(), {}, {}, device);
-  std::vector<std::vector<float>> seen[2];
-  {
-    Scheduler near(scenes(), near_graphs, {}, {}), far(scenes(), far_graphs, {}, {});
-    for (const auto& request : requests_of_all_kinds()) {
-      std::vector<std::shared_ptr<JobState>> jobs;
-      for (auto* scheduler : {&near, &far}) {
-        auto& steps = seen[scheduler == &far];
-        jobs.push_back(submit(*scheduler, request, [&](const StepInfo& info) {
-          steps.emplace_back(info.predicted_x0.begin(), info.predicted_x0.end());
-          EXPECT_FALSE(info.preview(info.candidates.front()).data.empty());
-          return false;
-        }));
-        ASSERT_TRUE(wait_for(*jobs.back()));
-      }
-      expect_equal(jobs[1]->result, jobs[0]->result);
-    }
-    EXPECT_EQ(seen[0], seen[1]);
-  }
-  EXPECT_EQ(device->bytes(), 0U) << "nothing leaks";
-}
-
-TEST(Scheduler, WithoutACallbackOnlyPicturesLeaveTheDevice) {
-  const auto device = std::make_shared<testing::FarDevice>();
-  auto graphs = fake_graphs(scenes().manifest(), {}, {}, device);
-  Scheduler scheduler(scenes(), graphs, {}, {});
-  ASSERT_TRUE(wait_for(*submit(scheduler, small_request(1, 4))));
-  EXPECT_EQ(device->downloads, 1) << "the picture; labels have a way of their own";
-}
-
-// A decoder that shows one class everywhere, whatever it is given: a call with several rows, which
-// is a preview, `of_many`, and one with a single row `of_one`.
-class OneClass final : public Session {
-public:
-  OneClass(std::string of_many, std::string of_one)
-      : of_many_(std::move(of_many)), of_one_(std::move(of_one)) {}
-
-  std::span<const TensorSpec> inputs() const override { return {}; }
-  std::span<const TensorSpec> outputs() const override { return {}; }
-
-  void run(std::span<const NamedTensor>, std::span<const NamedTensor> outputs) override {
-    const auto& image = outputs.front().tensor;
-    const auto rows = static_cast<std::size_t>(image.shape.front());
-    const auto& palette = scenes().palette("palette.json");
-    const auto label = palette.find(rows > 1 ? of_many_ : of_one_).value();
-    const auto& color = palette.classes()[static_cast<std::size_t>(label)].color;
-    const auto plane = image.elements() / (3 * rows);
-    for (std::size_t i = 0; i < image.elements(); ++i)
-      static_cast<float*>(image.data)[i] = static_cast<float>(color[i / plane % 3]) / 127.5F - 1.0F;
-  }
-
-private:
-  std::string of_many_, of_one_;
-};
-
-Result with_decoder(std::string of_many, std::string of_one, const Request& request) {
-  Graphs::Sessions sessions;
-  for (const auto& [name, spec] : scenes().manifest().graphs)
-    sessions[name] = std::make_unique<testing::FakeSession>(spec, nullptr);
-  sessions[scenes().manifest().vae_decoder] =
-      std::make_unique<OneClass>(std::move(of_many), std::move(of_one));
-  Graphs graphs(std::move(sessions));
-  Scheduler scheduler(scenes(), graphs, {}, {});
-  const auto job = submit(scheduler, request);
-  EXPECT_TRUE(wait_for(*job));
-  return job->result;
-}
-
-TEST(Scheduler, CandidatesSetAsideGoOnIfTheWinnersMapDisappoints) {
-  auto request = small_request(1, 3);
-  request.objects = {"dog"};
-  request.condition_steps = 10;
-  request.stop_at_recall = 1.0;
-
-  const auto kept = with_decoder("dog", "dog", request);
-  EXPECT_EQ(kept.map_rows, 2 * (2 * 4 + 10));
-  EXPECT_EQ(kept.chosen, 0);
-  EXPECT_TRUE(kept.candidates[1].pruned && kept.candidates[2].pruned);
-
-  request.wave = 2;
-  const auto waves = with_decoder("dog", "dog", request);
-  EXPECT_EQ(waves.candidates.size(), 2U) << "the first wave has a winner";
-  EXPECT_EQ(waves.map_rows, 2 * (4 + 10));
-  request.wave = 0;
-
-  // 0 looks like a winner after 4 steps, 1 after 6; 2 is the last and goes on by itself.
-  const auto broken = with_decoder("dog", "house", request);
-  EXPECT_EQ(broken.map_rows, 2 * 3 * 10);
-  for (const auto& candidate : broken.candidates) {
-    EXPECT_FALSE(candidate.pruned);
-    EXPECT_EQ(candidate.steps, 10);
-    EXPECT_EQ(candidate.recall, 0.0);
-  }
-}
-
-TEST(Scheduler, WavesGoOnUntilTheBudgetIsSpent) {
-  auto graphs = fake_graphs(scenes().manifest());
-  Scheduler scheduler(scenes(), graphs, {}, {});
-  auto request = small_request(1, 5);
-  request.objects = {"dog", "kite", "boat", "bench"};  // the fakes' stripes hold no such thing
-  request.min_area = 1.0;
-  request.stop_at_recall = 1.0;
-  request.wave = 2;
-  const auto job = submit(scheduler, request);
-  ASSERT_TRUE(wait_for(*job));
-  EXPECT_EQ(job->result.candidates.size(), 5U);
-}
-
-TEST(Scheduler, StepsOutsideTheGuidanceIntervalTakeOneRow) {
-  auto graphs = fake_graphs(scenes().manifest());
-  Scheduler scheduler(scenes(), graphs, {}, {});
-  auto request = small_request(1, 2);
-  request.condition_guidance_interval = {0.25, 0.75};
-  const auto job = submit(scheduler, request);
-  ASSERT_TRUE(wait_for(*job));
-  EXPECT_EQ(job->result.map_rows, 2 * (1 + 2 + 2 + 1));
 }
 
 TEST(Scheduler, DestructionAnswersEverybody) {

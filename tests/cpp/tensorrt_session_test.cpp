@@ -163,8 +163,8 @@ TEST_F(TensorRtSessionTest, RowsOnTheGpuStayThere) {
         y(device, DType::float32, {2}, rows);
     std::vector<float> numbers(2 * rows);
     std::iota(numbers.begin(), numbers.end(), 1.0F);
-    x.write(std::span<const float>(numbers));
-    scale.write(std::span<const float>(numbers).first(rows));
+    x.write(numbers);
+    scale.write(std::span(numbers).first(rows));
     const std::array<NamedTensor, 2> inputs{{{"scale", scale.view(rows)}, {"x", x.view(rows)}}};
     const NamedTensor output{"y", y.view(rows)};
     session_->run(inputs, {&output, 1});

@@ -7,23 +7,6 @@
 
 namespace fgdm::kernels::test {
 
-fgdm_step_row step_row(const StepCoefficients& coefficients, int positive, int negative,
-                       float guidance_scale) {
-  fgdm_step_row row{};
-  row.positive = positive;
-  row.negative = negative;
-  row.guidance_scale = guidance_scale;
-  row.x0_from_sample = coefficients.x0_from_sample;
-  row.x0_from_epsilon = coefficients.x0_from_epsilon;
-  row.sample = coefficients.sample;
-  row.epsilon = coefficients.epsilon;
-  row.x0 = coefficients.x0;
-  row.history = coefficients.history;
-  row.input[0] = row.input[1] = -1;
-  row.input_scale = 1.0F;
-  return row;
-}
-
 StepCase empty_case(int rows, int backbone_rows, int elements) {
   const auto size = static_cast<std::size_t>(elements);
   const auto count = static_cast<std::size_t>(rows);

@@ -8,6 +8,7 @@
 
 #include "fgdm/kernels.h"
 #include "fgdm/sampler.hpp"
+#include "step_row.hpp"
 
 namespace fgdm::kernels::test {
 
@@ -20,9 +21,6 @@ struct StepCase {
   std::vector<float> next_input;
   std::vector<int> nonfinite;
 };
-
-fgdm_step_row step_row(const StepCoefficients& coefficients, int positive, int negative,
-                       float guidance_scale);
 
 // Zeros; every backbone row of the next step is unused.
 StepCase empty_case(int rows, int backbone_rows, int elements);
