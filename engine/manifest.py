@@ -83,13 +83,23 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says about itself."""
+    """What a bundle says about itself.
+
+    text_encoder, backbone, decoders: names of graphs; the decoders turn latents into pictures, one
+    of them for previews where there are two. latent_downscale: pixels of a latent's cell along one
+    axis; size_multiple: what every height and width in pixels must be a multiple of.
+    """
 
     name: str
     schema: int
     created_by: str
     precision: str
     weights: str
+    text_encoder: str
+    backbone: str
+    decoders: tuple[str, ...]
+    latent_downscale: int
+    size_multiple: int
     factors: tuple[Factor, ...]
     graphs: tuple[Graph, ...]
     files: tuple[FileEntry, ...]
@@ -150,12 +160,23 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
     )
     if not factors or factors[-1].kind != "image":
         raise BundleError(f"{source}: the last factor must be the image; export the bundle again")
+    backbone, autoencoder = top.fields("backbone"), top.fields("autoencoder")
+    downscale = autoencoder.whole("downscale", 1, 64)
     return Manifest(
         name=top.text("name"),
         schema=schema,
         created_by=top.text("created_by"),
         precision=top.text("precision"),
         weights=top.text("weights"),
+        text_encoder=_role(top.fields("text_encoder"), "graph", names),
+        backbone=_role(backbone, "graph", names),
+        decoders=tuple(
+            _role(autoencoder, role, names)
+            for role in ("decoder", "preview_decoder")
+            if autoencoder.value.get(role) is not None
+        ),
+        latent_downscale=downscale,
+        size_multiple=downscale * backbone.whole("downscale", 1, 64),
         factors=factors,
         graphs=graphs,
         files=files,
@@ -260,15 +281,20 @@ def _port(fields: Fields) -> Port:
     return Port(fields.text("name"), fields.text("dtype"), tuple(shape))
 
 
+def _role(fields: Fields, role: str, graphs: set[str]) -> str:
+    """The name of the graph that fills a role."""
+    named = fields.text(role)
+    if named not in graphs:
+        raise BundleError(
+            f"{fields.place}: its {role} {named!a:.60} isn't listed under graphs; "
+            "export the bundle again"
+        )
+    return named
+
+
 def _conditioning(fields: Fields, graphs: set[str]) -> Conditioning:
-    kind, graph = fields.text("kind"), fields.text("graph")
-    hint_graph = fields.text("hint_graph") if kind == "controlnet" else None
-    for named in (graph, hint_graph):
-        if named is not None and named not in graphs:
-            raise BundleError(
-                f"{fields.place}: its graph {named!a:.60} isn't listed under graphs; "
-                "export the bundle again"
-            )
+    kind, graph = fields.text("kind"), _role(fields, "graph", graphs)
+    hint_graph = _role(fields, "hint_graph", graphs) if kind == "controlnet" else None
     condition = None if kind == "adapter" else fields.text("condition")
     return Conditioning(kind, graph, hint_graph, condition)
 

@@ -28,15 +28,17 @@ class Options:
     """What to build. Everything but `target` has a default that suits the bundle.
 
     gpus: architectures such as "sm_89"; needed ahead of time, else this machine's. max_candidates:
-    of a request. image_sizes: height and width in pixels; the bundle's own if empty. graphs: only
-    these; all that the chain runs if empty. plugin: a library with the op's plugin (tensorrt).
-    share_weights: one plan a graph, with all its profiles, which hold its weights once between
-    them, in place of one plan a profile.
+    of a request. max_images: image passes, of as many requests, that share a batch. image_sizes:
+    height and width in pixels; the bundle's own if empty. graphs: only these; all that the chain
+    runs if empty. plugin: a library with the op's plugin (tensorrt). share_weights: one plan a
+    graph, with all its profiles, which hold its weights once between them, in place of one plan a
+    profile.
     """
 
     target: str
     gpus: tuple[str, ...] = ()
     max_candidates: int = 10
+    max_images: int = 1
     image_sizes: tuple[tuple[int, int], ...] = ()
     graphs: tuple[str, ...] = ()
     plugin: Path | None = None
@@ -58,6 +60,10 @@ def plan_orders(bundle: Path, options: Options) -> list[Order]:
         ExportError: the runtime isn't installed, or an option doesn't fit it or the bundle.
         BundleError: the bundle is missing or damaged.
     """
+    return _plan_orders(bundle, read_manifest(bundle), options)
+
+
+def _plan_orders(bundle: Path, manifest: Manifest, options: Options) -> list[Order]:
     target = runtimes.TARGETS[options.target]
     if options.plugin is not None and not target.needs_gpu:
         raise ExportError(
@@ -66,10 +72,9 @@ def plan_orders(bundle: Path, options: Options) -> list[Order]:
         )
     if options.plugin is not None and not options.plugin.is_file():
         raise ExportError(f"--plugin {options.plugin} isn't a file; give the plugin library's path")
-    manifest = read_manifest(bundle)
     check_sizes(bundle, manifest)
-    chain = Chain(bundle, manifest)
-    needed = chain.needed(options.max_candidates, options.image_sizes)
+    chain = Chain(manifest)
+    needed = chain.needed(options.max_candidates, options.image_sizes, options.max_images)
     unknown = set(options.graphs) - {item.graph for item in needed}
     if unknown:
         raise ExportError(
@@ -107,8 +112,8 @@ def build_plans(
             graph can't be compiled, or a plan can't be written.
         BundleError: the bundle is missing or damaged.
     """
-    orders = plan_orders(bundle, options)
     manifest = read_manifest(bundle)
+    orders = _plan_orders(bundle, manifest, options)
     outcome = Outcome()
     for text in _remarks(bundle, manifest, options):
         remark(text)
@@ -189,7 +194,7 @@ def _remarks(bundle: Path, manifest: Manifest, options: Options) -> Iterator[str
             "this bundle's graphs compute in float32, and so will the plans: the runtimes don't "
             "lower a graph's precision; for float16 plans, export it with --precision fp16"
         )
-    unused = Chain(bundle, manifest).unused()
+    unused = Chain(manifest).unused()
     if unused and not options.graphs:
         yield f"no plan for {', '.join(unused)}: the chain doesn't run it"
 

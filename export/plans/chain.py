@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from fgdm.fields import Fields, parse_object
-from fgdm.manifest import MANIFEST, Manifest, Port
+from fgdm.manifest import Manifest, Port
 
 from ..errors import ExportError
 from ..symbols import resolve
@@ -36,26 +34,17 @@ class GraphProfiles:
 
 
 class Chain:
-    """What a bundle's manifest says of its graphs' roles and sizes; no graph is read.
+    """What a bundle's manifest says of its graphs' roles and sizes; no graph is read."""
 
-    Raises:
-        BundleError: the manifest lacks a role, or names a graph that it doesn't describe.
-    """
-
-    def __init__(self, bundle: Path, manifest: Manifest) -> None:
-        top = Fields(parse_object((bundle / MANIFEST).read_bytes(), MANIFEST), MANIFEST)
+    def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self._graphs = {graph.name: graph for graph in manifest.graphs}
-        self._text_encoder = top.fields("text_encoder").text("graph")
-        self._backbone = top.fields("backbone").text("graph")
-        autoencoder = top.fields("autoencoder")
-        named = [autoencoder.value[role] for role in autoencoder.names() if role != "encoder"]
-        self._decoders = [n for n in named if isinstance(n, str) and n in self._graphs]
-        self._downscale = autoencoder.whole("downscale", 1, 64)
-        self._multiple = self._downscale * top.fields("backbone").whole("downscale", 1, 64)
 
     def needed(
-        self, max_candidates: int, image_sizes: Sequence[tuple[int, int]] = ()
+        self,
+        max_candidates: int,
+        image_sizes: Sequence[tuple[int, int]] = (),
+        max_images: int = 1,
     ) -> list[GraphProfiles]:
         """Every graph that the engine runs, with the profiles that it can meet.
 
@@ -67,23 +56,31 @@ class Chain:
         - an adapter, a T2I-Adapter and a decoder take one row a candidate;
         - the hint encoder takes one row, and the text encoder two, at no particular size.
 
-        A condition factor has up to `max_candidates` candidates, the image factor one. Of those
-        rows, the `BUCKETS` below the largest number get a profile, and the largest number itself:
-        10 candidates make 1, 2, 4, 8, 16 and 20 rows of the backbone at a map's size and 1 and 2
-        at the image's. The autoencoder's encoder has no part in the chain and gets none.
+        A condition factor has up to `max_candidates` candidates, the image factor one of each of
+        `max_images` requests, whose pictures are decoded one by one. Of those rows, the `BUCKETS`
+        below the largest number get a profile, and the largest number itself: 10 candidates make 1,
+        2, 4, 8, 16 and 20 rows of the backbone at a map's size, and one image makes 1 and 2 at its
+        own. The autoencoder's encoder has no part in the chain and gets none.
 
         Raises:
-            ExportError: a size or the number of candidates can't be had.
+            ExportError: a size or the number of candidates or images can't be had.
         """
-        if max_candidates < 1:
-            raise ExportError(f"at most {max_candidates} candidates given; expected 1 or more")
-        image = self.manifest.factors[-1]
-        most: dict[str, dict[tuple[int, int], int]] = {self._text_encoder: {(0, 0): 2}}
+        for number, what in ((max_candidates, "candidates"), (max_images, "images")):
+            if number < 1:
+                raise ExportError(f"at most {number} {what} given; expected 1 or more")
+        manifest = self.manifest
+        image = manifest.factors[-1]
+        most: dict[str, dict[tuple[int, int], int]] = {manifest.text_encoder: {(0, 0): 2}}
         for image_size in image_sizes or [(image.height, image.width)]:
-            for factor in self.manifest.factors:
+            for factor in manifest.factors:
                 size = self._factor_size(image_size, (factor.height, factor.width))
-                candidates = 1 if factor.kind == "image" else max_candidates
-                uses = {self._backbone: 2 * candidates, **dict.fromkeys(self._decoders, candidates)}
+                paints = factor.kind == "image"
+                candidates = max_images if paints else max_candidates
+                decoded = 1 if paints else max_candidates
+                uses = {
+                    manifest.backbone: 2 * candidates,
+                    **dict.fromkeys(manifest.decoders, decoded),
+                }
                 for network in factor.conditionings:
                     uses[network.graph] = _ROWS[network.kind] * candidates
                     if network.hint_graph is not None:
@@ -113,14 +110,15 @@ class Chain:
             ExportError: the manifest names a size of which the profile doesn't tell the number.
         """
         found = {}
+        downscale = self.manifest.latent_downscale
         for port in self._ports(graph):
             try:
                 found[port.name] = resolve(
                     port.shape,
                     batch=profile.rows,
-                    height=profile.height // self._downscale,
-                    width=profile.width // self._downscale,
-                    downscale=self._downscale,
+                    height=profile.height // downscale,
+                    width=profile.width // downscale,
+                    downscale=downscale,
                 )
             except ValueError as error:
                 raise ExportError(
@@ -134,11 +132,6 @@ class Chain:
         return [name for name in self._graphs if name not in needed]
 
     def _ports(self, graph: str) -> tuple[Port, ...]:
-        if graph not in self._graphs:
-            raise ExportError(
-                f"the manifest names the graph {graph!r} but doesn't describe it; "
-                "export the bundle again"
-            )
         return self._graphs[graph].inputs + self._graphs[graph].outputs
 
     def _factor_size(self, image_size: tuple[int, int], own: tuple[int, int]) -> tuple[int, int]:
@@ -146,12 +139,13 @@ class Chain:
         image = self.manifest.factors[-1]
         height, odd_height = divmod(image_size[0] * own[0], image.height)
         width, odd_width = divmod(image_size[1] * own[1], image.width)
-        fits = not (odd_height or odd_width or height % self._multiple or width % self._multiple)
+        multiple = self.manifest.size_multiple
+        fits = not (odd_height or odd_width or height % multiple or width % multiple)
         if not fits or height <= 0 or width <= 0:
             raise ExportError(
                 f"the image size {image_size[0]}x{image_size[1]} makes a map or image of "
-                f"{height}x{width}, which isn't a multiple of {self._multiple}; with this bundle "
-                f"expected multiples of {self._multiple * image.height // own[0]}"
+                f"{height}x{width}, which isn't a multiple of {multiple}; with this bundle "
+                f"expected multiples of {multiple * image.height // own[0]}"
             )
         return height, width
 

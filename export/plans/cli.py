@@ -53,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="most maps that a request samples (default: %(default)s)",
     )
     what.add_argument(
+        "--max-images",
+        type=int,
+        default=defaults.max_images,
+        metavar="N",
+        help="image passes, of as many requests at once, that share a batch (default: %(default)s)",
+    )
+    what.add_argument(
         "--sizes",
         type=_sizes,
         default=(),
@@ -101,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         target=args.target,
         gpus=args.gpu,
         max_candidates=args.max_candidates,
+        max_images=args.max_images,
         image_sizes=args.sizes,
         graphs=args.graphs,
         plugin=args.plugin,

@@ -99,6 +99,9 @@ def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
         "created_by": "fgdm 0.1.0",
         "precision": "fp32",
         "weights": "fp16",
+        "text_encoder": {"graph": "text_encoder"},
+        "backbone": {"graph": "backbone", "downscale": 4},
+        "autoencoder": {"decoder": "vae_decoder", "preview_decoder": None, "downscale": 4},
         "factors": [
             {"name": "segmentation", "kind": "condition", **factor},
             {"name": "image", "kind": "image", **factor, "height": 128},
@@ -109,7 +112,10 @@ def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
                 "inputs": [sample, *residuals],
                 "outputs": [{**sample, "name": "noise_pred"}],
             },
-            "adapter_segmentation": {"file": "adapter.onnx", "inputs": [sample], "outputs": []},
+            **{
+                name: {"file": "adapter.onnx", "inputs": [sample], "outputs": []}
+                for name in ("adapter_segmentation", "text_encoder", "vae_decoder")
+            },
         },
         "files": {
             path: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -128,6 +128,8 @@ def changed(manifest: Json, path: list[str | int], value: object) -> bytes:
         (["factors", 1, "kind"], "condition"),
         (["factors", 0, "kind"], "pictures"),
         (["factors", 0, "conditionings", 0, "graph"], "none"),
+        (["backbone", "graph"], "none"),
+        (["autoencoder", "preview_decoder"], 1),
         (["factors", 0, "height"], 0),
         (["factors", 0, "height"], 64.0),
         (["factors", 0, "num_inference_steps"], 10**9),

@@ -14,7 +14,7 @@ from tests.export.plans.small_bundle import reseal
 
 
 def chain(bundle: Path) -> Chain:
-    return Chain(bundle, read_manifest(bundle))
+    return Chain(read_manifest(bundle))
 
 
 def rows(found: Chain, graph: str, candidates: int, side: int) -> list[int]:
@@ -72,6 +72,21 @@ def test_a_size_that_does_not_divide_names_the_multiple(
 ) -> None:
     with pytest.raises(ExportError, match=rf"{size[0]}x{size[1]}.*expected multiples of 16"):
         chain(pristine_bundle).needed(1, [size])
+
+
+def test_images_of_several_requests_share_a_batch(pristine_bundle: Path) -> None:
+    alone = {item.graph: item for item in chain(pristine_bundle).needed(1)}
+    needed = {item.graph: item for item in chain(pristine_bundle).needed(1, max_images=4)}
+    assert [profile.rows for profile in needed["controlnet_segmentation"].profiles] == [1, 2, 4, 8]
+    assert [profile.rows for profile in needed["backbone"].profiles] == [1, 2, 1, 2, 4, 8]
+    assert needed["adapter_segmentation"] == alone["adapter_segmentation"]
+    for graph in ("controlnet_hint", "vae_decoder"):
+        assert needed[graph] == alone[graph]
+
+
+def test_no_images(pristine_bundle: Path) -> None:
+    with pytest.raises(ExportError, match="at most 0 images"):
+        chain(pristine_bundle).needed(1, max_images=0)
 
 
 def test_no_candidates(pristine_bundle: Path) -> None:
