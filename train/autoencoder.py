@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .dataset import SceneSet
-from .loop import LoopOptions, train_stage
+from .loop import LoopOptions, mixed_precision, train_stage
 from .presets import Preset
 from .render import colorize
 
@@ -58,7 +58,7 @@ def train_autoencoder(
             [pictures, crops, colorize(maps[:half]), random_colorize(maps[half:], rng)]
         )
         target = to_tensor(batch, options.device).to(memory_format=torch.channels_last)
-        with torch.autocast(options.device.type, torch.bfloat16):
+        with mixed_precision(options.device):
             posterior = vae.encode(target).latent_dist
             decoded = vae.decode(posterior.sample()).sample.float()
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
@@ -104,7 +104,7 @@ def encode(
     vae = vae.to(memory_format=torch.channels_last)
     for start in range(0, len(images), batch):
         pixels = to_tensor(images[start : start + batch], device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             posterior = vae.encode(pixels.to(memory_format=torch.channels_last)).latent_dist
         latents.append((posterior.mean.float() * vae.config.scaling_factor).half().cpu())
     return torch.cat(latents)
@@ -117,7 +117,7 @@ def decode(vae: AutoencoderKL, latents: Tensor, batch: int = 64) -> NDArray[np.u
     vae = vae.to(memory_format=torch.channels_last)
     for chunk in torch.split(latents, batch):
         scaled = (chunk.float() / vae.config.scaling_factor).to(memory_format=torch.channels_last)
-        with torch.autocast(latents.device.type, torch.bfloat16):
+        with mixed_precision(latents.device):
             image = vae.decode(scaled).sample
         pixels = ((image.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         pictures.append(pixels.permute(0, 2, 3, 1).cpu().numpy())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from .diffusion import CaptionTokens, NoisingProcess, pick_captions
-from .loop import LoopOptions, train_stage
+from .loop import LoopOptions, mixed_precision, train_stage
 from .presets import Preset
 
 NULL_SHARE = 0.12
@@ -73,7 +73,7 @@ def train_base(
         clean = latents.to(options.device).float()
         noisy, noise, timesteps = process.draw(clean, rng)
         ids = tokens.with_null(texts, rng, NULL_SHARE)
-        with torch.autocast(options.device.type, torch.bfloat16):
+        with mixed_precision(options.device):
             context = text_encoder(ids).last_hidden_state
             predicted = unet(noisy, timesteps, context).sample
         value = process.loss(predicted, noise, timesteps)

@@ -13,7 +13,7 @@ from transformers import CLIPTextModel
 
 from .diffusion import CaptionTokens, NoisingProcess, pick_captions
 from .distill import attention_distillation_loss, record_attention
-from .loop import LoopOptions, train_stage
+from .loop import LoopOptions, mixed_precision, train_stage
 from .presets import Preset
 
 NULL_SHARE = 0.2  # FG-DM, section 3.3
@@ -68,7 +68,7 @@ def train_adapter(
         texts = [PROMPT_PREFIX + text for text in pick_captions(captions, index, rng)]
         ids = tokens.with_null(texts, rng, NULL_SHARE)
         distilled = distill_weight > 0 and step % preset.distill_every == 0
-        with torch.autocast(options.device.type, torch.bfloat16):
+        with mixed_precision(options.device):
             with torch.no_grad():
                 context = text_encoder(ids).last_hidden_state
             if not distilled:

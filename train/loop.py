@@ -29,6 +29,12 @@ class LoopOptions:
     ema_decay: float = 0.998
 
 
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """bfloat16 where it is faster than float32: GPUs, and processors with matrix units for it."""
+    fast = device.type != "cpu" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
 def learning_rate(step: int, budget: StageBudget) -> float:
     """Linear warm-up, then half a cosine down to 2 % of the peak."""
     if step < budget.warmup:

@@ -15,7 +15,7 @@ from transformers import CLIPTextModel
 from .autoencoder import decode, encode
 from .classes import CLASSES
 from .diffusion import CaptionTokens, NoisingProcess, pick_captions
-from .loop import LoopOptions, train_stage
+from .loop import LoopOptions, mixed_precision, train_stage
 from .presets import Preset
 from .render import colorize
 
@@ -63,7 +63,7 @@ def train_controlnet(
     text_encoder: CLIPTextModel,
     tokens: CaptionTokens,
     process: NoisingProcess,
-    small: Pictures,
+    small: Pictures | None,
     large: Pictures,
     preset: Preset,
     folder: Path,
@@ -72,23 +72,26 @@ def train_controlnet(
     """ε-prediction on image latents given maps; the base is frozen.
 
     It learns to follow a map on small pictures, four to the price of a large one, and only then
-    what the full size asks for.
+    what the full size asks for. Without small pictures every step takes large ones.
     """
     for model in (unet, text_encoder):
         model.requires_grad_(False)
         model.eval()
 
+    budget = preset.controlnet
+
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        use_large = step >= LARGE_FROM * preset.controlnet.steps
-        budget = preset.controlnet
-        source, count = (large, budget.large_batch) if use_large else (small, budget.batch)
+        if small is None or step >= LARGE_FROM * budget.steps:
+            source, count = large, budget.large_batch
+        else:
+            source, count = small, budget.batch
         index = rng.integers(len(source.latents), size=count)
         clean = source.latents[index].to(options.device).float()
         noisy, noise, timesteps = process.draw(clean, rng)
         ids = tokens.with_null(pick_captions(source.captions, index, rng), rng, NULL_SHARE)
         size = clean.shape[-1] * preset.latent_scale
         hint = hint_tensor(source.maps[index], size, options.device)
-        with torch.autocast(options.device.type, torch.bfloat16):
+        with mixed_precision(options.device):
             with torch.no_grad():
                 context = text_encoder(ids).last_hidden_state
             down, middle = controlnet(noisy, timesteps, context, hint, return_dict=False)
@@ -100,7 +103,7 @@ def train_controlnet(
                 mid_block_additional_residual=middle,
             ).sample
         value = process.loss(predicted, noise, timesteps)
-        return value, {"large" if use_large else "small": float(value.detach())}
+        return value, {"large" if source is large else "small": float(value.detach())}
 
     modules = nn.ModuleDict({"controlnet": controlnet})
-    train_stage("controlnet", modules, loss, preset.controlnet, folder, options)
+    train_stage("controlnet", modules, loss, budget, folder, options)

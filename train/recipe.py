@@ -119,6 +119,10 @@ class Recipe:
         hints: np.ndarray = np.load(self._made_once(f"hints-{name}", make), mmap_mode="r")
         return hints
 
+    def _pictures(self, name: str, scenes: SceneSet) -> Pictures:
+        latents = self._latents(name, lambda: scenes.images)
+        return Pictures(latents, self._hints(name, scenes.labels), scenes.captions)
+
     def _made_once(self, name: str, make: Callable[[], np.ndarray]) -> Path:
         """The file of an array that is made the first time it is asked for."""
         path = self.work / f"{name}.npy"
@@ -135,10 +139,13 @@ class Recipe:
             trained = type(model).from_pretrained(self.start / name, torch_dtype=torch.float32)
             model.load_state_dict(trained.state_dict())
 
-    def _begin_controlnet(self, model: ControlNetModel) -> None:
+    def _begin_controlnet(self, model: ControlNetModel) -> bool:
+        """Whether there was a trained one to begin with."""
         for name in ("controlnet", "controlnet_segmentation"):  # a run's folder, a bundle's
             if self.start is not None and (self.start / name).exists():
                 self._begin(model, name)
+                return True
+        return False
 
     # The stages: each returns its trained model, trained now or read back.
 
@@ -236,26 +243,17 @@ class Recipe:
         if folder.exists():
             return ControlNetModel.from_pretrained(folder).to(self.device)
         unet, text_encoder = self.base()
-        small, large = self.small(), self.large()
         torch.manual_seed(5)
         controlnet = build_controlnet(self.preset, unet).to(self.device)
-        self._begin_controlnet(controlnet)
+        follows_maps = self._begin_controlnet(controlnet)
         train_controlnet(
             controlnet,
             unet,
             text_encoder,
             CaptionTokens(self.tokenizer(), self.device),
             self.process,
-            Pictures(
-                self._latents("small", lambda: small.images),
-                self._hints("small", small.labels),
-                small.captions,
-            ),
-            Pictures(
-                self._latents("large", lambda: large.images),
-                self._hints("large", large.labels),
-                large.captions,
-            ),
+            None if follows_maps else self._pictures("small", self.small()),
+            self._pictures("large", self.large()),
             self.preset,
             self.work,
             self.options,

@@ -14,7 +14,7 @@ from torch.nn import functional
 from .autoencoder import to_tensor
 from .classes import CLASSES
 from .dataset import SceneSet
-from .loop import LoopOptions, train_stage
+from .loop import LoopOptions, mixed_precision, train_stage
 from .presets import Preset
 
 
@@ -70,7 +70,7 @@ def train_segmenter(
         )
         if rng.random() < 0.5:  # the autoencoder blurs
             pictures = functional.avg_pool2d(pictures, 3, stride=1, padding=1)
-        with torch.autocast(options.device.type, torch.bfloat16):
+        with mixed_precision(options.device):
             logits = segmenter(pictures)
         value = functional.cross_entropy(logits.float(), target)
         accuracy = (logits.detach().argmax(1) == target).float().mean()
