@@ -3,7 +3,7 @@
 # make full-size                                 Stable Diffusion 1.5's shapes: 15 minutes, 16 GB of memory
 # make bench                                     what a CPU can measure in 20 minutes, beside the targets
 # make tensorrt-headers TENSORRT_INCLUDES="a b" the TensorRT sources against the headers in each folder
-# make aarch64                                   the core and the C++ example for 64-bit Arm
+# make aarch64                                   the core for 64-bit Arm, and its tests under emulation
 # make gpu-check                                 every check that needs a GPU, in one go
 # make kernels                                   every CUDA kernel for every GPU architecture, without a GPU
 # make lint, make format, make sanitize, make fuzz   what CI checks besides
@@ -68,24 +68,34 @@ kernels: $(TEST_VENV)/.ready
 	  --disable-pip-version-check -r kernels/requirements.txt
 	$(TEST_VENV)/bin/python kernels/resources.py --output build/kernels.json
 
-# All that needs a GPU, in one go: kernel tests (also under compute-sanitizer), the engine's GPU tests,
-# the kernels' speeds as JSON with the card's name. Needs nvcc, ninja, GoogleTest and PyTorch for CUDA
-# beside the package's own [test] and [cuda] requirements in the Python that GPU_PYTHON names.
+# All that needs a GPU, in one go, whatever fails: kernel tests (also under compute-sanitizer), the
+# kernels' speeds as JSON with the card's name, the core's and the engine's GPU tests. Needs nvcc,
+# CMake 3.24, ninja, GoogleTest, nlohmann-json, and, in the Python that GPU_PYTHON names, PyTorch for
+# CUDA, pytest and the package itself: pip install '.[cuda]' pytest.
 GPU_PYTHON ?= $(PYTHON)
-ON_GPU := FGDM_KERNELS="$(CURDIR)/build/cuda/kernels/libfgdm_kernels.so"
-GPU_TESTS := build/cuda/tests/kernels/fgdm_kernel_gpu_tests
+GPU_BUILD := build/cuda
+ON_GPU := FGDM_KERNELS="$(CURDIR)/$(GPU_BUILD)/kernels/libfgdm_kernels.so"
+GPU_TESTS := $(GPU_BUILD)/tests/kernels/fgdm_kernel_gpu_tests
+CARD = $$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr ' ' '-')
 gpu-check:
-	cmake -G Ninja -S . -B build/cuda -DFGDM_CUDA=ON -DFGDM_TESTS=ON -DFGDM_WERROR=ON \
-	  -DFGDM_EXAMPLES=ON -DCMAKE_CUDA_ARCHITECTURES=native -DPython_EXECUTABLE="$$(command -v $(GPU_PYTHON))"
-	cmake --build build/cuda
-	$(ON_GPU) ctest --test-dir build/cuda --output-on-failure
-	$(GPU_TESTS)
-	compute-sanitizer --tool memcheck --error-exitcode 1 $(GPU_TESTS)
-	compute-sanitizer --tool racecheck --error-exitcode 1 $(GPU_TESTS) \
-	  --gtest_filter=-*ManyPatches*:*IsDeterministic*
-	$(GPU_PYTHON) -m benchmarks.kernels build/cuda/kernels/libfgdm_kernels.so \
-	  --output "benchmarks/results/$$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr ' ' '-')-$$(date +%F).json"
-	$(ON_GPU) $(GPU_PYTHON) -m pytest -m gpu -rs
+	cmake -G Ninja -S . -B $(GPU_BUILD) -DFGDM_CUDA=ON -DFGDM_TESTS=ON -DFGDM_WERROR=ON \
+	  -DFGDM_EXAMPLES=ON -DCMAKE_CUDA_ARCHITECTURES=native -DFGDM_SOAK_REQUESTS=300 $(GTEST_FLAGS) \
+	  -DPython_EXECUTABLE="$$(command -v $(GPU_PYTHON))"
+	cmake --build $(GPU_BUILD)
+	@failed=""; check() { echo "gpu-check: $$*"; "$$@" || failed="$$failed\n  $$*"; }; \
+	check $(GPU_TESTS); \
+	check $(GPU_PYTHON) -m benchmarks.kernels $(GPU_BUILD)/kernels/libfgdm_kernels.so \
+	  --output "benchmarks/results/$(CARD)-$$(date +%F).json"; \
+	check compute-sanitizer --tool memcheck --error-exitcode 1 $(GPU_TESTS); \
+	check compute-sanitizer --tool racecheck --error-exitcode 1 $(GPU_TESTS) \
+	  --gtest_filter=-*ManyPatches*:*IsDeterministic*; \
+	check env $(ON_GPU) ctest --test-dir $(GPU_BUILD) --output-on-failure -E 'Gpu[.]'; \
+	check env $(ON_GPU) $(GPU_PYTHON) -m pytest tests/gpu -rs; \
+	test -z "$$failed" || { printf "gpu-check: these failed:$$failed\n"; exit 1; }
+
+# GoogleTest's source where a distribution has it, so that no network is needed.
+GTEST_SOURCE ?= /usr/src/googletest
+GTEST_FLAGS = -DFETCHCONTENT_SOURCE_DIR_GOOGLETEST="$(wildcard $(GTEST_SOURCE))"
 
 CMAKE = PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/cmake -G Ninja -S . \
   -DFGDM_TESTS=ON -DFGDM_EXAMPLES=ON -DFGDM_WERROR=ON \
@@ -126,16 +136,15 @@ tensorrt-headers: $(TEST_VENV)/.ready
 	  $$build/tests/kernels/tensorrt/fgdm-plugin-test --gtest_brief=1; \
 	done
 
-# Debian: apt install g++-aarch64-linux-gnu. With qemu-user-static the example is started too; the C++
-# tests are not run: Debian has no GoogleTest for the other architecture.
+# Cross-compiled, and its C++ tests run under emulation.
+# Debian: apt install g++-aarch64-linux-gnu qemu-user-static libgtest-dev (for GoogleTest's source).
+AARCH64_EMULATOR := qemu-aarch64-static;-L;/usr/aarch64-linux-gnu
 aarch64: $(TEST_VENV)/.ready
-	$(CMAKE) -B build/aarch64 -DFGDM_TESTS=OFF -DCMAKE_SYSTEM_NAME=Linux \
-	  -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++
+	$(CMAKE) -B build/aarch64 -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_CROSSCOMPILING_EMULATOR="$(AARCH64_EMULATOR)" \
+	  -DCMAKE_DISABLE_FIND_PACKAGE_GTest=ON $(GTEST_FLAGS) -DFGDM_SOAK_REQUESTS=300
 	$(TEST_VENV)/bin/cmake --build build/aarch64
-	@if command -v qemu-aarch64-static >/dev/null; then \
-	  qemu-aarch64-static -L /usr/aarch64-linux-gnu build/aarch64/fgdm-generate 2>&1 \
-	    | grep usage; \
-	else echo "aarch64: compiled and linked; not run, qemu-aarch64-static isn't here"; fi
+	$(TEST_VENV)/bin/ctest --test-dir build/aarch64 --output-on-failure
 
 PYTHON_FOLDERS := engine export train tests benchmarks cpp/tools kernels
 CPP_FILES = $(shell git ls-files 'cpp/*.hpp' 'cpp/*.cpp' 'tests/cpp/*.hpp' 'tests/cpp/*.cpp' \

@@ -131,6 +131,7 @@ class Engine:
         precision: str = "auto",
         threads: int = 0,
         library: str = "",
+        tensorrt_library: str = "",
         max_batch_rows: int = 32,
         max_queue: int = 256,
         max_active: int = 16,

@@ -65,7 +65,8 @@ class Capability:
 
 
 def look() -> Machine:
-    """Looks at this machine. Loads the CUDA driver and TensorRT libraries if they are there."""
+    """Looks at this machine. Loads the CUDA and TensorRT libraries if they are there."""
+    machine.open_cuda_libraries()
     names = sorted({*_EXPORT_PACKAGES, *_TRAIN_PACKAGES, *_TENSORRT_PACKAGES})
     return Machine(
         version=__version__,
@@ -78,6 +79,7 @@ def look() -> Machine:
         gpus=machine.find_gpus(),
         libraries={
             "CUDA driver": machine.loadable(_CUDA_DRIVER),
+            "cuDNN": machine.loadable(["libcudnn.so.9"]),
             "CUDA kernels": machine.loadable([machine.find_kernels()]),
             "TensorRT": machine.loadable([*_TENSORRT.libraries, machine.find_tensorrt()]),
             "TensorRT-RTX": machine.loadable(_TENSORRT_RTX.libraries),
@@ -109,7 +111,12 @@ def capabilities(here: Machine) -> list[Capability]:
     cuda = _need(
         here.provides("cuda"),
         "ONNX Runtime with CUDA",
-        "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
+        "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'",
+    )
+    cudnn = _need(
+        here.libraries["cuDNN"] is not None,
+        "cuDNN 9",
+        "pip install 'onnxruntime-gpu[cuda,cudnn]'",
     )
     backend = _need(
         bool(here.core_tensorrt),
@@ -132,12 +139,12 @@ def capabilities(here: Machine) -> list[Capability]:
     return [
         _capability("generate on CPU", core, cpu),
         _capability("generate on CPU in bfloat16", core, openvino, bfloat16),
-        _capability("generate with CUDA", core, cuda, gpu, driver),
+        _capability("generate with CUDA", core, cuda, cudnn, gpu, driver),
         _capability("generate with TensorRT", core, backend, library, gpu, driver),
         _capability("keep rows on the GPU between graphs", core, kernels, gpu, driver),
         _capability("build the core from source", *compilers),
         _capability("build the CUDA kernels", *compilers, nvcc),
-        _capability("export bundles", _packages(here, _EXPORT_PACKAGES, "export")),
+        _capability("export bundles", cpu, _packages(here, _EXPORT_PACKAGES, "export")),
         _capability("build TensorRT plans", tensorrt, _packages(here, ["onnx"], "build")),
         _capability("train", _packages(here, _TRAIN_PACKAGES, "train")),
     ]

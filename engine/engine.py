@@ -69,7 +69,7 @@ class Engine:
             backend=request.text("backend", backend),
             precision=request.text("precision", precision),
             threads=request.required_integer("threads", threads),
-            library=request.text("library", os.fspath(library)) or _find_library(backend),
+            **_libraries(folder, backend, request.text("library", os.fspath(library))),
             max_batch_rows=request.required_integer("max_batch_rows", max_batch_rows),
             max_queue=request.required_integer("max_queue", max_queue),
             max_active=request.required_integer("max_active", max_active),
@@ -237,13 +237,21 @@ class Engine:
         return self._engine
 
 
-def _find_library(backend: str) -> str:
-    """The installed wheel's library of the runtime; "" leaves the choice to the core."""
-    if backend == "tensorrt":
-        return "" if os.environ.get("FGDM_TENSORRT") else machine.find_tensorrt()
-    if os.environ.get("FGDM_ONNXRUNTIME"):
-        return ""
-    return machine.choose_library(machine.find_runtimes(), backend)
+def _libraries(bundle: str, backend: str, given: str) -> dict[str, str]:
+    """The runtimes' libraries, where they aren't `given`: the environment's, which the core reads
+    if a path is "", or those in installed wheels."""
+    found = {"library": "", "tensorrt_library": ""}
+    if given:
+        found["tensorrt_library" if backend == "tensorrt" else "library"] = given
+    elif backend != "tensorrt" and not os.environ.get("FGDM_ONNXRUNTIME"):
+        found["library"] = machine.choose_library(machine.find_runtimes(), backend)
+    runs_plans = backend == "auto" and (Path(bundle) / "plans" / "tensorrt").is_dir()
+    if (backend == "tensorrt" and not given) or runs_plans:
+        named = os.environ.get("FGDM_TENSORRT")
+        found["tensorrt_library"] = "" if named else machine.find_tensorrt()
+    if backend in ("auto", "cuda") and machine.provides_cuda(found["library"]):
+        machine.open_cuda_libraries()
+    return found
 
 
 def _read_palette(bundle: Path, manifest: dict[str, Any]) -> str:

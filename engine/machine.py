@@ -23,6 +23,11 @@ _FEATURES = (
     *("amx_tile", "amx_bf16", "amx_int8"),
     *("asimd", "asimddp", "i8mm", "bf16", "sve"),
 )
+#: What the CUDA provider is linked against, in an order in which each finds what it needs.
+_CUDA_LIBRARIES = (
+    *("libcudart", "libnvrtc", "libnvJitLink", "libcublasLt", "libcublas"),
+    *("libcufft", "libcurand", "libcudnn"),
+)
 _PROVIDER = re.compile(r"libonnxruntime_providers_(\w+)\.so")
 
 
@@ -124,6 +129,30 @@ def choose_library(runtimes: Sequence[Runtime], backend: str) -> str:
             if provider in runtime.providers and runtime.library is not None:
                 return runtime.library
     return ""
+
+
+def provides_cuda(library: str) -> bool:
+    """Whether a libonnxruntime has the CUDA provider's library beside it."""
+    return Path(library).with_name("libonnxruntime_providers_cuda.so").is_file()
+
+
+def open_cuda_libraries() -> None:
+    """Opens the CUDA libraries of installed nvidia-* wheels, those that others need first.
+
+    They lie out of the loader's sight; once open, ONNX Runtime's CUDA provider finds them. Without
+    such wheels the provider takes the system's.
+    """
+    found: dict[str, list[str]] = {}
+    for distribution in importlib.metadata.distributions():
+        if not str(distribution.metadata["Name"] or "").lower().startswith("nvidia"):
+            continue
+        for file in distribution.files or ():
+            name = file.name.partition(".so.")[0]
+            if name in _CUDA_LIBRARIES and ".so." in file.name:
+                found.setdefault(name, []).append(str(distribution.locate_file(file)))
+    for name in _CUDA_LIBRARIES:
+        for path in sorted(found.get(name, [])):
+            loadable([path])
 
 
 def find_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Processor:

@@ -180,13 +180,14 @@ void bind_engine(py::module_& module) {
   // The destructor waits for the engine's thread, whose callbacks need the interpreter lock.
   py::class_<Engine>(module, "Engine", py::release_gil_before_calling_cpp_dtor())
       .def(py::init([](const std::string& bundle, std::string backend, std::string precision,
-                       int threads, const std::string& library, int max_batch_rows, int max_queue,
-                       int max_active, std::string policy, const std::string& profile,
-                       const std::string& trace) {
+                       int threads, const std::string& library, const std::string& tensorrt_library,
+                       int max_batch_rows, int max_queue, int max_active, std::string policy,
+                       const std::string& profile, const std::string& trace) {
              const EngineOptions options{std::move(backend),
                                          std::move(precision),
                                          threads,
                                          library,
+                                         tensorrt_library,
                                          max_batch_rows,
                                          max_queue,
                                          max_active,
@@ -198,8 +199,9 @@ void bind_engine(py::module_& module) {
            }),
            py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
            py::arg("precision") = "auto", py::arg("threads") = 0, py::arg("library") = "",
-           py::arg("max_batch_rows") = 32, py::arg("max_queue") = 256, py::arg("max_active") = 16,
-           py::arg("policy") = "latency", py::arg("profile") = "", py::arg("trace") = "")
+           py::arg("tensorrt_library") = "", py::arg("max_batch_rows") = 32,
+           py::arg("max_queue") = 256, py::arg("max_active") = 16, py::arg("policy") = "latency",
+           py::arg("profile") = "", py::arg("trace") = "")
       .def_property_readonly("manifest", &Engine::manifest_json)
       .def_property_readonly("backend", &Engine::backend)
       .def_property_readonly("precision", &Engine::precision)

@@ -36,7 +36,7 @@ int run(const std::string& program, std::vector<std::string> words) {
     return 2;
   }
   if (words.size() > 3)
-    options.library = words[3];
+    (options.backend == "tensorrt" ? options.tensorrt_library : options.library) = words[3];
   fgdm::Engine engine(words[0], options);
   std::printf("%s on %s, loaded in %.2f s\n", engine.runtime().c_str(), engine.backend().c_str(),
               engine.load_seconds());

@@ -43,8 +43,10 @@ const cuda::OwnedStream& CudaDevice::stream() const {
 
 void CudaDevice::check_launch(int error, const char* kernel) const {
   if (error != 0)
-    throw BackendError(std::string("launching ") + kernel + ": CUDA error " +
-                       std::to_string(error));
+    throw BackendError(
+        std::string("launching ") + kernel + ": CUDA error " + std::to_string(error) +
+        "; libfgdm_kernels.so must be built for this GPU's architecture, with a CUDA "
+        "toolkit that its driver supports");
 }
 
 std::byte* CudaDevice::allocate(std::size_t bytes) {
@@ -102,6 +104,20 @@ void CudaDevice::clear(std::byte* at, std::size_t bytes) {
 
 void CudaDevice::finish() {
   stream().synchronize();
+}
+
+void CudaDevice::try_kernels() {
+  constexpr std::size_t elements = 4;
+  constexpr auto bytes = elements * sizeof(float);
+  std::byte* const memory = allocate(bytes);
+  try {
+    add(DType::float32, memory, memory, elements);
+    finish();
+  } catch (...) {
+    release(memory, bytes);
+    throw;
+  }
+  release(memory, bytes);
 }
 
 void CudaDevice::add(DType dtype, std::byte* total, const std::byte* term, std::size_t elements) {
@@ -188,7 +204,9 @@ std::shared_ptr<Device> rows_on(std::shared_ptr<const cuda::Gpu> gpu,
                                 std::shared_ptr<const cuda::OwnedStream> stream,
                                 std::vector<std::string>& notes) {
   try {
-    return std::make_shared<CudaDevice>(std::move(gpu), std::move(stream), cuda::kernels());
+    auto device = std::make_shared<CudaDevice>(std::move(gpu), std::move(stream), cuda::kernels());
+    device->try_kernels();
+    return device;
   } catch (const BackendError& error) {
     notes.push_back(std::string("rows pass through the host's memory: ") + error.what());
     return host_device();

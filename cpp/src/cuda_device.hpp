@@ -39,6 +39,9 @@ public:
                   int width) override;
   void finish() override;
 
+  // Runs a kernel. Throws BackendError where this GPU or its driver can't run fgdm's.
+  void try_kernels();
+
 private:
   // The stream, on whatever thread this is.
   const cuda::OwnedStream& stream() const;

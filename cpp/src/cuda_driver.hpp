@@ -34,6 +34,7 @@ struct Driver {
   Result (*primary_context_retain)(Context* context, int device);
   Result (*primary_context_release)(int device);
   Result (*context_set_current)(Context context);
+  Result (*context_get_current)(Context* context);
   Result (*memory_allocate)(DevicePointer* memory, std::size_t bytes);
   Result (*memory_free)(DevicePointer memory);
   Result (*host_allocate)(void** memory, std::size_t bytes, unsigned flags);
@@ -62,6 +63,7 @@ template <typename Visit> void for_each_function(Visit visit) {
   visit(&Driver::primary_context_retain, "cuDevicePrimaryCtxRetain");
   visit(&Driver::primary_context_release, "cuDevicePrimaryCtxRelease_v2");
   visit(&Driver::context_set_current, "cuCtxSetCurrent");
+  visit(&Driver::context_get_current, "cuCtxGetCurrent");
   visit(&Driver::memory_allocate, "cuMemAlloc_v2");
   visit(&Driver::memory_free, "cuMemFree_v2");
   visit(&Driver::host_allocate, "cuMemHostAlloc");

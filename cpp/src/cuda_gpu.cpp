@@ -9,6 +9,14 @@ DevicePointer pointer(const std::byte* data) {
   return reinterpret_cast<DevicePointer>(data);
 }
 
+const Driver* driver_if_any() noexcept {
+  try {
+    return &driver();
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 Gpu::Gpu(const Driver& driver, int ordinal) : driver_(driver) {
@@ -50,6 +58,20 @@ void Gpu::check(Result result, const std::string& what) const {
     throw OutOfMemoryError(message + "; ask for fewer candidates or a smaller picture, or build "
                                      "plans with --share-weights");
   throw BackendError(message);
+}
+
+CallersContext::CallersContext() noexcept : driver_(driver_if_any()) {
+  if (driver_ != nullptr)
+    driver_->context_get_current(&context_);  // none before CUDA is started
+}
+
+CallersContext::CallersContext(const Driver& driver) noexcept : driver_(&driver) {
+  driver_->context_get_current(&context_);
+}
+
+CallersContext::~CallersContext() {
+  if (driver_ != nullptr)
+    driver_->context_set_current(context_);
 }
 
 std::byte* allocate_memory(const Gpu& gpu, std::size_t bytes) {
@@ -142,8 +164,8 @@ bool RecordedGraph::finish(const OwnedStream& stream, bool keep) {
   return ready();
 }
 
-void RecordedGraph::launch(const OwnedStream& stream) const {
-  gpu_->check(gpu_->driver().graph_launch(executable_, stream.get()), "launching a graph");
+bool RecordedGraph::launch(const OwnedStream& stream) const {
+  return gpu_->driver().graph_launch(executable_, stream.get()) == success;
 }
 
 void RecordedGraph::clear() {

@@ -37,6 +37,22 @@ private:
   Context context_ = nullptr;
 };
 
+// Gives the calling thread's GPU back at the end of a scope: opening and closing an engine makes
+// its own current.
+class CallersContext {
+public:
+  // Of this machine's driver; without one there is nothing to keep.
+  CallersContext() noexcept;
+  explicit CallersContext(const Driver& driver) noexcept;
+  ~CallersContext();
+  CallersContext(const CallersContext&) = delete;
+  CallersContext& operator=(const CallersContext&) = delete;
+
+private:
+  const Driver* driver_ = nullptr;
+  Context context_ = nullptr;
+};
+
 // Bytes rounded up, so that what follows them in a block is aligned for anything.
 constexpr std::size_t aligned(std::size_t bytes) {
   return (bytes + 255) / 256 * 256;
@@ -103,23 +119,23 @@ public:
   RecordedGraph& operator=(const RecordedGraph&) = delete;
 
   // Records what `work()` queues on the stream; nothing of it runs. False, with nothing recorded,
-  // if `work` answers false or the driver refuses.
+  // if the driver refuses; what `work` throws passes through.
   template <typename Work> bool record(const OwnedStream& stream, Work work) {
     clear();
     if (gpu_->driver().stream_begin_capture(stream.get(), capture_thread_local) != success)
       return false;
-    bool queued = false;
     try {
-      queued = work();
+      work();
     } catch (...) {
       finish(stream, false);  // a stream must not be left capturing
       throw;
     }
-    return finish(stream, queued);
+    return finish(stream, true);
   }
 
   bool ready() const { return executable_ != nullptr; }
-  void launch(const OwnedStream& stream) const;
+  // False if the driver can't, which may lack memory for it.
+  bool launch(const OwnedStream& stream) const;
   void clear();
 
 private:

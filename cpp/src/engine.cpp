@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cuda_gpu.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/objects.hpp"
@@ -46,10 +47,14 @@ Engine::Engine(const std::filesystem::path& bundle, const EngineOptions& options
     if (value < 1)
       throw RequestError(std::string(name) + " is " + std::to_string(value) +
                          ", expected 1 or more");
+  const cuda::CallersContext kept;
   implementation_ = std::make_unique<Implementation>(bundle, options);
 }
 
-Engine::~Engine() = default;
+Engine::~Engine() {
+  const cuda::CallersContext kept;
+  implementation_.reset();
+}
 
 Job Engine::submit(Request request, StepCallback callback) {
   const auto& bundle = implementation_->bundle;

@@ -42,6 +42,12 @@ bool wants_bfloat16(const std::string& precision, Provider provider) {
   return true;
 }
 
+// Whether another backend may do better: a GPU may lack a library, or its memory may be taken.
+bool is_of_the_backend(const Error& error) {
+  return dynamic_cast<const BackendError*>(&error) != nullptr ||
+         dynamic_cast<const OutOfMemoryError*>(&error) != nullptr;
+}
+
 // The graphs that the chain runs.
 std::vector<std::string> graph_names(const Manifest& manifest) {
   std::vector<std::string> names{manifest.text_encoder, manifest.backbone, manifest.vae_decoder};
@@ -79,8 +85,8 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
     const bool bfloat16 = wants_bfloat16(options.precision, provider);
     try {
       load_all(bundle, provider, bfloat16);
-    } catch (const BackendError& error) {
-      if (provider == providers.back())
+    } catch (const Error& error) {
+      if (provider == providers.back() || !is_of_the_backend(error))
         throw;
       notes_.push_back(std::string(provider_name(provider)) + " was passed over: " + error.what());
       sessions_.clear();
@@ -100,16 +106,15 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
   if (!asked && (options.backend != "auto" || !has_plans(bundle)))
     return false;
   try {
-    const auto library = asked ? options.library : std::filesystem::path();
-    auto loaded = open_plans(bundle, library, options.precision);
+    auto loaded = open_plans(bundle, options.tensorrt_library, options.precision);
     tensorrt_ = std::move(loaded.backend);
     device_ = std::move(loaded.device);
     precision_ = std::move(loaded.precision);
     for (const auto& name : graph_names(bundle.manifest()))
       sessions_[name] = tensorrt_->load(name, bundle.manifest().graph(name));
     std::ranges::move(loaded.problems, std::back_inserter(notes_));
-  } catch (const BackendError& error) {
-    if (asked)
+  } catch (const Error& error) {
+    if (asked || !is_of_the_backend(error))
       throw;
     notes_.push_back(std::string("tensorrt was passed over: ") + error.what());
     sessions_.clear();
@@ -144,10 +149,16 @@ double Graphs::run(const std::string& graph, const std::string& stage,
     trace_.span("sessions", graph, begin, outputs.front().tensor.shape.front());
     return seconds;
   };
+  auto& session = *sessions_.at(graph);
   try {
     if (!tensorrt_)
       device_->finish();  // others than TensorRT's sessions compute on a stream of their own
-    sessions_.at(graph)->run(inputs, outputs);
+    try {
+      session.run(inputs, outputs);
+    } catch (const OutOfMemoryError&) {
+      device_->trim();  // what is kept there for later rows may be what is missing
+      session.run(inputs, outputs);
+    }
   } catch (...) {
     book();
     throw;

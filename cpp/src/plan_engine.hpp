@@ -33,8 +33,9 @@ public:
   // Where an input or output lies on the device. Throws BackendError.
   virtual void bind(const std::string& tensor, std::byte* device_memory) = 0;
 
-  // Queues one run. False if the runtime refuses.
-  virtual bool enqueue(cuda::Stream stream) = 0;
+  // Queues one run. Throws BackendError that tells what the runtime said if it refuses,
+  // OutOfMemoryError if it said that it is that.
+  virtual void enqueue(cuda::Stream stream) = 0;
 };
 
 // A deserialised plan.
@@ -44,7 +45,7 @@ public:
 
   virtual std::vector<EngineTensor> tensors(std::size_t profile) const = 0;
 
-  // May wait for the stream. Throws BackendError.
+  // May wait for the stream. Throws BackendError or OutOfMemoryError.
   virtual std::unique_ptr<PlanContext> make_context(std::size_t profile, cuda::Stream stream) = 0;
 };
 
@@ -57,10 +58,11 @@ public:
   // Such as "10.3.0".
   virtual std::string version() const = 0;
 
-  // Makes the op's plugin known. Throws BackendError.
+  // Makes the op's plugin known, unless it is already. Throws BackendError.
   virtual void load_plugin(const std::filesystem::path& library) = 0;
 
-  // Throws BackendError that tells what the runtime said.
+  // Throws BackendError that tells what the runtime said, OutOfMemoryError if it said that it is
+  // that.
   virtual std::unique_ptr<PlanEngine> deserialise(std::span<const std::byte> plan) = 0;
 };
 

@@ -13,11 +13,15 @@ namespace fgdm {
 namespace {
 
 constexpr const char* target = "tensorrt";
-constexpr const char* plugin_library = "libfgdm_tensorrt.so";
+
+// TensorRT 8.5 can't be told of a plugin: the library has to register it when it is opened.
+const char* plugin_library() {
+  return tensorrt_headers() == "8.5" ? "libfgdm_tensorrt_onload.so" : "libfgdm_tensorrt.so";
+}
 
 std::filesystem::path find_plugin() {
   const auto named = environment("FGDM_TENSORRT_PLUGIN");
-  const auto path = named.empty() ? core_folder() / plugin_library : std::filesystem::path(named);
+  const auto path = named.empty() ? core_folder() / plugin_library() : std::filesystem::path(named);
   if (!std::filesystem::is_regular_file(path))
     throw BackendError(path.string() +
                        " is missing, and the plans need it for SegFreeAttention; build it from "

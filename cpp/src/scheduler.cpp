@@ -228,7 +228,7 @@ void Scheduler::run_batch(const Batch& batch) {
     return;
   }
   if (is_out_of_memory(failure)) {
-    batches_.erase(resolution);
+    batches_.clear();
     graphs_.device()->trim();
     policy_.ran_out_of_memory(resolution, rows);
   }

@@ -216,22 +216,33 @@ void Task::tell(const std::vector<Trajectory*>& trajectories) {
   }
 }
 
+// A few rows at a time where there is no memory for more.
 void Task::decode(const std::string& decoder, const std::vector<const RowBuffer*>& latents,
                   const UsePictures& use) {
-  const auto& size = run_->size;
-  const auto& device = graphs_.device();
   for (std::size_t first = 0; first < latents.size();) {
     const auto count = std::min(static_cast<std::size_t>(decode_rows_), latents.size() - first);
-    auto rows = latent_buffer(device, manifest_, size, count);
-    for (std::size_t row = 0; row < count; ++row)
-      rows.copy_row(*latents[first + row], 0, row);
-    const RowBuffer pictures(device, DType::float32, {3, size.height, size.width}, count);
-    const NamedTensor input{"latents", rows.view(count)};
-    const NamedTensor output{"image", pictures.view(count)};
-    timings_.add(decoder, graphs_.run(decoder, decoder, {&input, 1}, {&output, 1}));
-    use(first, count, pictures);
-    first += count;
+    try {
+      use(first, count, decoded(decoder, std::span(latents).subspan(first, count)));
+      first += count;
+    } catch (const OutOfMemoryError&) {
+      if (count == 1)
+        throw;
+      decode_rows_ = static_cast<int>(count / 2);
+    }
   }
+}
+
+RowBuffer Task::decoded(const std::string& decoder, std::span<const RowBuffer* const> latents) {
+  const auto& size = run_->size;
+  const auto& device = graphs_.device();
+  auto rows = latent_buffer(device, manifest_, size, latents.size());
+  for (std::size_t row = 0; row < latents.size(); ++row)
+    rows.copy_row(*latents[row], 0, row);
+  RowBuffer pictures(device, DType::float32, {3, size.height, size.width}, latents.size());
+  const NamedTensor input{"latents", rows.view(latents.size())};
+  const NamedTensor output{"image", pictures.view(latents.size())};
+  timings_.add(decoder, graphs_.run(decoder, decoder, {&input, 1}, {&output, 1}));
+  return pictures;
 }
 
 Pixels Task::picture(const std::string& decoder, const RowBuffer& latents) {

@@ -62,6 +62,7 @@ private:
   using UsePictures = std::function<void(std::size_t, std::size_t, const RowBuffer&)>;
   void decode(const std::string& decoder, const std::vector<const RowBuffer*>& latents,
               const UsePictures& use);
+  RowBuffer decoded(const std::string& decoder, std::span<const RowBuffer* const> latents);
   Pixels picture(const std::string& decoder, const RowBuffer& latents);
   // A candidate that was looked at, and what its map holds.
   struct Judged {

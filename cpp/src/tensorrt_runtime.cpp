@@ -5,7 +5,6 @@
 #ifdef FGDM_TENSORRT
 
 #include <NvInferRuntime.h>
-#include <dlfcn.h>
 
 #include <algorithm>
 #include <array>
@@ -22,29 +21,54 @@
 namespace fgdm {
 namespace {
 
-// Keeps what TensorRT complains of, for the exception that follows.
+// What TensorRT complained of during a call, for the exception that follows. TensorRT keeps one
+// logger for the process, so there is one, which outlives every engine.
 class Log final : public nvinfer1::ILogger {
 public:
+  static Log& shared() {
+    static auto* const log = new Log;
+    return *log;
+  }
+
   void log(Severity severity, const char* message) noexcept override {
     if (severity > Severity::kERROR)
       return;
     try {
       const std::scoped_lock lock(mutex_);
-      last_ = message;
+      errors_ += (errors_.empty() ? "" : "; ") + std::string(message);
     } catch (const std::exception&) {
       // A message is lost when there is no memory for it.
     }
   }
 
-  std::string take() {
+  // Makes a call, answers what it answers, and throws with all that it logged if that is false or
+  // null.
+  template <typename Call> auto checked(const std::string& what, Call call) {
+    {
+      const std::scoped_lock lock(mutex_);
+      errors_.clear();  // of earlier calls, which were survived
+    }
+    auto answer = call();
+    if (answer)
+      return answer;
     const std::scoped_lock lock(mutex_);
-    return last_.empty() ? "TensorRT gave no reason" : std::exchange(last_, {});
+    const auto reason =
+        what + ": " + (errors_.empty() ? "TensorRT gave no reason" : std::exchange(errors_, {}));
+    for (const char* sign : {"out of memory", "OutOfMemory", "OUT_OF_MEMORY"})
+      if (reason.find(sign) != std::string::npos)
+        throw OutOfMemoryError(reason + "; ask for fewer candidates or a smaller picture, or build "
+                                        "plans with --share-weights");
+    throw BackendError(reason);
   }
 
 private:
   std::mutex mutex_;
-  std::string last_;
+  std::string errors_;
 };
+
+template <typename Call> auto checked(const std::string& what, Call call) {
+  return Log::shared().checked(what, call);
+}
 
 DType dtype_of(nvinfer1::DataType type, const std::string& name) {
   switch (type) {
@@ -72,25 +96,25 @@ DType dtype_of(nvinfer1::DataType type, const std::string& name) {
 
 class Context final : public PlanContext {
 public:
-  Context(nvinfer1::ICudaEngine& engine, std::size_t profile, cuda::Stream stream, Log& log)
-      : log_(log), scratch_bytes_(scratch_of(engine, profile)) {
+  Context(nvinfer1::ICudaEngine& engine, std::size_t profile, cuda::Stream stream)
+      : scratch_bytes_(scratch_of(engine, profile)),
+        context_(checked("creating an execution context", [&] {
 #if NV_TENSORRT_MAJOR >= 10
-    context_.reset(
-        engine.createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED));
+          return engine.createExecutionContext(
+              nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED);
 #else
-    context_.reset(engine.createExecutionContextWithoutDeviceMemory());
+          return engine.createExecutionContextWithoutDeviceMemory();
 #endif
-    if (!context_)
-      throw BackendError("creating an execution context: " + log_.take());
+        })) {
     const auto index = static_cast<std::int32_t>(profile);
-    if (!context_->setOptimizationProfileAsync(index, stream))
-      throw BackendError("choosing profile " + std::to_string(profile) + ": " + log_.take());
+    checked("choosing profile " + std::to_string(profile),
+            [&] { return context_->setOptimizationProfileAsync(index, stream); });
     for (std::int32_t i = 0; i < engine.getNbIOTensors(); ++i) {
       const char* name = engine.getIOTensorName(i);
       if (engine.getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT) {
         const auto shape = engine.getProfileShape(name, index, nvinfer1::OptProfileSelector::kMAX);
-        if (!context_->setInputShape(name, shape))
-          throw BackendError(std::string("setting the shape of ") + name + ": " + log_.take());
+        checked(std::string("setting the shape of ") + name,
+                [&] { return context_->setInputShape(name, shape); });
       }
     }
   }
@@ -107,11 +131,13 @@ public:
   }
 
   void bind(const std::string& tensor, std::byte* device_memory) override {
-    if (!context_->setTensorAddress(tensor.c_str(), device_memory))
-      throw BackendError("binding " + tensor + ": " + log_.take());
+    checked("binding " + tensor,
+            [&] { return context_->setTensorAddress(tensor.c_str(), device_memory); });
   }
 
-  bool enqueue(cuda::Stream stream) override { return context_->enqueueV3(stream); }
+  void enqueue(cuda::Stream stream) override {
+    checked("running a plan", [&] { return context_->enqueueV3(stream); });
+  }
 
 private:
   static std::size_t scratch_of(const nvinfer1::ICudaEngine& engine, std::size_t profile) {
@@ -126,16 +152,14 @@ private:
 #endif
   }
 
-  Log& log_;
   std::size_t scratch_bytes_;
   std::unique_ptr<nvinfer1::IExecutionContext> context_;
 };
 
 class Engine final : public PlanEngine {
 public:
-  Engine(std::unique_ptr<nvinfer1::ICudaEngine> engine, std::shared_ptr<PlanRuntime> runtime,
-         Log& log)
-      : runtime_(std::move(runtime)), log_(log), engine_(std::move(engine)) {}
+  Engine(std::unique_ptr<nvinfer1::ICudaEngine> engine, std::shared_ptr<PlanRuntime> runtime)
+      : runtime_(std::move(runtime)), engine_(std::move(engine)) {}
 
   std::vector<EngineTensor> tensors(std::size_t profile) const override {
     std::vector<EngineTensor> found;
@@ -156,12 +180,11 @@ public:
   }
 
   std::unique_ptr<PlanContext> make_context(std::size_t profile, cuda::Stream stream) override {
-    return std::make_unique<Context>(*engine_, profile, stream, log_);
+    return std::make_unique<Context>(*engine_, profile, stream);
   }
 
 private:
   std::shared_ptr<PlanRuntime> runtime_;  // must outlive its engines
-  Log& log_;
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;
 };
 
@@ -170,48 +193,52 @@ public:
   Runtime(void* library, std::string version) : library_(library), version_(std::move(version)) {
     using Create = void* (*)(void* logger, std::int32_t version) noexcept;
     const auto create = symbol<Create>("createInferRuntime_INTERNAL");
-    auto* const logger = static_cast<nvinfer1::ILogger*>(&log_);
-    runtime_.reset(static_cast<nvinfer1::IRuntime*>(create(logger, NV_TENSORRT_VERSION)));
-    if (!runtime_)
-      throw BackendError("starting TensorRT " + version_ + ": " + log_.take());
+    auto* const logger = static_cast<nvinfer1::ILogger*>(&Log::shared());
+    runtime_.reset(checked("starting TensorRT " + version_, [&] {
+      return static_cast<nvinfer1::IRuntime*>(create(logger, NV_TENSORRT_VERSION));
+    }));
   }
 
   std::string version() const override { return version_; }
 
   void load_plugin(const std::filesystem::path& library) override {
-#if FGDM_VERSION_IS_AT_LEAST(8, 6)
     using GetRegistry = nvinfer1::IPluginRegistry* (*)() noexcept;
-    const auto get_registry = symbol<GetRegistry>("getPluginRegistry");
-    if (get_registry()->loadLibrary(library.c_str()) == nullptr)
-      throw BackendError("TensorRT " + version_ + " can't load the plugin library " +
-                         library.string() + ": " + log_.take());
+    auto* const registry = symbol<GetRegistry>("getPluginRegistry")();
+    // The registry is the process's, and refuses what it knows: an engine before this one, or the
+    // program itself, may have loaded the plugin.
+    static std::mutex loading;
+    const std::scoped_lock lock(loading);
+#if NV_TENSORRT_MAJOR >= 10
+    const bool known = registry->getCreator("SegFreeAttention", "1", "fgdm") != nullptr;
 #else
-    const std::array<std::string, 1> names{library.string()};
-    std::string problems;
-    if (open_first(names, problems) == nullptr)  // it registers itself
-      throw BackendError("the plugin library can't be opened:" + problems);
+    const bool known = registry->getPluginCreator("SegFreeAttention", "1", "fgdm") != nullptr;
+#endif
+    if (known)
+      return;
+#if FGDM_VERSION_IS_AT_LEAST(8, 6)
+    checked("TensorRT " + version_ + " can't load the plugin library " + library.string(),
+            [&] { return registry->loadLibrary(library.c_str()); });
+#else
+    open_library(std::array{library.string()},  // the one that registers itself
+                 "the plugin library can't be opened; build it again from kernels/.");
 #endif
   }
 
   std::unique_ptr<PlanEngine> deserialise(std::span<const std::byte> plan) override {
     std::unique_ptr<nvinfer1::ICudaEngine> engine(
-        runtime_->deserializeCudaEngine(plan.data(), plan.size()));
-    if (!engine)
-      throw BackendError("TensorRT " + version_ + " can't load a plan: " + log_.take());
-    return std::make_unique<Engine>(std::move(engine), shared_from_this(), log_);
+        checked("TensorRT " + version_ + " can't load a plan",
+                [&] { return runtime_->deserializeCudaEngine(plan.data(), plan.size()); }));
+    return std::make_unique<Engine>(std::move(engine), shared_from_this());
   }
 
 private:
   template <typename Function> Function symbol(const char* name) const {
-    const auto found = reinterpret_cast<Function>(::dlsym(library_, name));
-    if (found == nullptr)
-      throw BackendError(std::string("the TensorRT library has no ") + name);
-    return found;
+    return reinterpret_cast<Function>(
+        find_symbol(library_, name, std::string("the TensorRT library has no ") + name));
   }
 
   void* library_;
   std::string version_;
-  Log log_;
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
 };
 
@@ -235,22 +262,21 @@ std::shared_ptr<PlanRuntime> open_tensorrt(const std::filesystem::path& library)
     name = environment("FGDM_TENSORRT");
   if (name.empty())
     name = "libnvinfer.so." + major;
-  const std::array<std::string, 1> names{name};
-  std::string problems;
-  void* const handle = open_first(names, problems);
-  if (handle == nullptr)
-    throw BackendError("TensorRT " + major +
-                       " could not be opened; install it, or give the path of libnvinfer.so." +
-                       major + " in FGDM_TENSORRT. Tried:" + problems);
+  void* const handle = open_library(
+      std::array{name}, "TensorRT " + major +
+                            " could not be opened; install it, or give the path of libnvinfer.so." +
+                            major + " in FGDM_TENSORRT.");
   using GetVersion = std::int32_t (*)() noexcept;
-  const auto get_version = reinterpret_cast<GetVersion>(::dlsym(handle, "getInferLibVersion"));
-  if (get_version == nullptr)
-    throw BackendError(name + " is not a TensorRT library: it has no getInferLibVersion");
-  const auto version = version_words(get_version());
-  if (!version.starts_with(major + "."))
+  const auto get_version = reinterpret_cast<GetVersion>(
+      find_symbol(handle, "getInferLibVersion",
+                  name + " is not a TensorRT library: it has no getInferLibVersion"));
+  const auto number = get_version();
+  const auto version = version_words(number);
+  // Later minor versions only add functions, at the ends of the tables.
+  if (!version.starts_with(major + ".") || number < NV_TENSORRT_VERSION / 100 * 100)
     throw BackendError(name + " is TensorRT " + version +
                        ", but fgdm was built with the headers of " + tensorrt_headers() +
-                       "; build fgdm with headers of the same major version");
+                       "; install that or a later " + major + ".x, or build fgdm with its headers");
   return std::make_shared<Runtime>(handle, version);
 }
 

@@ -126,7 +126,12 @@ public:
                            "; build one with fgdm build --target tensorrt --sizes HxW");
       const auto bucket = static_cast<std::size_t>(choice->plan->profiles[choice->profile].rows);
       const auto rows = std::min(total - first, bucket);
-      run_rows(lane(*choice), inputs, outputs, first, rows, bucket);
+      try {
+        run_rows(lane(*choice), inputs, outputs, first, rows, bucket);
+      } catch (const OutOfMemoryError&) {
+        forget(*choice);  // a smaller bucket's plan may fit once this one's weights are gone
+        throw;
+      }
       first += rows;
     }
   }
@@ -157,6 +162,14 @@ private:
           backend_.gpu_);
     }
     return *found;
+  }
+
+  // Frees a lane's memory, and its plan's if no other lane is of that plan.
+  void forget(const PlanChoice& choice) {
+    lanes_.erase({choice.plan, choice.profile});
+    const auto same_plan = [&](const auto& lane) { return lane.first.first == choice.plan; };
+    if (std::ranges::none_of(lanes_, same_plan))
+      backend_.engines_.erase(choice.plan);
   }
 
   // Gives a lane its memory. Blocks move when another lane needs more of them.
@@ -216,17 +229,18 @@ private:
       if (slot.is_input)
         feed(slot, find(inputs, slot.name, graph_).tensor, first, rows, bucket);
     const auto& stream = *backend_.stream_;
-    const auto enqueue = [&] { return lane.context->enqueue(stream.get()); };
     // TensorRT wants one ordinary run after a change of shapes or addresses before it is recorded.
     if (lane.has_run && lane.can_record && !lane.graph.ready()) {
-      lane.can_record = lane.graph.record(stream, enqueue);
+      lane.can_record = record(lane);
       backend_.recorded_graphs_ += lane.can_record && !lane.counted ? 1 : 0;
       lane.counted = lane.counted || lane.can_record;
     }
-    if (lane.graph.ready())
-      lane.graph.launch(stream);
-    else if (!enqueue())
-      throw BackendError("TensorRT refused to run " + graph_);
+    if (lane.graph.ready() && !lane.graph.launch(stream)) {
+      lane.graph.clear();
+      lane.can_record = false;
+    }
+    if (!lane.graph.ready())
+      lane.context->enqueue(stream.get());
     for (const auto& slot : lane.layout.slots)
       if (!slot.is_input)
         fetch(slot, find(outputs, slot.name, graph_).tensor, first, rows);
@@ -238,6 +252,16 @@ private:
       const auto& to = find(outputs, slot.name, graph_).tensor;
       if (to.place == Place::host)
         unstage(slot, backend_.staging_.data() + slot.offset, to, first, rows);
+    }
+  }
+
+  // False if TensorRT or the driver can't record this plan, which runs unrecorded then.
+  bool record(Lane& lane) const {
+    const auto& stream = *backend_.stream_;
+    try {
+      return lane.graph.record(stream, [&] { lane.context->enqueue(stream.get()); });
+    } catch (const BackendError&) {
+      return false;
     }
   }
 

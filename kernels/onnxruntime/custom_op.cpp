@@ -95,7 +95,8 @@ struct Kernel {
     }
     const auto shape = attention_shape(extents, element_type(inputs[position_q].type), argmax);
     if (const char* problem = fgdm_segfree_attention_check(&shape))
-      throw std::runtime_error(problem);
+      throw std::runtime_error(std::string(problem) +
+                               "; without libfgdm_ort_ops.so the op runs as standard ops");
     OrtValue* value = nullptr;
     check(ort->KernelContext_GetOutput(context, 0, extents[position_q].values.data(),
                                        static_cast<std::size_t>(extents[position_q].rank), &value));

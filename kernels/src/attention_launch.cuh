@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 
 #include "attention_plan.hpp"
+#include "device.hpp"
 #include "device_thread.cuh"
 #include "segfree_attention.hpp"
 
@@ -33,10 +34,11 @@ cudaError_t launch_variant(const AttentionPlan& plan, const AttentionArguments& 
   const auto kernel = segfree_attention_kernel<Element, kHeadSize, kTokenTiles>;
   constexpr int without_asking = 48 * 1024;
   if (plan.shared_bytes > without_asking) {
+    // The limit is the function's, for all threads and launches: always the same, and the largest.
     const cudaError_t error = cudaFuncSetAttribute(
-        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.shared_bytes);
+        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.shared_limit);
     if (error != cudaSuccess)
-      return error;
+      return forgotten(error);
   }
   kernel<<<dim3(plan.grid.x, plan.grid.y, plan.grid.z), static_cast<unsigned>(32 * plan.warps),
            static_cast<std::size_t>(plan.shared_bytes), stream>>>(arguments);
@@ -55,6 +57,8 @@ template <class Element>
 cudaError_t launch_attention(int head_size, const AttentionPlan& plan,
                              const AttentionArguments& arguments, cudaStream_t stream) {
   switch (head_size) {
+  case 32:
+    return launch_head_size<Element, 32>(plan, arguments, stream);
   case 40:
     return launch_head_size<Element, 40>(plan, arguments, stream);
   case 64:

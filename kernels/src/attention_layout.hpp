@@ -26,7 +26,8 @@ template <typename Element_, int kHeadSize, int kTokenTiles> struct AttentionVar
   static_assert(kHeadSize % 8 == 0 && kTokenTiles >= 1 && kTokenTiles <= 8);
 };
 
-// Shared memory of a block: `buffers` tiles of keys or values, then two stages of patches per warp.
+// Shared memory of a block: `buffers` tiles of keys or values, then as many stages of patches per
+// warp.
 FGDM_HOST_DEVICE constexpr int tile_bytes(int row_stride, int token_rows) {
   return 2 * row_stride * token_rows;
 }
@@ -37,7 +38,7 @@ FGDM_HOST_DEVICE constexpr int stage_bytes(int row_stride) {
 
 FGDM_HOST_DEVICE constexpr int shared_bytes(int row_stride, int token_rows, int warps,
                                             int buffers) {
-  return buffers * tile_bytes(row_stride, token_rows) + 2 * warps * stage_bytes(row_stride);
+  return buffers * (tile_bytes(row_stride, token_rows) + warps * stage_bytes(row_stride));
 }
 
 // Scores: register i of column tile j belongs to this patch and token of the warp's tile.

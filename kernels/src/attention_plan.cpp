@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
+#include <limits>
 #include <numbers>
-#include <tuple>
 
 #include "messages.hpp"
 
@@ -12,7 +12,6 @@ namespace fgdm::kernels {
 
 namespace {
 
-constexpr int wanted_warps_per_multiprocessor = 8;
 constexpr int max_heads = 16;
 constexpr int max_tokens = long_token_tiles * tokens_per_tile;
 constexpr int max_batch = 65535;      // of a grid's third dimension
@@ -29,46 +28,49 @@ constexpr int ceil_div(std::int64_t value, std::int64_t by) {
 }  // namespace
 
 AttentionPlan plan_attention(const fgdm_attention_shape& shape, const DeviceLimits& limits) {
-  const std::int64_t tiles = std::int64_t{ceil_div(shape.patches, patches_per_warp)} * shape.batch;
-  const std::int64_t wanted =
-      std::int64_t{wanted_warps_per_multiprocessor} * limits.multiprocessors;
-  const int groups = static_cast<int>(std::clamp<std::int64_t>(wanted / tiles, 1, shape.heads));
-
   const auto shared = [&](int warps, int buffers) {
     return shape.dtype == FGDM_FLOAT32
                ? 0
                : shared_bytes(row_stride(shape.head_size),
                               token_tiles(shape.tokens) * tokens_per_tile, warps, buffers);
   };
-  const auto blocks = [&](int warps) {
-    return std::int64_t{ceil_div(shape.patches, std::int64_t{warps} * patches_per_warp)} *
-           shape.batch * groups;
+  const auto columns = [&](int warps) {
+    return ceil_div(shape.patches, std::int64_t{warps} * patches_per_warp);
   };
-  // The more warps a multiprocessor holds at once the better, up to what is wanted; then loads that
-  // run ahead; then large blocks.
-  const auto rank = [&](int warps, int buffers) {
-    constexpr int reserved = 1024;  // of each block, by the driver
-    const int resident =
-        warps * ((limits.shared_bytes + reserved) / (shared(warps, buffers) + reserved));
-    return std::tuple{std::min(resident, wanted_warps_per_multiprocessor), buffers, warps};
+  // In units of one warp's product of a tile of patches with one head's keys, or values.
+  const auto seconds = [&](int warps, int buffers, int groups) {
+    constexpr int reserved = 1024;          // of each block's shared memory, by the driver
+    constexpr int warps_in_registers = 12;  // of a multiprocessor, at 168 registers a thread
+    constexpr double warps_in_step = 8;     // as many take twice as long as one alone
+    constexpr double load = 1.2;            // of a head's keys or values, by one warp
+    const auto blocks = std::int64_t{columns(warps)} * shape.batch * groups;
+    const int fitting =
+        std::min((limits.shared_bytes + reserved) / (shared(warps, buffers) + reserved),
+                 std::max(1, warps_in_registers / warps));
+    const int resident = std::min(fitting, ceil_div(blocks, limits.multiprocessors));
+    const int waves = ceil_div(blocks, std::int64_t{limits.multiprocessors} * resident);
+    const int products = shape.heads + 2 * ceil_div(shape.heads, groups);
+    const double each = buffers > 1 ? std::max(1.0, load / warps) : 1.0 + load / warps;
+    return waves * products * each * (1 + resident * warps / warps_in_step);
   };
-  int warps = 1;
-  int buffers = 1;
-  for (const int given_warps : {1, 2, 4, max_warps})
-    for (const int given_buffers : {1, 2})
-      if (shared(given_warps, given_buffers) <= limits.shared_bytes &&
-          (given_warps == 1 || blocks(given_warps) >= limits.multiprocessors) &&
-          rank(given_warps, given_buffers) > rank(warps, buffers)) {
-        warps = given_warps;
-        buffers = given_buffers;
+  AttentionPlan best{};
+  double least = std::numeric_limits<double>::infinity();
+  for (const int warps : {max_warps, 4, 2, 1})
+    for (const int buffers : {2, 1})
+      for (int groups = 1; groups <= shape.heads; ++groups) {
+        const int bytes = shared(warps, buffers);
+        if (bytes > limits.shared_bytes || seconds(warps, buffers, groups) >= least)
+          continue;
+        least = seconds(warps, buffers, groups);
+        best = {{static_cast<unsigned>(columns(warps)), static_cast<unsigned>(groups),
+                 static_cast<unsigned>(shape.batch)},
+                warps,
+                groups,
+                buffers,
+                bytes,
+                limits.shared_bytes};
       }
-  const auto columns =
-      static_cast<unsigned>(ceil_div(shape.patches, std::int64_t{warps} * patches_per_warp));
-  return {{columns, static_cast<unsigned>(groups), static_cast<unsigned>(shape.batch)},
-          warps,
-          groups,
-          buffers,
-          shared(warps, buffers)};
+  return best;
 }
 
 AttentionArguments attention_arguments(const fgdm_attention_shape& shape, const AttentionPlan& plan,
@@ -103,9 +105,9 @@ const char* fgdm_segfree_attention_check(const fgdm_attention_shape* shape) {
     return message("segfree_attention: argmax is %d, expected FGDM_ARGMAX_MEAN or "
                    "FGDM_ARGMAX_PER_HEAD",
                    static_cast<int>(shape->argmax));
-  if (shape->head_size != 40 && shape->head_size != 64 && shape->head_size != 80 &&
-      shape->head_size != 160)
-    return message("segfree_attention: head_size is %d, expected 40, 64, 80 or 160",
+  if (shape->head_size != 32 && shape->head_size != 40 && shape->head_size != 64 &&
+      shape->head_size != 80 && shape->head_size != 160)
+    return message("segfree_attention: head_size is %d, expected 32, 40, 64, 80 or 160",
                    shape->head_size);
   if (const char* error = expect("batch", shape->batch, 1, max_batch))
     return error;

@@ -18,6 +18,7 @@ struct AttentionPlan {
   int head_groups;
   int buffers;
   int shared_bytes;
+  int shared_limit;  // of any block
 };
 
 // Covers T up to 80, SD's 77 included, without the registers that 128 needs.
@@ -28,10 +29,11 @@ constexpr int token_tiles(int tokens) {
   return tokens <= short_token_tiles * tokens_per_tile ? short_token_tiles : long_token_tiles;
 }
 
-// Heads are split over blocks until each multiprocessor has eight warps, as far as heads go. Blocks
-// are as large as they can be, because they share the loads of keys and values, while every
-// multiprocessor has one. Expects a shape that fgdm_segfree_attention_check accepts, and at least
-// 64 KB of shared memory per block.
+// The spread that should take the least time by a small model of the device: blocks run in waves;
+// more warps on a multiprocessor hide each other's waiting up to a point; a block's warps share the
+// loads of keys and values, which hide behind products only where there are two buffers; and each
+// group of heads repeats the first pass. Expects a shape that fgdm_segfree_attention_check accepts,
+// and at least 64 KB of shared memory per block.
 AttentionPlan plan_attention(const fgdm_attention_shape& shape, const DeviceLimits& limits);
 
 AttentionArguments attention_arguments(const fgdm_attention_shape& shape, const AttentionPlan& plan,

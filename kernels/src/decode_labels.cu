@@ -48,7 +48,7 @@ int fgdm_decode_labels(const fgdm_labels_shape* shape, const void* images,
   if (error == cudaSuccess)
     error = cudaMemsetAsync(recall, 0, maps * sizeof(fgdm_map_recall), stream);
   if (error != cudaSuccess)
-    return error;
+    return forgotten(error);
   const LabelsPlan plan = plan_labels(*shape);
   const LabelsArguments arguments =
       labels_arguments(*shape, plan, {palette, requested, labels, areas, recall});

@@ -6,11 +6,19 @@
 
 namespace fgdm::kernels {
 
+// An error that a caller is told of. The runtime keeps it too, and would blame the next launch.
+inline cudaError_t forgotten(cudaError_t error) {
+  cudaGetLastError();
+  return error;
+}
+
 // One property of the current device.
 inline cudaError_t device_attribute(cudaDeviceAttr attribute, int& value) {
   int device = 0;
-  const cudaError_t error = cudaGetDevice(&device);
-  return error != cudaSuccess ? error : cudaDeviceGetAttribute(&value, attribute, device);
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&value, attribute, device);
+  return error == cudaSuccess ? error : forgotten(error);
 }
 
 inline bool is_aligned(const void* pointer) {

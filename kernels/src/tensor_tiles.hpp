@@ -24,16 +24,19 @@ template <class Variant, class Thread> struct AttentionTiles {
   // Zeros what no load ever writes but a product reads: 0 times what happens to lie there could be
   // NaN.
   FGDM_HOST_DEVICE void clear_padding() {
+    const int first = warp_size * thread.warp() + thread.lane();
     const int threads = warp_size * thread.warps();
-    for (int buffer = 0; buffer < arguments.buffers; ++buffer)
-      FGDM_NO_UNROLL
-    for (int i = warp_size * thread.warp() + thread.lane(); i < Variant::token_rows * padded_chunks;
-         i += threads)
-      if (i / padded_chunks >= arguments.tokens || i % padded_chunks >= chunks)
-        *chunk(tile(buffer), i / padded_chunks, i % padded_chunks) = Vector16{};
-    if constexpr (chunks < padded_chunks)
-      for (int i = thread.lane(); i < 2 * patches_per_warp; i += warp_size)
-        *chunk(stage(i % 2), i / 2, chunks) = Vector16{};
+    const int empty_rows = Variant::token_rows - arguments.tokens;
+    for (int buffer = 0; buffer < arguments.buffers; ++buffer) {
+      for (int i = first; i < empty_rows * padded_chunks; i += threads)
+        *chunk(tile(buffer), arguments.tokens + i / padded_chunks, i % padded_chunks) = Vector16{};
+      if constexpr (chunks < padded_chunks) {
+        for (int row = first; row < arguments.tokens; row += threads)
+          *chunk(tile(buffer), row, chunks) = Vector16{};
+        for (int row = thread.lane(); row < patches_per_warp; row += warp_size)
+          *chunk(stage(buffer), row, chunks) = Vector16{};
+      }
+    }
   }
 
   FGDM_HOST_DEVICE void load_keys_and_queries(int head, int slot) {
@@ -106,18 +109,20 @@ template <class Variant, class Thread> struct AttentionTiles {
   }
 
 private:
-  // This warp's: queries, and queries of the next head or output.
+  // This warp's: queries, and queries of the next head or output, which take their place where
+  // there is one buffer.
   FGDM_HOST_DEVICE std::uint16_t* stage(int slot) const {
     return reinterpret_cast<std::uint16_t*>(
         thread.shared() + arguments.buffers * tile_bytes(stride, Variant::token_rows) +
-        (2 * thread.warp() + slot) * stage_bytes(stride));
+        (arguments.buffers * thread.warp() + buffer_of(slot)) * stage_bytes(stride));
   }
 
   FGDM_HOST_DEVICE std::uint16_t* tile(int slot) const {
-    const int buffer = slot < arguments.buffers ? slot : 0;
     return reinterpret_cast<std::uint16_t*>(thread.shared()) +
-           buffer * Variant::token_rows * stride;
+           buffer_of(slot) * Variant::token_rows * stride;
   }
+
+  FGDM_HOST_DEVICE int buffer_of(int slot) const { return slot < arguments.buffers ? slot : 0; }
 
   FGDM_HOST_DEVICE static Vector16* chunk(std::uint16_t* rows, int row, int column) {
     return reinterpret_cast<Vector16*>(rows + row * stride + 8 * column);

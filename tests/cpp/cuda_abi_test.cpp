@@ -37,12 +37,15 @@ TEST(CudaAbi, EveryFunctionHasTheHeadersSymbolAndArguments) {
   FGDM_EXPECT(primary_context_retain, cuDevicePrimaryCtxRetain);
   FGDM_EXPECT(primary_context_release, cuDevicePrimaryCtxRelease);
   FGDM_EXPECT(context_set_current, cuCtxSetCurrent);
+  FGDM_EXPECT(context_get_current, cuCtxGetCurrent);
   FGDM_EXPECT(memory_allocate, cuMemAlloc);
   FGDM_EXPECT(memory_free, cuMemFree);
   FGDM_EXPECT(host_allocate, cuMemHostAlloc);
   FGDM_EXPECT(host_free, cuMemFreeHost);
   FGDM_EXPECT(copy_to_device, cuMemcpyHtoDAsync);
   FGDM_EXPECT(copy_to_host, cuMemcpyDtoHAsync);
+  FGDM_EXPECT(copy_on_device, cuMemcpyDtoDAsync);
+  FGDM_EXPECT(fill, cuMemsetD8Async);
   FGDM_EXPECT(stream_create, cuStreamCreate);
   FGDM_EXPECT(stream_destroy, cuStreamDestroy);
   FGDM_EXPECT(stream_synchronize, cuStreamSynchronize);

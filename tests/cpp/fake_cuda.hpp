@@ -20,7 +20,7 @@ struct FakeCuda {
 
   std::map<void*, std::size_t> memory;  // what is allocated now
   std::size_t most_bytes = 1U << 30U;   // of all together
-  bool capturing = false, can_capture = true;
+  bool capturing = false, can_capture = true, can_launch = true;
   Work captured;
   std::vector<Work> graphs;
   int launches = 0, synchronisations = 0;
@@ -42,6 +42,12 @@ inline FakeCuda& fake_cuda() {
   return state;
 }
 
+// The context that is current on this thread.
+inline cuda::Context& fake_context() {
+  thread_local cuda::Context current = nullptr;
+  return current;
+}
+
 inline void* near(cuda::DevicePointer memory) {
   return FarDevice::near(reinterpret_cast<void*>(memory));
 }
@@ -49,6 +55,8 @@ inline void* near(cuda::DevicePointer memory) {
 inline const cuda::Driver& fake_driver() {
   using namespace cuda;
   static const auto allocate = [](void** memory, std::size_t bytes) -> Result {
+    if (fake_context() == nullptr)
+      return 201;
     std::size_t taken = bytes;
     for (const auto& [other, size] : fake_cuda().memory)
       taken += size;
@@ -80,7 +88,14 @@ inline const cuda::Driver& fake_driver() {
         return success;
       },
       .primary_context_release = [](int) { return success; },
-      .context_set_current = [](Context) { return success; },
+      .context_set_current = [](Context context) -> Result {
+        fake_context() = context;
+        return success;
+      },
+      .context_get_current = [](Context* context) -> Result {
+        *context = fake_context();
+        return success;
+      },
       .memory_allocate = [](DevicePointer* memory, std::size_t bytes) -> Result {
         void* made = nullptr;
         const auto result = allocate(&made, bytes);
@@ -138,6 +153,8 @@ inline const cuda::Driver& fake_driver() {
         return success;
       },
       .graph_launch = [](GraphExecutable executable, Stream) -> Result {
+        if (!fake_cuda().can_launch)
+          return out_of_memory;
         ++fake_cuda().launches;
         for (const auto& work : fake_cuda().graphs[reinterpret_cast<std::size_t>(executable) - 1])
           fake_cuda().pending.push_back(work);

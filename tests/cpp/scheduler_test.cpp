@@ -102,6 +102,25 @@ TEST(Scheduler, ALackOfMemoryIsMetWithSmallerBatches) {
   EXPECT_EQ(job->result.image.data, alone(small_request(1, 10)).image.data);
 }
 
+TEST(Scheduler, MapsAreDecodedAFewAtATimeWhereMemoryIsShort) {
+  std::int64_t largest = 0;
+  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto,
+                                                     std::span<const NamedTensor> outputs) {
+    if (graph != scenes().manifest().vae_decoder)
+      return;
+    const auto rows = outputs.front().tensor.shape.front();
+    if (rows > 3)
+      throw OutOfMemoryError("no memory for so many rows");
+    largest = std::max(largest, rows);
+  });
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  const auto job = submit(scheduler, small_request(1, 10));
+  ASSERT_TRUE(wait_for(*job));
+  EXPECT_EQ(job->result.candidates.size(), 10U);
+  EXPECT_EQ(largest, 2);
+  EXPECT_EQ(job->result.image.data, alone(small_request(1, 10)).image.data);
+}
+
 TEST(Scheduler, WhatFitsInNoBatchFails) {
   auto graphs = fake_graphs(scenes().manifest(), [](const std::string& graph, auto, auto) {
     if (graph == scenes().manifest().backbone)

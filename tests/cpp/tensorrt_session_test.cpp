@@ -31,9 +31,9 @@ public:
     EXPECT_GE(bytes, scratch_);
   }
   void bind(const std::string& tensor, std::byte* memory) override { bound_[tensor] = memory; }
-  bool enqueue(cuda::Stream) override {
+  void enqueue(cuda::Stream) override {
     if (fake_cuda().capturing && !can_record_)
-      return false;
+      throw BackendError("running a plan: it can't be captured");
     const auto at = [&](const char* tensor) {
       return reinterpret_cast<float*>(testing::FarDevice::near(bound_.at(tensor)));
     };
@@ -44,7 +44,6 @@ public:
       for (std::size_t i = 0; i < 2 * rows_; ++i)
         y[i] = 3 * x[i] + scale[i / 2];
     });
-    return true;
   }
 
 private:
@@ -56,8 +55,13 @@ private:
 
 class FakeEngine final : public PlanEngine {
 public:
-  FakeEngine(std::int64_t rows, bool can_record, int& runs)
-      : rows_(rows), can_record_(can_record), runs_(runs) {}
+  FakeEngine(std::int64_t rows, bool can_record, int& runs, int& alive)
+      : rows_(rows), can_record_(can_record), runs_(runs), alive_(alive) {
+    ++alive_;
+  }
+  ~FakeEngine() override { --alive_; }
+  FakeEngine(const FakeEngine&) = delete;
+  FakeEngine& operator=(const FakeEngine&) = delete;
 
   std::vector<EngineTensor> tensors(std::size_t) const override {
     return {{"y", DType::float32, {-1, 2}, false},  // in an order of its own
@@ -72,7 +76,7 @@ public:
 private:
   std::int64_t rows_;
   bool can_record_;
-  int& runs_;
+  int &runs_, &alive_;
 };
 
 // A plan's content is its number of rows.
@@ -82,10 +86,11 @@ public:
   void load_plugin(const std::filesystem::path&) override {}
   std::unique_ptr<PlanEngine> deserialise(std::span<const std::byte> plan) override {
     ++loaded;
-    return std::make_unique<FakeEngine>(static_cast<std::int64_t>(plan[0]), can_record, runs);
+    return std::make_unique<FakeEngine>(static_cast<std::int64_t>(plan[0]), can_record, runs,
+                                        alive);
   }
 
-  int loaded = 0, runs = 0;
+  int loaded = 0, runs = 0, alive = 0;
   bool can_record = true;
 };
 
@@ -217,6 +222,28 @@ TEST_F(TensorRtSessionTest, WhatCannotBeRecordedRunsAsItIs) {
   EXPECT_EQ(backend_->recorded_graphs(), 0);
 }
 
+TEST_F(TensorRtSessionTest, AGraphThatCannotBeLaunchedGivesWay) {
+  use({plan(2)});
+  expect_run(2, 10);
+  fake_cuda().can_launch = false;
+  expect_run(2, 20);
+  fake_cuda().can_launch = true;
+  expect_run(2, 30);
+  EXPECT_EQ(fake_cuda().launches, 0);
+}
+
+TEST_F(TensorRtSessionTest, APlanThatFoundNoMemoryIsNotKept) {
+  use({plan(1), plan(8)});
+  expect_run(1);
+  fake_cuda().most_bytes = 4000;  // eight rows want 8000 for scratch alone
+  EXPECT_THROW(expect_run(8), OutOfMemoryError);
+  EXPECT_EQ(runtime_->alive, 1);
+  expect_run(1, 5);
+  fake_cuda().most_bytes = 1U << 30U;
+  expect_run(8);
+  EXPECT_EQ(runtime_->loaded, 3);
+}
+
 TEST_F(TensorRtSessionTest, ContextsShareOneScratchAndNothingLeaks) {
   use({plan(2), plan(8)});
   expect_run(2);
@@ -276,6 +303,17 @@ TEST(Staging, OtherTypesAreRefused) {
   const TensorView view{DType::float32, {1, 1}, &value};
   EXPECT_THROW(stage(slot, view, 0, 1, 1, staged.data()), BackendError);
   EXPECT_THROW(unstage(slot, staged.data(), view, 0, 1), BackendError);
+}
+
+TEST(CudaDevice, TheCallersContextComesBack) {
+  const auto before = reinterpret_cast<cuda::Context>(&fake_cuda().launches);
+  testing::fake_context() = before;
+  {
+    const cuda::CallersContext kept(testing::fake_driver());
+    const cuda::Gpu gpu(testing::fake_driver());
+    EXPECT_NE(testing::fake_context(), before);
+  }
+  EXPECT_EQ(testing::fake_context(), before);
 }
 
 TEST(CudaDevice, NamesItsArchitectureAsPlansDo) {

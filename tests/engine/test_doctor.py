@@ -21,7 +21,7 @@ NOTHING = Machine(
     runtimes=(),
     processor=machine.Processor("some processor", 2, ("avx2",)),
     gpus=(),
-    libraries={"CUDA driver": None, "CUDA kernels": None, "TensorRT": None, "TensorRT-RTX": None},
+    libraries=dict.fromkeys(["CUDA driver", "cuDNN", "CUDA kernels", "TensorRT", "TensorRT-RTX"]),
     tools={"g++": None, "cmake": None, "nvcc": None},
     packages=dict.fromkeys(
         [
@@ -64,7 +64,10 @@ def test_a_bare_machine_can_do_nothing_and_is_told_how() -> None:
     generate = by_name(NOTHING)["generate on CPU"]
     assert generate.missing == ("the compiled core", "ONNX Runtime")
     assert generate.commands == ("pip install .", "pip install onnxruntime")
-    assert by_name(NOTHING)["export bundles"].commands == ("pip install 'fgdm[export]'",)
+    assert by_name(NOTHING)["export bundles"].commands == (
+        "pip install onnxruntime",
+        "pip install 'fgdm[export]'",
+    )
 
 
 def test_a_full_machine_can_do_everything() -> None:

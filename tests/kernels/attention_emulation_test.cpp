@@ -44,6 +44,8 @@ std::vector<double> run_head_size(const AttentionCase& given, const AttentionPla
 std::vector<double> run(const AttentionCase& given, const AttentionPlan& plan) {
   return with_type(given.shape.dtype, [&]<typename T>(T) {
     switch (given.shape.head_size) {
+    case 32:
+      return run_head_size<T, 32>(given, plan);
     case 40:
       return run_head_size<T, 40>(given, plan);
     case 64:
@@ -63,7 +65,7 @@ std::string check(const AttentionCase& given, const DeviceLimits& limits = small
 // Protects the kernel at every head size and kind of number.
 TEST(SegfreeAttentionEmulation, MatchesFloat64AtEveryHeadSizeAndType) {
   for (const fgdm_dtype dtype : {FGDM_FLOAT16, FGDM_BFLOAT16, FGDM_FLOAT32})
-    for (const int head_size : {40, 64, 80, 160}) {
+    for (const int head_size : {32, 40, 64, 80, 160}) {
       SCOPED_TRACE("dtype " + std::to_string(dtype) + ", head size " + std::to_string(head_size));
       const fgdm_attention_shape shape{2, 2, 17, 77, head_size, dtype, FGDM_ARGMAX_MEAN};
       EXPECT_EQ(check(random_case(shape, 1)), "");
@@ -102,11 +104,9 @@ TEST(SegfreeAttentionEmulation, DoesNotDependOnTheSpread) {
         SCOPED_TRACE(std::to_string(warps) + " warps, " + std::to_string(groups) + " groups, " +
                      std::to_string(buffers) + " buffers");
         const auto columns = static_cast<unsigned>((18 + 16 * warps - 1) / (16 * warps));
-        const AttentionPlan plan{{columns, static_cast<unsigned>(groups), 1},
-                                 warps,
-                                 groups,
-                                 buffers,
-                                 shared_bytes(56, 80, warps, buffers)};
+        const AttentionPlan plan{
+            {columns, static_cast<unsigned>(groups), 1}, warps,    groups, buffers,
+            shared_bytes(56, 80, warps, buffers),        64 * 1024};
         const auto out = run(given, plan);
         if (first.empty()) {
           first = out;

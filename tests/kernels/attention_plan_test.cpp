@@ -17,7 +17,7 @@ constexpr DeviceLimits hopper{132, 227 * 1024};
 // Protects every shape from a launch that the device refuses, or that leaves patches out.
 TEST(AttentionPlan, CoversEveryPatchWithinTheLimits) {
   for (const DeviceLimits& limits : {turing, ada, hopper})
-    for (const int head_size : {40, 64, 80, 160})
+    for (const int head_size : {32, 40, 64, 80, 160})
       for (const int tokens : {1, 77, 80, 81, 128})
         for (const int patches : {1, 64, 100, 4096, 9216})
           for (const int heads : {1, 8, 16})
@@ -27,6 +27,7 @@ TEST(AttentionPlan, CoversEveryPatchWithinTheLimits) {
               ASSERT_EQ(fgdm_segfree_attention_check(&shape), nullptr);
               const AttentionPlan plan = plan_attention(shape, limits);
               EXPECT_LE(plan.shared_bytes, limits.shared_bytes);
+              EXPECT_EQ(plan.shared_limit, limits.shared_bytes);
               EXPECT_TRUE(plan.warps >= 1 && plan.warps <= max_warps);
               EXPECT_TRUE(plan.buffers == 1 || plan.buffers == 2);
               EXPECT_GE(static_cast<int>(plan.grid.x) * plan.warps * patches_per_warp, patches);
@@ -50,7 +51,23 @@ TEST(AttentionPlan, SplitsHeadsOnlyWherePatchesAreFew) {
   EXPECT_EQ(plan_attention(small, hopper).head_groups, 8);
   const fgdm_attention_shape large{20, 8, 4096, 77, 40, FGDM_FLOAT16, FGDM_ARGMAX_MEAN};
   EXPECT_EQ(plan_attention(large, hopper).head_groups, 1);
-  EXPECT_EQ(plan_attention(large, hopper).warps, max_warps);
+}
+
+// Protects the warps of a block from waiting for all loads by themselves, wherever there are
+// patches for more than one.
+TEST(AttentionPlan, WarpsShareLoadsAndLoadsRunAhead) {
+  for (const DeviceLimits& limits : {ada, hopper})
+    for (const auto& [patches, head_size] :
+         {std::pair{4096, 40}, {1024, 80}, {256, 160}, {64, 160}})
+      for (const int batch : {2, 20}) {
+        const fgdm_attention_shape shape{batch,           8, patches, 77, head_size, FGDM_FLOAT16,
+                                         FGDM_ARGMAX_MEAN};
+        const auto plan = plan_attention(shape, limits);
+        SCOPED_TRACE(std::to_string(patches) + " patches, batch " + std::to_string(batch) + ", " +
+                     std::to_string(limits.multiprocessors) + " multiprocessors");
+        EXPECT_GE(plan.warps, 2);
+        EXPECT_TRUE(plan.buffers == 2 || limits.shared_bytes < 100 * 1024);
+      }
 }
 
 TEST(AttentionCheck, NamesWhatIsAndWhatWasExpected) {
@@ -64,7 +81,7 @@ TEST(AttentionCheck, NamesWhatIsAndWhatWasExpected) {
   bad = good;
   bad.head_size = 48;
   EXPECT_STREQ(fgdm_segfree_attention_check(&bad),
-               "segfree_attention: head_size is 48, expected 40, 64, 80 or 160");
+               "segfree_attention: head_size is 48, expected 32, 40, 64, 80 or 160");
   bad = good;
   bad.heads = 17;
   EXPECT_STREQ(fgdm_segfree_attention_check(&bad),

@@ -25,6 +25,8 @@ public:
     expect_success(cudaMalloc(&data_, size_ * sizeof(T)), "cudaMalloc");
     expect_success(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice),
                    "copy to the device");
+    // The copy may still be under way when it returns, and tests' streams don't wait for it.
+    expect_success(cudaStreamSynchronize(cudaStreamLegacy), "waiting for the copy");
   }
   DeviceArray(const DeviceArray&) = delete;
   ~DeviceArray() { cudaFree(data_); }

@@ -14,6 +14,7 @@ namespace fgdm::kernels::test {
 namespace {
 
 class GuidedStepGpu : public OnDevice {};
+class AccumulateGpu : public OnDevice {};
 class DecodeLabelsGpu : public OnDevice {};
 
 std::vector<double> wide(const std::vector<float>& values) {
@@ -77,7 +78,7 @@ TEST_F(GuidedStepGpu, FlagsRowsThatAreNotFinite) {
   EXPECT_EQ(flags.read(), (std::vector<int>{0, 1, 0, 0, 0, 0, 0}));
 }
 
-TEST(AccumulateGpu, AddsInTheTypeOfItsArrays) {
+TEST_F(AccumulateGpu, AddsInTheTypeOfItsArrays) {
   for (const fgdm_dtype dtype : {FGDM_FLOAT32, FGDM_FLOAT16, FGDM_BFLOAT16})
     with_type(dtype, [&]<typename T>(T) {
       std::vector<double> total, term;

@@ -22,9 +22,9 @@ struct EngineOptions {
   std::string precision =
       "auto";       // "auto", "fp32", or "bf16" (openvino on a processor that has it)
   int threads = 0;  // of the runtime; 0: its own choice
-  // libonnxruntime, or libnvinfer for "tensorrt"; empty: what FGDM_ONNXRUNTIME or FGDM_TENSORRT
-  // names, or the system's.
-  std::filesystem::path library;
+  // libonnxruntime and libnvinfer; empty: what FGDM_ONNXRUNTIME and FGDM_TENSORRT name, or the
+  // system's.
+  std::filesystem::path library, tensorrt_library;
   int max_batch_rows = 32;  // rows of one backbone call, 2 or more
   int max_queue = 256;      // requests that may wait; one more is refused (QueueFullError)
   int max_active = 16;      // requests worked on at the same time

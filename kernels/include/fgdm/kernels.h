@@ -25,8 +25,8 @@ typedef struct CUstream_st* fgdm_stream; /* a cudaStream_t */
  * patch has one token per layer as in the paper, or every head's own. */
 typedef enum { FGDM_ARGMAX_MEAN = 0, FGDM_ARGMAX_PER_HEAD = 1 } fgdm_argmax;
 
-/* head_size is 40, 64, 80 or 160; heads 1 to 16; tokens 1 to 128; patches any. float32 is there for
- * tests: it doesn't use tensor cores. */
+/* head_size is 32, 40, 64, 80 or 160; heads 1 to 16; tokens 1 to 128; patches any. float32 is there
+ * for tests: it doesn't use tensor cores. */
 typedef struct {
   int batch, heads, patches, tokens, head_size;
   fgdm_dtype dtype; /* of q, k, v and out */
