@@ -86,6 +86,8 @@ using SetGlobalInterOpNumThreads = Function<148, Status*(ThreadingOptions*, int)
 using SetGlobalSpinControl = Function<149, Status*(ThreadingOptions*, int) noexcept>;
 using AppendCudaProvider = Function<204, Status*(SessionOptions*, const void*) noexcept>;
 using CreateCudaProviderOptions = Function<205, Status*(void**) noexcept>;
+using UpdateCudaProviderOptions =
+    Function<206, Status*(void*, const char* const*, const char* const*, std::size_t) noexcept>;
 using ReleaseCudaProviderOptions = Function<208, void(void*) noexcept>;
 using RegisterCustomOpsLibrary = Function<228, Status*(SessionOptions*, const char*) noexcept>;
 using AppendOpenVinoProvider = Function<275, Status*(SessionOptions*, const char* const*,

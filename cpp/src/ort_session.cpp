@@ -47,7 +47,8 @@ void check(const Table& api, ort::Status* status, const std::string& what) {
     return;
   const std::string message = api.call<ort::GetErrorMessage>(status);
   api.call<ort::ReleaseStatus>(status);
-  for (const char* sign : {"Failed to allocate", "out of memory", "bad_alloc", "OUT_OF_MEMORY"})
+  for (const char* sign :
+       {"Failed to allocate", "out of memory", "bad_alloc", "OUT_OF_MEMORY", "ALLOC_FAILED"})
     if (message.find(sign) != std::string::npos)
       throw OutOfMemoryError(what + ": " + message +
                              "; ask for fewer candidates or a smaller picture");
@@ -250,8 +251,16 @@ private:
   void append_cuda(ort::SessionOptions* options) const {
     void* cuda = nullptr;
     check(api_, api_.call<ort::CreateCudaProviderOptions>(&cuda), "adding the CUDA provider");
+    // Batches change their size from step to step: convolutions are chosen by rule, since trying
+    // all of them anew for each size takes longer than the step. Memory grows by what is asked for,
+    // since sessions share the card. "fp32" means float32.
+    const std::array<const char*, 3> keys{"cudnn_conv_algo_search", "arena_extend_strategy",
+                                          "use_tf32"};
+    const std::array<const char*, 3> values{"HEURISTIC", "kSameAsRequested", "0"};
     ort::Status* status =
-        api_.call<ort::AppendCudaProvider>(options, static_cast<const void*>(cuda));
+        api_.call<ort::UpdateCudaProviderOptions>(cuda, keys.data(), values.data(), keys.size());
+    if (status == nullptr)
+      status = api_.call<ort::AppendCudaProvider>(options, static_cast<const void*>(cuda));
     api_.call<ort::ReleaseCudaProviderOptions>(cuda);
     check(api_, status, "adding the CUDA provider");
   }

@@ -51,6 +51,7 @@ TEST(OrtAbi, SlotsAreTheHeadersSlots) {
   EXPECT_SLOT(SetGlobalSpinControl, SetGlobalSpinControl);
   EXPECT_SLOT(AppendCudaProvider, SessionOptionsAppendExecutionProvider_CUDA_V2);
   EXPECT_SLOT(CreateCudaProviderOptions, CreateCUDAProviderOptions);
+  EXPECT_SLOT(UpdateCudaProviderOptions, UpdateCUDAProviderOptions);
   EXPECT_SLOT(ReleaseCudaProviderOptions, ReleaseCUDAProviderOptions);
   EXPECT_SLOT(RegisterCustomOpsLibrary, RegisterCustomOpsLibrary_V2);
   EXPECT_SLOT(AppendOpenVinoProvider, SessionOptionsAppendExecutionProvider_OpenVINO_V2);
