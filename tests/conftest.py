@@ -10,8 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.tiny_models import TinyCheckpoint
 
-# tests.tiny_models needs the packages that export needs; tests of what runs without them, on a board
-# or a lent GPU, must not.
+# tests.tiny_models needs the packages that export needs; what runs without them, on a board or on a
+# machine that is only there for its GPU, is tested without them.
 # ruff: noqa: PLC0415
 
 
