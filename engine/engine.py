@@ -238,20 +238,23 @@ class Engine:
 
 
 def _libraries(bundle: str, backend: str, given: str) -> dict[str, str]:
-    """The runtimes' libraries, where they aren't `given`: the environment's, which the core reads
-    if a path is "", or those in installed wheels."""
-    found = {"library": "", "tensorrt_library": ""}
-    if given:
-        found["tensorrt_library" if backend == "tensorrt" else "library"] = given
-    elif backend != "tensorrt" and not os.environ.get("FGDM_ONNXRUNTIME"):
-        found["library"] = machine.choose_library(machine.find_runtimes(), backend)
-    runs_plans = backend == "auto" and (Path(bundle) / "plans" / "tensorrt").is_dir()
-    if (backend == "tensorrt" and not given) or runs_plans:
-        named = os.environ.get("FGDM_TENSORRT")
-        found["tensorrt_library"] = "" if named else machine.find_tensorrt()
-    if backend in ("auto", "cuda") and machine.provides_cuda(found["library"]):
+    """The runtimes' libraries: the one that is `given`, else the environment's, else those in
+    installed wheels; "" leaves the choice to the core."""
+    if backend == "tensorrt":
+        return {"tensorrt_library": given or _find_tensorrt()}
+    library = (
+        given
+        or os.environ.get("FGDM_ONNXRUNTIME", "")
+        or machine.choose_library(machine.find_runtimes(), backend)
+    )
+    if backend in ("auto", "cuda") and machine.provides_cuda(library):
         machine.open_cuda_libraries()
-    return found
+    has_plans = backend == "auto" and (Path(bundle) / "plans" / "tensorrt").is_dir()
+    return {"library": library, "tensorrt_library": _find_tensorrt() if has_plans else ""}
+
+
+def _find_tensorrt() -> str:
+    return os.environ.get("FGDM_TENSORRT", "") or machine.find_tensorrt()
 
 
 def _read_palette(bundle: Path, manifest: dict[str, Any]) -> str:

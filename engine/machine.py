@@ -13,7 +13,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ _CUDA_LIBRARIES = (
     *("libcudart", "libnvrtc", "libnvJitLink", "libcublasLt", "libcublas"),
     *("libcufft", "libcurand", "libcudnn"),
 )
+_CUDA_PROVIDER = "libonnxruntime_providers_cuda.so"
 _PROVIDER = re.compile(r"libonnxruntime_providers_(\w+)\.so")
 
 
@@ -132,8 +133,8 @@ def choose_library(runtimes: Sequence[Runtime], backend: str) -> str:
 
 
 def provides_cuda(library: str) -> bool:
-    """Whether a libonnxruntime has the CUDA provider's library beside it."""
-    return Path(library).with_name("libonnxruntime_providers_cuda.so").is_file()
+    """Whether a libonnxruntime has the CUDA provider's library beside it; not if it is ""."""
+    return bool(library) and Path(library).with_name(_CUDA_PROVIDER).is_file()
 
 
 def open_cuda_libraries() -> None:
@@ -142,17 +143,21 @@ def open_cuda_libraries() -> None:
     They lie out of the loader's sight; once open, ONNX Runtime's CUDA provider finds them. Without
     such wheels the provider takes the system's.
     """
-    found: dict[str, list[str]] = {}
+    installed = list(_versioned_libraries("nvidia"))
+    for library in _CUDA_LIBRARIES:
+        for name, path in installed:
+            if name.startswith(f"{library}.so."):
+                loadable([path])
+
+
+def _versioned_libraries(prefix: str) -> Iterator[tuple[str, str]]:
+    """Names and paths of the shared libraries with a version, such as libcudart.so.13, in the
+    wheels whose names begin with `prefix`."""
     for distribution in importlib.metadata.distributions():
-        if not str(distribution.metadata["Name"] or "").lower().startswith("nvidia"):
-            continue
-        for file in distribution.files or ():
-            name = file.name.partition(".so.")[0]
-            if name in _CUDA_LIBRARIES and ".so." in file.name:
-                found.setdefault(name, []).append(str(distribution.locate_file(file)))
-    for name in _CUDA_LIBRARIES:
-        for path in sorted(found.get(name, [])):
-            loadable([path])
+        if str(distribution.metadata["Name"] or "").lower().startswith(prefix):
+            for file in distribution.files or ():
+                if ".so." in file.name:
+                    yield file.name, str(distribution.locate_file(file))
 
 
 def find_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Processor:
@@ -236,11 +241,8 @@ def find_tensorrt() -> str:
     The wheels keep it in a package of its own, out of the loader's sight.
     """
     major = core_tensorrt().partition(".")[0]
-    for distribution in importlib.metadata.distributions():
-        for file in distribution.files or ():
-            if major and file.name == f"libnvinfer.so.{major}":
-                return str(distribution.locate_file(file))
-    return ""
+    wanted = f"libnvinfer.so.{major}" if major else ""
+    return next((path for name, path in _versioned_libraries("tensorrt") if name == wanted), "")
 
 
 def find_kernels() -> str:

@@ -164,30 +164,65 @@ def test_processor_features_come_from_cpuinfo(tmp_path: Path) -> None:
     assert machine.find_processor(tmp_path / "none").features == ()
 
 
+def record_wheel(site: Path, name: str, *files: str) -> None:
+    """What an installer notes of a wheel 1.24.0 with these files."""
+    info = site / f"{name}-1.24.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.24.0\n")
+    (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+
+
 def test_runtimes_are_found_by_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     capi = tmp_path / "onnxruntime" / "capi"
     capi.mkdir(parents=True)
     for name in ("libonnxruntime.so.1.24.0", "libonnxruntime_providers_shared.so"):
         (capi / name).touch()
     (capi / "libonnxruntime_providers_openvino.so").touch()
-    info = tmp_path / "onnxruntime_openvino-1.24.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: onnxruntime_openvino\nVersion: 1.24.0\n"
-    )
-    files = [
+    record_wheel(
+        tmp_path,
+        "onnxruntime_openvino",
         "onnxruntime/capi/libonnxruntime.so.1.24.0",
         "onnxruntime/capi/libonnxruntime_providers_openvino.so",
         "onnxruntime/capi/libonnxruntime_providers_shared.so",
         "onnxruntime/capi/libonnxruntime_providers_cuda.so",  # recorded, but not there
-    ]
-    (info / "RECORD").write_text("".join(f"{name},,\n" for name in files))
+    )
     (capi / "libonnxruntime_providers_tensorrt.so").touch()  # there, but of another wheel
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     (runtime,) = machine.find_runtimes()
     assert runtime.package == "onnxruntime-openvino" and runtime.version == "1.24.0"
     assert runtime.library == str(capi / "libonnxruntime.so.1.24.0")
     assert runtime.providers == ("cpu", "openvino")
+
+
+def test_libraries_in_wheels_are_found_and_opened_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = "nvidia/cu13/lib"
+    record_wheel(
+        tmp_path, "nvidia_cublas", f"{folder}/libcublas.so.13", f"{folder}/libcublasLt.so.13"
+    )
+    record_wheel(tmp_path, "nvidia_cuda_runtime", f"{folder}/libcudart.so.13", "notes.txt")
+    record_wheel(tmp_path, "tensorrt_cu13_libs", "tensorrt_libs/libnvinfer.so.10")
+    record_wheel(tmp_path, "another", "lib/libcudnn.so.9", "lib/libnvinfer.so.11")
+    opened: list[str] = []
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(machine, "loadable", opened.extend)
+    machine.open_cuda_libraries()
+    assert [Path(path).name for path in opened] == [
+        "libcudart.so.13",
+        "libcublasLt.so.13",
+        "libcublas.so.13",
+    ]
+    for headers, found in (("10.3", str(tmp_path / "tensorrt_libs/libnvinfer.so.10")), ("", "")):
+        monkeypatch.setattr(machine, "core_tensorrt", lambda headers=headers: headers)
+        assert machine.find_tensorrt() == found
+
+
+def test_the_cuda_provider_lies_beside_its_runtime(tmp_path: Path) -> None:
+    library = str(tmp_path / "libonnxruntime.so.1")
+    assert not machine.provides_cuda(library) and not machine.provides_cuda("")
+    (tmp_path / "libonnxruntime_providers_cuda.so").touch()
+    assert machine.provides_cuda(library)
 
 
 def test_the_library_that_serves_the_backend_is_chosen() -> None:

@@ -19,6 +19,7 @@ from fgdm import (
     CancelledError,
     Engine,
     RequestError,
+    machine,
 )
 
 PROMPT = "two dogs and a ball on the grass"
@@ -186,6 +187,27 @@ def test_every_file_of_a_bundle_is_guarded(tiny_bundle: Path, tmp_path: Path) ->
             Engine(copy, backend="cpu")
         path.write_bytes(original)
     Engine(copy, backend="cpu").close()
+
+
+def test_the_environment_names_the_runtime(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = machine.choose_library(machine.find_runtimes(), "cpu")
+    monkeypatch.setenv("FGDM_ONNXRUNTIME", installed)
+    Engine(tiny_bundle).close()
+    monkeypatch.setenv("FGDM_ONNXRUNTIME", "/nowhere/libonnxruntime.so")
+    with pytest.raises(BackendError, match="/nowhere/libonnxruntime"):
+        Engine(tiny_bundle)
+
+
+def test_without_a_wheel_the_core_looks_for_the_runtime(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "find_runtimes", lambda: ())
+    try:
+        Engine(tiny_bundle).close()  # the system's
+    except BackendError as error:
+        assert "FGDM_ONNXRUNTIME" in str(error)
 
 
 def test_a_missing_backend_says_what_to_install(tiny_bundle: Path) -> None:
