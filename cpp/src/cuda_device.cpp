@@ -3,6 +3,7 @@
 #include <string>
 
 #include "fgdm/error.hpp"
+#include "row_buffer.hpp"
 #include "step_row.hpp"
 
 namespace fgdm {
@@ -106,20 +107,6 @@ void CudaDevice::finish() {
   stream().synchronize();
 }
 
-void CudaDevice::try_kernels() {
-  constexpr std::size_t elements = 4;
-  constexpr auto bytes = elements * sizeof(float);
-  std::byte* const memory = allocate(bytes);
-  try {
-    add(DType::float32, memory, memory, elements);
-    finish();
-  } catch (...) {
-    release(memory, bytes);
-    throw;
-  }
-  release(memory, bytes);
-}
-
 void CudaDevice::add(DType dtype, std::byte* total, const std::byte* term, std::size_t elements) {
   const auto type = dtype == DType::float32 ? FGDM_FLOAT32 : FGDM_FLOAT16;
   check_launch(
@@ -200,12 +187,19 @@ LabelMaps CudaDevice::label(const Palette& palette, const std::byte* pictures, s
   return {decode(palette.tolerance()), decode(255)};
 }
 
+void try_kernels(const std::shared_ptr<Device>& device) {
+  constexpr std::size_t elements = 4;
+  const RowBuffer row(device, DType::float32, {elements}, 1);
+  device->add(DType::float32, row.data(), row.data(), elements);
+  device->finish();
+}
+
 std::shared_ptr<Device> rows_on(std::shared_ptr<const cuda::Gpu> gpu,
                                 std::shared_ptr<const cuda::OwnedStream> stream,
                                 std::vector<std::string>& notes) {
   try {
     auto device = std::make_shared<CudaDevice>(std::move(gpu), std::move(stream), cuda::kernels());
-    device->try_kernels();
+    try_kernels(device);
     return device;
   } catch (const BackendError& error) {
     notes.push_back(std::string("rows pass through the host's memory: ") + error.what());

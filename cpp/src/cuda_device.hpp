@@ -39,9 +39,6 @@ public:
                   int width) override;
   void finish() override;
 
-  // Runs a kernel. Throws BackendError where this GPU or its driver can't run fgdm's.
-  void try_kernels();
-
 private:
   // The stream, on whatever thread this is.
   const cuda::OwnedStream& stream() const;
@@ -53,6 +50,9 @@ private:
   cuda::Block scratch_;  // what a kernel needs besides rows
   std::multimap<std::size_t, std::byte*> spare_;
 };
+
+// Runs a kernel. Throws BackendError where this GPU or its driver can't run fgdm's.
+void try_kernels(const std::shared_ptr<Device>& device);
 
 // Rows on this GPU, queued on `stream`. Without fgdm's kernels they pass through the host's memory,
 // which is slower; why is added to `notes`.

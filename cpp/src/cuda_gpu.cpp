@@ -60,13 +60,11 @@ void Gpu::check(Result result, const std::string& what) const {
   throw BackendError(message);
 }
 
-CallersContext::CallersContext() noexcept : driver_(driver_if_any()) {
+CallersContext::CallersContext() noexcept : CallersContext(driver_if_any()) {}
+
+CallersContext::CallersContext(const Driver* driver) noexcept : driver_(driver) {
   if (driver_ != nullptr)
     driver_->context_get_current(&context_);  // none before CUDA is started
-}
-
-CallersContext::CallersContext(const Driver& driver) noexcept : driver_(&driver) {
-  driver_->context_get_current(&context_);
 }
 
 CallersContext::~CallersContext() {

@@ -43,13 +43,13 @@ class CallersContext {
 public:
   // Of this machine's driver; without one there is nothing to keep.
   CallersContext() noexcept;
-  explicit CallersContext(const Driver& driver) noexcept;
+  explicit CallersContext(const Driver* driver) noexcept;
   ~CallersContext();
   CallersContext(const CallersContext&) = delete;
   CallersContext& operator=(const CallersContext&) = delete;
 
 private:
-  const Driver* driver_ = nullptr;
+  const Driver* driver_;
   Context context_ = nullptr;
 };
 

@@ -37,8 +37,8 @@ AttentionPlan plan_attention(const fgdm_attention_shape& shape, const DeviceLimi
   const auto columns = [&](int warps) {
     return ceil_div(shape.patches, std::int64_t{warps} * patches_per_warp);
   };
-  // In units of one warp's product of a tile of patches with one head's keys, or values.
-  const auto seconds = [&](int warps, int buffers, int groups) {
+  // The time, in units of one warp's product of a tile of patches with one head's keys, or values.
+  const auto cost = [&](int warps, int buffers, int groups) {
     constexpr int reserved = 1024;          // of each block's shared memory, by the driver
     constexpr int warps_in_registers = 12;  // of a multiprocessor, at 168 registers a thread
     constexpr double warps_in_step = 8;     // as many take twice as long as one alone
@@ -59,9 +59,10 @@ AttentionPlan plan_attention(const fgdm_attention_shape& shape, const DeviceLimi
     for (const int buffers : {2, 1})
       for (int groups = 1; groups <= shape.heads; ++groups) {
         const int bytes = shared(warps, buffers);
-        if (bytes > limits.shared_bytes || seconds(warps, buffers, groups) >= least)
+        const double taken = cost(warps, buffers, groups);
+        if (bytes > limits.shared_bytes || taken >= least)
           continue;
-        least = seconds(warps, buffers, groups);
+        least = taken;
         best = {{static_cast<unsigned>(columns(warps)), static_cast<unsigned>(groups),
                  static_cast<unsigned>(shape.batch)},
                 warps,

@@ -156,16 +156,14 @@ TEST_F(CudaDeviceTest, ReleasedMemoryIsUsedAgainAndGivenBackInNeed) {
 }
 
 TEST_F(CudaDeviceTest, KernelsThatThisGpuCannotRunAreFoundBeforeTheyAreNeeded) {
-  EXPECT_NO_THROW(
-      CudaDevice(gpu_, std::make_shared<cuda::OwnedStream>(gpu_), testing::fake_kernels())
-          .try_kernels());
+  EXPECT_NO_THROW(try_kernels(device_));
   auto for_another_gpu = testing::fake_kernels();
   for_another_gpu.accumulate = [](fgdm_dtype, long long, void*, const void*, fgdm_stream) {
     return 209;  // cudaErrorNoKernelImageForDevice
   };
-  CudaDevice device(gpu_, std::make_shared<cuda::OwnedStream>(gpu_), for_another_gpu);
   try {
-    device.try_kernels();
+    try_kernels(std::make_shared<CudaDevice>(gpu_, std::make_shared<cuda::OwnedStream>(gpu_),
+                                             for_another_gpu));
     FAIL();
   } catch (const BackendError& error) {
     EXPECT_NE(std::string(error.what()).find("CUDA error 209"), std::string::npos) << error.what();

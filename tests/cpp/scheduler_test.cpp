@@ -81,17 +81,22 @@ TEST(Scheduler, ARowThatIsNotFiniteFailsItsRequestAndNoOther) {
   EXPECT_TRUE(wait_for(*jobs[2]));
 }
 
-TEST(Scheduler, ALackOfMemoryIsMetWithSmallerBatches) {
-  std::int64_t largest = 0;
-  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto,
-                                                     std::span<const NamedTensor> outputs) {
-    if (graph != scenes().manifest().backbone)
+// Graphs of which one has memory for `most` rows; `largest` is kept at the most that it ran.
+Graphs short_of_memory(const std::string& where, std::int64_t most, std::int64_t& largest) {
+  return fake_graphs(scenes().manifest(), [=, &largest](const std::string& graph, auto,
+                                                        std::span<const NamedTensor> outputs) {
+    if (graph != where)
       return;
     const auto rows = outputs.front().tensor.shape.front();
-    if (rows > 6)
+    if (rows > most)
       throw OutOfMemoryError("no memory for so many rows");
     largest = std::max(largest, rows);
   });
+}
+
+TEST(Scheduler, ALackOfMemoryIsMetWithSmallerBatches) {
+  std::int64_t largest = 0;
+  auto graphs = short_of_memory(scenes().manifest().backbone, 6, largest);
   Scheduler scheduler(scenes(), graphs, {}, {});
   const auto job = submit(scheduler, small_request(1, 10));
   ASSERT_TRUE(wait_for(*job));
@@ -104,15 +109,7 @@ TEST(Scheduler, ALackOfMemoryIsMetWithSmallerBatches) {
 
 TEST(Scheduler, MapsAreDecodedAFewAtATimeWhereMemoryIsShort) {
   std::int64_t largest = 0;
-  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto,
-                                                     std::span<const NamedTensor> outputs) {
-    if (graph != scenes().manifest().vae_decoder)
-      return;
-    const auto rows = outputs.front().tensor.shape.front();
-    if (rows > 3)
-      throw OutOfMemoryError("no memory for so many rows");
-    largest = std::max(largest, rows);
-  });
+  auto graphs = short_of_memory(scenes().manifest().vae_decoder, 3, largest);
   Scheduler scheduler(scenes(), graphs, {}, {});
   const auto job = submit(scheduler, small_request(1, 10));
   ASSERT_TRUE(wait_for(*job));

@@ -309,7 +309,7 @@ TEST(CudaDevice, TheCallersContextComesBack) {
   const auto before = reinterpret_cast<cuda::Context>(&fake_cuda().launches);
   testing::fake_context() = before;
   {
-    const cuda::CallersContext kept(testing::fake_driver());
+    const cuda::CallersContext kept(&testing::fake_driver());
     const cuda::Gpu gpu(testing::fake_driver());
     EXPECT_NE(testing::fake_context(), before);
   }

@@ -51,6 +51,7 @@ TEST(AttentionPlan, SplitsHeadsOnlyWherePatchesAreFew) {
   EXPECT_EQ(plan_attention(small, hopper).head_groups, 8);
   const fgdm_attention_shape large{20, 8, 4096, 77, 40, FGDM_FLOAT16, FGDM_ARGMAX_MEAN};
   EXPECT_EQ(plan_attention(large, hopper).head_groups, 1);
+  EXPECT_EQ(plan_attention(large, hopper).warps, max_warps);
 }
 
 // Protects the warps of a block from waiting for all loads by themselves, wherever there are
