@@ -9,10 +9,14 @@ that it samples. Two rows a step whatever the guidance: only time that it really
 
 from __future__ import annotations
 
+import argparse
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -183,21 +187,34 @@ def slowest_beside_cfg(settings: dict[str, Any]) -> float:
 
 
 def measure(
-    engine: Engine, prompts: list[HeldOutPrompt], segmenter: Segmenter, candidates: int
+    engine: Engine,
+    prompts: list[tuple[int, HeldOutPrompt]],
+    segmenter: Segmenter,
+    candidates: int,
 ) -> dict[str, list[Painting]]:
-    """Every setting on every prompt, in an order that turns by one each time."""
+    """Every setting on every numbered prompt, in an order that turns by one each time."""
     names = list(SETTINGS)
-    Painter(engine, prompts[0], candidates, 0).paint(SETTINGS["cfg"], segmenter)  # warm-up
+    Painter(engine, prompts[0][1], candidates, 0).paint(SETTINGS["cfg"], segmenter)  # warm-up
     paintings: dict[str, list[Painting]] = {name: [] for name in names}
     began = time.monotonic()
-    for i, prompt in enumerate(prompts):
+    for done, (i, prompt) in enumerate(prompts, 1):
         painter = Painter(engine, prompt, candidates, seed=i)
         for j in range(len(names)):
             name = names[(i + j) % len(names)]
             paintings[name].append(painter.paint(SETTINGS[name], segmenter))
-        each = (time.monotonic() - began) / (i + 1)
-        print(f"prompt {i + 1}/{len(prompts)}, {each:.1f} s each", file=sys.stderr, flush=True)
+        each = (time.monotonic() - began) / done
+        print(f"prompt {done}/{len(prompts)}, {each:.1f} s each", file=sys.stderr, flush=True)
     return paintings
+
+
+def measure_share(
+    given: argparse.Namespace, prompts: list[tuple[int, HeldOutPrompt]]
+) -> tuple[str, dict[str, list[Painting]]]:
+    """One process's prompts: the runtime in words, and the paintings."""
+    torch.set_num_threads(given.threads)
+    with Engine(given.bundle, **engine_options(given)) as engine:
+        paintings = measure(engine, prompts, load_segmenter(given.segmenter), given.candidates)
+        return f"{engine.info.runtime} {engine.info.backend} {engine.info.precision}", paintings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -205,17 +222,23 @@ def main(arguments: list[str] | None = None) -> int:
     add_prompts(parser)
     add_segmenter(parser)
     parser.add_argument("--candidates", type=int, default=10, help="maps to choose from")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="processes that share the prompts, each with --threads"
+    )
     given = parser.parse_args(arguments)
-    prompts = chosen_prompts(given)
-    torch.set_num_threads(given.threads)
-    with Engine(given.bundle, **engine_options(given)) as engine:
-        paintings = measure(engine, prompts, load_segmenter(given.segmenter), given.candidates)
-        runtime = f"{engine.info.runtime} {engine.info.backend} {engine.info.precision}"
+    prompts = list(enumerate(chosen_prompts(given)))
+    shares = [prompts[job :: given.jobs] for job in range(min(given.jobs, len(prompts)))]
+    with ProcessPoolExecutor(len(shares), multiprocessing.get_context("spawn")) as pool:
+        measured = list(pool.map(partial(measure_share, given), shares))
+    runtime = measured[0][0]
+    paintings = {name: [p for _, found in measured for p in found[name]] for name in SETTINGS}
     settings = {name: describe(found, paintings["cfg"]) for name, found in paintings.items()}
     results = {
         "prompts": len(prompts),
         "steps": STEPS,
         "runtime": runtime,
+        "threads": given.threads,
+        "jobs": given.jobs,
         "settings": settings,
         "slowest_beside_cfg": slowest_beside_cfg(settings),
     }
