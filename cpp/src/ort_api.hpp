@@ -20,6 +20,7 @@ struct TypeInfo;
 struct TensorInfo;
 struct Allocator;
 struct ThreadingOptions;
+struct ArenaConfig;
 
 /// The oldest interface version that has everything used here (ONNX Runtime 1.21).
 inline constexpr std::uint32_t api_version = 21;
@@ -81,9 +82,16 @@ using CreateThreadingOptions = Function<121, Status*(ThreadingOptions**) noexcep
 using ReleaseThreadingOptions = Function<122, void(ThreadingOptions*) noexcept>;
 using GetAvailableProviders = Function<125, Status*(char***, int*) noexcept>;
 using ReleaseAvailableProviders = Function<126, Status*(char**, int) noexcept>;
+using AddSessionConfigEntry =
+    Function<130, Status*(SessionOptions*, const char*, const char*) noexcept>;
+using CreateAndRegisterAllocator =
+    Function<144, Status*(Env*, const MemoryInfo*, const ArenaConfig*) noexcept>;
 using SetGlobalIntraOpNumThreads = Function<147, Status*(ThreadingOptions*, int) noexcept>;
 using SetGlobalInterOpNumThreads = Function<148, Status*(ThreadingOptions*, int) noexcept>;
 using SetGlobalSpinControl = Function<149, Status*(ThreadingOptions*, int) noexcept>;
+using ReleaseArenaConfig = Function<157, void(ArenaConfig*) noexcept>;
+using CreateArenaConfig = Function<164, Status*(const char* const*, const std::size_t*, std::size_t,
+                                                ArenaConfig**) noexcept>;
 using AppendCudaProvider = Function<204, Status*(SessionOptions*, const void*) noexcept>;
 using CreateCudaProviderOptions = Function<205, Status*(void**) noexcept>;
 using UpdateCudaProviderOptions =
@@ -99,6 +107,7 @@ inline constexpr int graph_optimization_all = 99;
 inline constexpr int device_allocator = 0;
 inline constexpr int arena_allocator = 1;
 inline constexpr int memory_type_default = 0;
+inline constexpr std::size_t extend_as_requested = 1;
 inline constexpr int element_float = 1;
 inline constexpr int element_uint8 = 2;
 inline constexpr int element_int32 = 6;

@@ -202,6 +202,7 @@ public:
               ort::logging_level_error, "fgdm",
               static_cast<const ort::ThreadingOptions*>(threading.get()), env_.out()),
           "starting ONNX Runtime");
+    share_arena();
   }
 
   std::string version() const override { return version_; }
@@ -227,6 +228,8 @@ public:
     check(api_,
           api_.call<ort::SetGraphOptimizationLevel>(options.get(), ort::graph_optimization_all),
           "session options");
+    if (provider != Provider::cuda)
+      use_shared_arena(options.get());
     if (provider == Provider::openvino)
       append_openvino(options.get(), bfloat16);
     if (provider == Provider::cuda) {
@@ -237,6 +240,38 @@ public:
   }
 
 private:
+  // Graphs run one after the other, so one arena holds the largest one's intermediate tensors
+  // instead of every graph's. It grows by what is asked for, not to the next power of two.
+  void share_arena() {
+    Handle<ort::MemoryInfo, ort::ReleaseMemoryInfo> memory(api_);
+    check(api_,
+          api_.call<ort::CreateCpuMemoryInfo>(ort::arena_allocator, ort::memory_type_default,
+                                              memory.out()),
+          "describing CPU memory");
+    const std::array<const char*, 1> keys{"arena_extend_strategy"};
+    const std::array<std::size_t, 1> values{ort::extend_as_requested};
+    Handle<ort::ArenaConfig, ort::ReleaseArenaConfig> arena(api_);
+    check(api_,
+          api_.call<ort::CreateArenaConfig>(keys.data(), values.data(), keys.size(), arena.out()),
+          "describing the arena");
+    ort::Status* status = api_.call<ort::CreateAndRegisterAllocator>(
+        env_.get(), static_cast<const ort::MemoryInfo*>(memory.get()),
+        static_cast<const ort::ArenaConfig*>(arena.get()));
+    // A process has one environment: another engine's arena serves this one too.
+    if (status != nullptr &&
+        std::string_view(api_.call<ort::GetErrorMessage>(status)).find("already been registered") !=
+            std::string_view::npos)
+      return api_.call<ort::ReleaseStatus>(status);
+    check(api_, status, "making the arena");
+  }
+
+  // Weights are kept out of the arena: they leave with their graph.
+  void use_shared_arena(ort::SessionOptions* options) const {
+    for (const char* key :
+         {"session.use_env_allocators", "session.use_device_allocator_for_initializers"})
+      check(api_, api_.call<ort::AddSessionConfigEntry>(options, key, "1"), "session options");
+  }
+
   void append_openvino(ort::SessionOptions* options, bool bfloat16) const {
     const std::array<const char*, 3> keys{"device_type", "precision", "load_config"};
     const std::array<const char*, 3> values{

@@ -46,9 +46,13 @@ TEST(OrtAbi, SlotsAreTheHeadersSlots) {
   EXPECT_SLOT(ReleaseThreadingOptions, ReleaseThreadingOptions);
   EXPECT_SLOT(GetAvailableProviders, GetAvailableProviders);
   EXPECT_SLOT(ReleaseAvailableProviders, ReleaseAvailableProviders);
+  EXPECT_SLOT(AddSessionConfigEntry, AddSessionConfigEntry);
+  EXPECT_SLOT(CreateAndRegisterAllocator, CreateAndRegisterAllocator);
   EXPECT_SLOT(SetGlobalIntraOpNumThreads, SetGlobalIntraOpNumThreads);
   EXPECT_SLOT(SetGlobalInterOpNumThreads, SetGlobalInterOpNumThreads);
   EXPECT_SLOT(SetGlobalSpinControl, SetGlobalSpinControl);
+  EXPECT_SLOT(ReleaseArenaConfig, ReleaseArenaCfg);
+  EXPECT_SLOT(CreateArenaConfig, CreateArenaCfgV2);
   EXPECT_SLOT(AppendCudaProvider, SessionOptionsAppendExecutionProvider_CUDA_V2);
   EXPECT_SLOT(CreateCudaProviderOptions, CreateCUDAProviderOptions);
   EXPECT_SLOT(UpdateCudaProviderOptions, UpdateCUDAProviderOptions);
