@@ -2,9 +2,10 @@
 
 python -m benchmarks.diffusers_baseline --output out/diffusers_baseline.json
 
-N = 4 maps, 2 steps each, and 2 steps of the image, in turns: fgdm, diffusers in float32, diffusers
-in bfloat16 with channels-last networks, and again. Without a bundle it builds one, which takes some
-minutes, 4 GB on disk and 11 GB of memory; --keep FOLDER keeps it for the next run.
+N = 4 maps, 2 steps each, and 2 steps of the image: fgdm in turns with diffusers in float32, then
+with diffusers in bfloat16 with channels-last networks. Both sides are in memory at once, 22 GB.
+Without a bundle it builds one, which takes some minutes, 4 GB on disk and 11 GB of memory; --keep
+FOLDER keeps it for the next run.
 """
 
 from __future__ import annotations
@@ -75,18 +76,15 @@ def interleave(systems: dict[str, Callable[[int], object]], rounds: int) -> dict
     return {name: taken[1:] for name, taken in seconds.items()}
 
 
-def compare(seconds: dict[str, list[float]]) -> dict[str, Any]:
-    """fgdm's time over each rival's, round by round with 95 % intervals, and over the rival whose
-    median is best."""
-    rivals = {name: taken for name, taken in seconds.items() if name != "fgdm"}
+def compare(turns: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """Of each rival's turns with fgdm: fgdm's time over the rival's, with 95 % intervals; and
+    over the rival whose median is best."""
     ratios: dict[str, Any] = {
-        f"beside_{name}": paired_ratio(seconds["fgdm"], taken).to_json()
-        for name, taken in rivals.items()
+        f"beside_{name}": paired_ratio(seconds["fgdm"], seconds[name]).to_json()
+        for name, seconds in turns.items()
     }
-    if rivals:
-        best = min(rivals, key=lambda name: statistics.median(rivals[name]))
-        ratios |= {"best_rival": best, "beside_best": ratios[f"beside_{best}"]}
-    return ratios
+    best = min(turns, key=lambda name: statistics.median(turns[name][name]))
+    return ratios | {"best_rival": best, "beside_best": ratios[f"beside_{best}"]}
 
 
 def measure(
@@ -102,12 +100,13 @@ def measure(
             timings = loaded.generate(PROMPT, seed=turn, **OPTIONS).timings
             core_shares.append(timings["core"] / timings["total"])
 
-        systems: dict[str, Callable[[int], object]] = {"fgdm": ours}
+        turns: dict[str, dict[str, list[float]]] = {}
         for name in rivals:
             dtype, channels_last = RIVALS[name]
-            chain = DiffusersChain(bundle, manifest, dtype, channels_last)
-            systems[name] = partial(chain.generate, PROMPT, **OPTIONS)
-        seconds = interleave(systems, rounds)
+            rival = DiffusersChain(bundle, manifest, dtype, channels_last)
+            theirs = partial(rival.generate, PROMPT, **OPTIONS)
+            turns[name] = interleave({"fgdm": ours, name: theirs}, rounds)
+            del rival, theirs  # its memory is the next one's
         info = loaded.info
     return {
         "options": OPTIONS,
@@ -115,9 +114,13 @@ def measure(
         "threads": threads,
         "runtime": f"{info.runtime} {info.backend} {info.precision}",
         "torch": torch.__version__,
-        "seconds": {name: summary(taken) for name, taken in seconds.items()},
+        "rounds": rounds,
+        "seconds": {
+            "fgdm": summary([taken for seconds in turns.values() for taken in seconds["fgdm"]]),
+            **{name: summary(seconds[name]) for name, seconds in turns.items()},
+        },
         "core_share": statistics.median(core_shares[1:]),
-        **compare(seconds),
+        **compare(turns),
     }
 
 
@@ -126,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.set_defaults(bundle=None)
     parser.add_argument("--keep", type=Path, help="build the bundle here and leave it")
     parser.add_argument("--image-size", type=int, default=512, help="of a bundle that is built")
-    parser.add_argument("--rivals", nargs="*", choices=list(RIVALS), default=list(RIVALS))
+    parser.add_argument("--rivals", nargs="+", choices=list(RIVALS), default=list(RIVALS))
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
