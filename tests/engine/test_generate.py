@@ -106,6 +106,19 @@ def test_an_exception_in_the_callback_reaches_the_caller(engine: Engine) -> None
     assert engine.generate(PROMPT, **QUICK).image  # the engine lives on
 
 
+def test_engines_of_a_process_outlive_each_other(tiny_bundle: Path) -> None:
+    """They share the runtime's environment and its memory."""
+    pictures = []
+    first = Engine(tiny_bundle, backend="cpu")
+    second = Engine(tiny_bundle, backend="cpu")
+    pictures.append(first.generate(PROMPT, seed=5, **QUICK).image)
+    first.close()
+    with second, Engine(tiny_bundle, backend="cpu") as third:
+        pictures += [engine.generate(PROMPT, seed=5, **QUICK).image for engine in (second, third)]
+    for picture in pictures[1:]:
+        assert np.array_equal(np.asarray(picture), np.asarray(pictures[0]))
+
+
 def test_a_job_can_be_cancelled(engine: Engine) -> None:
     started = threading.Event()
     job = engine.submit(
