@@ -98,7 +98,8 @@ def measure(
 
         def ours(turn: int) -> None:
             timings = loaded.generate(PROMPT, seed=turn, **OPTIONS).timings
-            core_shares.append(timings["core"] / timings["total"])
+            if turn:
+                core_shares.append(timings["core"] / timings["total"])
 
         turns: dict[str, dict[str, list[float]]] = {}
         for name in rivals:
@@ -119,7 +120,7 @@ def measure(
             "fgdm": summary([taken for seconds in turns.values() for taken in seconds["fgdm"]]),
             **{name: summary(seconds[name]) for name, seconds in turns.items()},
         },
-        "core_share": statistics.median(core_shares[1:]),
+        "core_share": statistics.median(core_shares),
         **compare(turns),
     }
 

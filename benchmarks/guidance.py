@@ -35,7 +35,7 @@ from benchmarks.command import (
     engine_options,
     make_parser,
 )
-from benchmarks.machine import write_results
+from benchmarks.machine import available_cores, write_results
 from benchmarks.statistics import Indices, bootstrap, paired_difference, summary
 from benchmarks.targets import Target
 
@@ -226,6 +226,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--jobs", type=int, default=1, help="processes that share the prompts, each with --threads"
     )
     given = parser.parse_args(arguments)
+    if not 1 <= given.jobs * given.threads <= available_cores():
+        parser.error(f"--jobs times --threads must be 1 to {available_cores()}, the cores here")
     prompts = list(enumerate(chosen_prompts(given)))
     shares = [prompts[job :: given.jobs] for job in range(min(given.jobs, len(prompts)))]
     with ProcessPoolExecutor(len(shares), multiprocessing.get_context("spawn")) as pool:

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include "fgdm/error.hpp"
@@ -55,6 +56,13 @@ void check(const Table& api, ort::Status* status, const std::string& what) {
   throw BackendError(what + ": " + message);
 }
 
+/// Guards the environment's list of arenas, which the runtime reads and changes without a lock:
+/// engines may be opened by several threads.
+std::mutex& environment_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
 /// Owns one of the runtime's objects.
 template <typename T, typename Release> class Handle {
 public:
@@ -84,8 +92,11 @@ public:
              const std::filesystem::path& graph, const ort::SessionOptions* options)
       : runtime_(std::move(runtime)), api_(api), name_(graph.filename().string()), session_(api),
         memory_(api), gpu_memory_(api) {
-    check(api_, api_.call<ort::CreateSession>(env, graph.c_str(), options, session_.out()),
-          "loading " + graph.string());
+    {
+      const std::lock_guard lock(environment_mutex());
+      check(api_, api_.call<ort::CreateSession>(env, graph.c_str(), options, session_.out()),
+            "loading " + graph.string());
+    }
     check(api_,
           api_.call<ort::CreateCpuMemoryInfo>(ort::arena_allocator, ort::memory_type_default,
                                               memory_.out()),
@@ -254,10 +265,12 @@ private:
     check(api_,
           api_.call<ort::CreateArenaConfig>(keys.data(), values.data(), keys.size(), arena.out()),
           "describing the arena");
+    const std::lock_guard lock(environment_mutex());
     ort::Status* status = api_.call<ort::CreateAndRegisterAllocator>(
         env_.get(), static_cast<const ort::MemoryInfo*>(memory.get()),
         static_cast<const ort::ArenaConfig*>(arena.get()));
-    // A process has one environment: another engine's arena serves this one too.
+    // Engines share the environment. Old runtimes (1.21) refuse a second arena, and the first
+    // serves both; newer ones replace it, and sessions keep the one they began with.
     if (status != nullptr &&
         std::string_view(api_.call<ort::GetErrorMessage>(status)).find("already been registered") !=
             std::string_view::npos)

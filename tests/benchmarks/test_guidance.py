@@ -12,6 +12,7 @@ from benchmarks.guidance import (
     class_accuracy,
     describe,
     judge,
+    main,
     slowest_beside_cfg,
 )
 
@@ -57,3 +58,10 @@ def test_the_slowest_setting_is_compared_by_medians() -> None:
     medians = {"cfg": 2.0, "a=0 from 1": 1.8, "a=5 from 1": 2.1}
     settings = {name: {"seconds": {"median": median}} for name, median in medians.items()}
     assert slowest_beside_cfg(settings) == pytest.approx(1.05)
+
+
+@pytest.mark.parametrize("jobs", ["0", "1000"])
+def test_jobs_need_cores(jobs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--threads", "1", "--jobs", jobs])
+    assert "--jobs times --threads" in capsys.readouterr().err

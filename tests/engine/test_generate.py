@@ -107,7 +107,7 @@ def test_an_exception_in_the_callback_reaches_the_caller(engine: Engine) -> None
 
 
 def test_engines_of_a_process_outlive_each_other(tiny_bundle: Path) -> None:
-    """They share the runtime's environment and its memory."""
+    """They share the runtime's environment."""
     pictures = []
     first = Engine(tiny_bundle, backend="cpu")
     second = Engine(tiny_bundle, backend="cpu")
