@@ -86,21 +86,28 @@ private:
   T* value_ = nullptr;
 };
 
+using MemoryHandle = Handle<ort::MemoryInfo, ort::ReleaseMemoryInfo>;
+
+MemoryHandle cpu_memory(const Table& api) {
+  MemoryHandle memory(api);
+  check(api,
+        api.call<ort::CreateCpuMemoryInfo>(ort::arena_allocator, ort::memory_type_default,
+                                           memory.out()),
+        "describing CPU memory");
+  return memory;
+}
+
 class OrtSession final : public Session {
 public:
   OrtSession(std::shared_ptr<OrtRuntime> runtime, const Table& api, const ort::Env* env,
              const std::filesystem::path& graph, const ort::SessionOptions* options)
       : runtime_(std::move(runtime)), api_(api), name_(graph.filename().string()), session_(api),
-        memory_(api), gpu_memory_(api) {
+        memory_(cpu_memory(api)), gpu_memory_(api) {
     {
       const std::lock_guard lock(environment_mutex());
       check(api_, api_.call<ort::CreateSession>(env, graph.c_str(), options, session_.out()),
             "loading " + graph.string());
     }
-    check(api_,
-          api_.call<ort::CreateCpuMemoryInfo>(ort::arena_allocator, ort::memory_type_default,
-                                              memory_.out()),
-          "describing CPU memory");
     inputs_ =
         specs<ort::SessionGetInputCount, ort::SessionGetInputName, ort::SessionGetInputTypeInfo>();
     outputs_ = specs<ort::SessionGetOutputCount, ort::SessionGetOutputName,
@@ -195,7 +202,7 @@ private:
   Table api_;
   std::string name_;
   Handle<ort::Session, ort::ReleaseSession> session_;
-  Handle<ort::MemoryInfo, ort::ReleaseMemoryInfo> memory_, gpu_memory_;
+  MemoryHandle memory_, gpu_memory_;
   std::vector<TensorSpec> inputs_, outputs_;
 };
 
@@ -254,11 +261,7 @@ private:
   // Graphs run one after the other, so one arena holds the largest one's intermediate tensors
   // instead of every graph's. It grows by what is asked for, not to the next power of two.
   void share_arena() {
-    Handle<ort::MemoryInfo, ort::ReleaseMemoryInfo> memory(api_);
-    check(api_,
-          api_.call<ort::CreateCpuMemoryInfo>(ort::arena_allocator, ort::memory_type_default,
-                                              memory.out()),
-          "describing CPU memory");
+    const auto memory = cpu_memory(api_);
     const std::array<const char*, 1> keys{"arena_extend_strategy"};
     const std::array<std::size_t, 1> values{ort::extend_as_requested};
     Handle<ort::ArenaConfig, ort::ReleaseArenaConfig> arena(api_);

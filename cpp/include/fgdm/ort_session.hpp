@@ -14,7 +14,8 @@ enum class Provider { cpu, openvino, cuda };
 
 std::string_view provider_name(Provider provider);
 
-/// ONNX Runtime itself: the opened library, its environment and one thread pool for all sessions.
+/// ONNX Runtime itself: the opened library, its environment, one thread pool for all sessions and
+/// one arena for those on the CPU.
 ///
 /// The library is found at run time, so fgdm has no link-time dependency on it.
 class OrtRuntime : public std::enable_shared_from_this<OrtRuntime> {
