@@ -16,7 +16,7 @@ _EXAMPLES = """\
 examples:
   python -m fgdm.train scenes --output runs/scenes                # two CPU cores: three hours
   python -m fgdm.train scenes --output runs/scenes --preset gpu   # one H100-class GPU
-  python -m fgdm.train scenes --output runs/more --start bundles/scenes
+  python -m fgdm.train scenes --output runs/more --start bundles/scenes --seed 1
 An interrupted run goes on where it stopped when the same command is given again.
 """
 
@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--start", type=Path, help="begin with the autoencoder and base of this folder or bundle"
     )
     parser.add_argument(
+        "--seed", type=int, default=0, help="of what steps draw; another one to go on with --start"
+    )
+    parser.add_argument(
         "--no-ablation",
         action="store_true",
         help="skip the second adapter, trained without distillation",
@@ -48,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         torch.device(options.device),
         options.workers,
         options.start,
+        options.seed,
     )
     try:
         recipe.run(ablation=not options.no_ablation)

@@ -30,20 +30,19 @@ class SceneSet:
         return len(self.images)
 
 
-def _render_chunk(
-    first: int, count: int, image_size: int, map_size: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[list[str]]]:
+def render_scenes(first_seed: int, count: int, image_size: int, map_size: int) -> SceneSet:
+    """The scenes of `count` seeds from `first_seed`, rendered in this process."""
     images = np.empty((count, image_size, image_size, 3), np.uint8)
     labels = np.empty((count, map_size, map_size), np.uint8)
     captions = []
     for i in range(count):
-        scene = sample_scene(first + i)
+        scene = sample_scene(first_seed + i)
         view = render(scene, image_size, geometry=False)
         images[i] = view.image
         same = image_size == map_size
         labels[i] = view.labels if same else render(scene, map_size, geometry=False).labels
         captions.append([caption(scene, variant) for variant in range(CAPTION_VARIANTS)])
-    return images, labels, captions
+    return SceneSet(images, labels, captions)
 
 
 def scene_set(
@@ -60,18 +59,16 @@ def scene_set(
         captions: list[list[str]] = []
         with ProcessPoolExecutor(workers) as pool:
             results = pool.map(
-                _render_chunk,
+                render_scenes,
                 [job[0] for job in jobs],
                 [job[1] for job in jobs],
                 [image_size] * len(jobs),
                 [map_size] * len(jobs),
             )
-            for (first, n), (chunk_images, chunk_labels, chunk_captions) in zip(
-                jobs, results, strict=True
-            ):
+            for (first, n), chunk in zip(jobs, results, strict=True):
                 at = first - first_seed
-                images[at : at + n], labels[at : at + n] = chunk_images, chunk_labels
-                captions += chunk_captions
+                images[at : at + n], labels[at : at + n] = chunk.images, chunk.labels
+                captions += chunk.captions
                 print(f"scenes: {at + n}/{count} at {image_size}×{image_size}", flush=True)
         for path, save in (
             (paths[0], lambda f: np.save(f, images)),

@@ -34,13 +34,20 @@ class NoisingProcess:
         alpha = self.alphas[timesteps][:, None, None, None]
         return alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, noise, timesteps
 
-    def loss(self, predicted: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """ε-prediction error, min-SNR weighted: a scalar."""
+    def loss(
+        self, predicted: Tensor, noise: Tensor, timesteps: Tensor, areas: Tensor | None = None
+    ) -> Tensor:
+        """ε-prediction error, min-SNR weighted: a scalar.
+
+        areas: (B, h, w) how much each latent cell counts; all the same, if it isn't given.
+        """
         alpha = self.alphas[timesteps]
         snr = alpha / (1 - alpha)
         weight = torch.clamp(snr, max=SNR_GAMMA) / snr
-        error = (predicted.float() - noise).pow(2).mean((1, 2, 3))
-        loss: Tensor = (weight * error).mean()
+        error = (predicted.float() - noise).pow(2)
+        if areas is not None:
+            error = error * areas[:, None]
+        loss: Tensor = (weight * error.mean((1, 2, 3))).mean()
         return loss
 
 

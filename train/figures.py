@@ -15,11 +15,14 @@ import torch
 from fgdm import Engine, Result
 from numpy.typing import NDArray
 
-from .classes import CLASSES, INDEX
+from .classes import CLASSES, INDEX, THINGS
+from .dataset import render_scenes
 from .prompts import HeldOutPrompt, load_prompts
 from .segmenter import Segmenter, load_segmenter, segment
 
 MIN_AREA = 0.002
+#: The first seed of the scenes that the segmenter is measured on, far from every training set.
+CALIBRATION_SEED = 8_000_000
 _THRESHOLDS = (0.5, 0.75, 0.9)
 
 
@@ -42,7 +45,7 @@ def table_row(recalls: NDArray[np.float64], count: int) -> dict[str, float]:
 
 def label_recall(labels: NDArray[np.uint8], things: list[str]) -> float:
     """Found things / requested things of one label map."""
-    areas = np.bincount(labels.ravel(), minlength=256) / labels.size
+    (areas,) = _areas(labels[None])
     return float(np.mean([areas[INDEX[thing]] >= MIN_AREA for thing in things]))
 
 
@@ -114,6 +117,35 @@ def picture_figures(
     }
 
 
+def segmenter_figures(
+    segmenter: Segmenter, image_size: int, map_size: int, scenes: int = 400
+) -> dict[str, Any]:
+    """How far the instrument can be trusted: what it sees in scenes whose things are known.
+
+    By class: recall, the share of the scenes with the thing where it is found; false_alarms, the
+    share of the scenes without it where it is found nevertheless. No model saw these scenes.
+    """
+    rendered = render_scenes(CALIBRATION_SEED, scenes, image_size, map_size)
+    seen = _areas(segment(segmenter, rendered.images, torch.device("cpu"))) >= MIN_AREA
+    areas = _areas(rendered.labels)
+    recall, false_alarms = {}, {}
+    for name in THINGS:
+        i = INDEX[name]
+        recall[name] = float(seen[areas[:, i] >= MIN_AREA, i].mean())
+        false_alarms[name] = float(seen[areas[:, i] == 0, i].mean())
+    return {
+        "scenes": scenes,
+        "recall": float(np.mean(list(recall.values()))),
+        "false_alarms": float(np.mean(list(false_alarms.values()))),
+        "by_class": {"recall": recall, "false_alarms": false_alarms},
+    }
+
+
+def _areas(labels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The fraction of each class in each of (n, s, s) label maps: (n, 256)."""
+    return np.stack([np.bincount(scene.ravel(), minlength=256) / scene.size for scene in labels])
+
+
 def measure(
     bundle: Path,
     prompts: list[HeldOutPrompt],
@@ -143,6 +175,8 @@ def measure(
                     "fgdm": picture_figures(results, prompts, segmenter),
                     "base": picture_figures(list(base), prompts, segmenter),
                 }
+                sizes = results[0].image.width, results[0].map.width
+                figures["segmenter"] = segmenter_figures(segmenter, *sizes)
     return figures
 
 

@@ -21,9 +21,11 @@ LossFunction = Callable[[int, np.random.Generator], tuple[Tensor, dict[str, floa
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """device: where models live. log_every, save_every: in steps and seconds."""
+    """device: where models live. seed: of what each step draws. log_every, save_every: in steps and
+    seconds."""
 
     device: torch.device
+    seed: int = 0
     log_every: int = 20
     save_every: float = 120.0
     ema_decay: float = 0.998
@@ -50,13 +52,12 @@ def train_stage(
     budget: StageBudget,
     folder: Path,
     options: LoopOptions,
-    seed: int = 0,
 ) -> None:
     """Train `modules` and leave their averaged weights in them.
 
     Resumes from ``<folder>/<name>.state.pt`` after an interruption and writes the loss curve to
-    ``<folder>/<name>.jsonl``. Each step's data depends only on (seed, step), so a resumed run sees
-    what an uninterrupted one would have seen.
+    ``<folder>/<name>.jsonl``. Each step's data depends only on (options.seed, step), so a resumed
+    run sees what an uninterrupted one would have seen.
     """
     state_path, log_path = folder / f"{name}.state.pt", folder / f"{name}.jsonl"
     parameters = [p for p in modules.parameters() if p.requires_grad]
@@ -94,7 +95,7 @@ def train_stage(
     for step in range(first, budget.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, budget)
-        loss, values = loss_function(step, np.random.default_rng((seed, step)))
+        loss, values = loss_function(step, np.random.default_rng((options.seed, step)))
         if not torch.isfinite(loss):
             raise FloatingPointError(f"{name}: the loss is {loss.item()} at step {step}")
         optimizer.zero_grad(set_to_none=True)

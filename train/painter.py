@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import CLIPTextModel
 
 from .autoencoder import decode, encode
@@ -26,10 +27,12 @@ LARGE_FROM = 0.6
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the ControlNet learns from: latents (n, 4, h, w), maps (n, s, s, 3) uint8, captions."""
+    """What the ControlNet learns from: latents (n, 4, h, w), maps (n, s, s, 3) uint8, the labels
+    (n, s, s) behind them, captions."""
 
     latents: Tensor
     maps: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
     captions: list[list[str]]
 
 
@@ -57,6 +60,20 @@ def hint_tensor(maps: NDArray[np.uint8], size: int, device: torch.device) -> Ten
     return torch.from_numpy(enlarged).to(device).permute(0, 3, 1, 2).float() / 255.0
 
 
+def area_weights(labels: NDArray[np.uint8], size: int) -> Tensor:
+    """How much each latent cell counts, (n, size, size), 1 on average in each scene.
+
+    Each class counts by the square root of its area, so that what is small is painted too.
+    labels: (n, s, s), s a multiple of size.
+    """
+    weights = np.empty(labels.shape, np.float32)
+    for i, scene in enumerate(labels):
+        _, index, pixels = np.unique(scene, return_inverse=True, return_counts=True)
+        weights[i] = (pixels**-0.5)[index.reshape(scene.shape)]
+    weights /= weights.mean((1, 2), keepdims=True)
+    return functional.adaptive_avg_pool2d(torch.from_numpy(weights), size)
+
+
 def train_controlnet(
     controlnet: ControlNetModel,
     unet: UNet2DConditionModel,
@@ -69,7 +86,7 @@ def train_controlnet(
     folder: Path,
     options: LoopOptions,
 ) -> None:
-    """ε-prediction on image latents given maps; the base is frozen.
+    """ε-prediction on image latents given maps, weighted by `area_weights`; the base is frozen.
 
     It learns to follow a map on small pictures, four to the price of a large one, and only then
     what the full size asks for. Without small pictures every step takes large ones.
@@ -102,7 +119,8 @@ def train_controlnet(
                 down_block_additional_residuals=down,
                 mid_block_additional_residual=middle,
             ).sample
-        value = process.loss(predicted, noise, timesteps)
+        areas = area_weights(source.labels[index], clean.shape[-1]).to(options.device)
+        value = process.loss(predicted, noise, timesteps, areas)
         return value, {"large" if source is large else "small": float(value.detach())}
 
     modules = nn.ModuleDict({"controlnet": controlnet})

@@ -49,7 +49,7 @@ class Preset:
     base: StageBudget = field(default=StageBudget(4000, 64, 1e-3))
     adapter: StageBudget = field(default=StageBudget(400, 64, 1.2e-3, 50))
     controlnet: StageBudget = field(default=StageBudget(700, 64, 1e-3, 40))
-    segmenter: StageBudget = field(default=StageBudget(600, 16, 2e-3, 50))
+    segmenter: StageBudget = field(default=StageBudget(1500, 16, 3e-3, 50))
 
     @property
     def latent_scale(self) -> int:
@@ -80,7 +80,7 @@ GPU = Preset(
     base=StageBudget(9000, 256, 8e-4),
     adapter=StageBudget(6000, 256, 8e-4),
     controlnet=StageBudget(4000, 256, 4e-4),
-    segmenter=StageBudget(1500, 64, 2e-3),
+    segmenter=StageBudget(2000, 64, 2e-3),
 )
 
 #: A few steps of everything, for tests: seconds, and pictures of mud.

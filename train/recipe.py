@@ -48,7 +48,8 @@ class Recipe:
     without distillation), ``segmenter`` and ``palette.json`` beside them; ``work`` holds what only
     training needs. `start` names a folder of the same layout, or a bundle: autoencoder, base,
     tokenizer and, where it has one, ControlNet begin with its weights instead of random ones. The
-    adapters, which are compared with each other, begin anew.
+    adapters, which are compared with each other, begin anew. `seed` decides what steps draw; it
+    doesn't change the scenes.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class Recipe:
         device: torch.device,
         workers: int,
         start: Path | None = None,
+        seed: int = 0,
     ) -> None:
         self.preset, self.folder, self.device, self.workers = preset, folder, device, workers
         self.start = start
         self.work = folder / "work"
         self.work.mkdir(parents=True, exist_ok=True)
-        self.options = LoopOptions(device)
+        self.options = LoopOptions(device, seed)
         self.scheduler = build_scheduler()
         self.process = NoisingProcess(self.scheduler, device)
 
@@ -121,7 +123,7 @@ class Recipe:
 
     def _pictures(self, name: str, scenes: SceneSet) -> Pictures:
         latents = self._latents(name, lambda: scenes.images)
-        return Pictures(latents, self._hints(name, scenes.labels), scenes.captions)
+        return Pictures(latents, self._hints(name, scenes.labels), scenes.labels, scenes.captions)
 
     def _made_once(self, name: str, make: Callable[[], np.ndarray]) -> Path:
         """The file of an array that is made the first time it is asked for."""
@@ -271,7 +273,7 @@ class Recipe:
         train_segmenter(model, self.large(), self.preset, self.work, self.options)
         path.parent.mkdir(exist_ok=True)
         partial = path.with_suffix(".partial")
-        save_file(model.state_dict(), partial)
+        save_file({name: weight.half() for name, weight in model.state_dict().items()}, partial)
         partial.replace(path)
         return model
 

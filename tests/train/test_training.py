@@ -21,6 +21,7 @@ from fgdm.train.models import (
     build_scheduler,
     build_unet,
 )
+from fgdm.train.painter import area_weights
 from fgdm.train.presets import SMOKE, StageBudget
 from fgdm.train.recipe import Recipe
 from fgdm.train.render import colorize
@@ -77,6 +78,28 @@ def test_noising_matches_diffusers() -> None:
     assert len(set((timesteps // 125).tolist())) == 8  # stratified
 
 
+def test_each_class_weighs_by_the_root_of_its_area() -> None:
+    labels = np.zeros((2, 8, 8), np.uint8)
+    labels[0, :2, :2] = 5  # a sixteenth of the first scene; the second has one class
+    weights = area_weights(labels, 4)
+    assert weights.shape == (2, 4, 4)
+    assert torch.allclose(weights.mean((1, 2)), torch.ones(2))
+    assert torch.allclose(weights[0, 0, 0] / weights[0, 3, 3], torch.tensor((60 / 4) ** 0.5))
+    assert torch.equal(weights[1], torch.ones(4, 4))
+
+
+def test_weights_decide_where_an_error_counts() -> None:
+    process = NoisingProcess(build_scheduler(), CPU)
+    noise, timesteps = torch.zeros(2, 4, 4, 4), torch.tensor([10, 700])
+    predicted = torch.zeros(2, 4, 4, 4)
+    predicted[:, :, 0, 0] = 1
+    weights = torch.ones(2, 4, 4)
+    plain = process.loss(predicted, noise, timesteps)
+    assert torch.allclose(process.loss(predicted, noise, timesteps, weights), plain)
+    weights[:, 0, 0] = 3
+    assert torch.allclose(process.loss(predicted, noise, timesteps, weights), 3 * plain)
+
+
 def test_normalised_latents_have_unit_variance_and_decode_the_same() -> None:
     torch.manual_seed(3)
     vae = build_autoencoder(SMOKE).eval()
@@ -101,7 +124,7 @@ class _Interrupted(Exception):
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
     budget = StageBudget(steps=12, batch=4, learning_rate=1e-2, warmup=2)
 
-    def run(folder: Path, stop_at: int | None) -> Tensor:
+    def run(folder: Path, stop_at: int | None, seed: int = 0) -> Tensor:
         torch.manual_seed(0)
         model = nn.Linear(3, 1)
 
@@ -112,7 +135,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path: Path)
             return (model(x) - x.sum(1, keepdim=True)).pow(2).mean(), {}
 
         folder.mkdir(exist_ok=True)
-        options = LoopOptions(CPU, save_every=0.0)
+        options = LoopOptions(CPU, seed, save_every=0.0)
         train_stage("fit", nn.ModuleDict({"model": model}), loss, budget, folder, options)
         return model.weight.detach().clone()
 
@@ -120,6 +143,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path: Path)
     with pytest.raises(_Interrupted):
         run(tmp_path / "parts", 7)
     assert torch.equal(run(tmp_path / "parts", None), whole)
+    assert not torch.equal(run(tmp_path / "other", None, seed=1), whole)
 
 
 def test_table_rows_are_the_papers_statistics() -> None:
