@@ -171,9 +171,10 @@ py::dict metrics_of(const Metrics& metrics) {
       "accepted"_a = metrics.accepted, "finished"_a = metrics.finished, "failed"_a = metrics.failed,
       "cancelled"_a = metrics.cancelled, "refused"_a = metrics.refused, "queued"_a = metrics.queued,
       "active"_a = metrics.active, "batches"_a = metrics.batches, "rows"_a = metrics.rows,
-      "rows_saved"_a = metrics.rows_saved, "context_hits"_a = metrics.context_hits,
-      "context_misses"_a = metrics.context_misses, "retries"_a = metrics.retries,
-      "queue_seconds"_a = metrics.queue_seconds, "session_seconds"_a = metrics.session_seconds);
+      "padding"_a = metrics.padding, "rows_saved"_a = metrics.rows_saved,
+      "context_hits"_a = metrics.context_hits, "context_misses"_a = metrics.context_misses,
+      "retries"_a = metrics.retries, "queue_seconds"_a = metrics.queue_seconds,
+      "session_seconds"_a = metrics.session_seconds);
 }
 
 void bind_engine(py::module_& module) {

@@ -1,5 +1,7 @@
 #include "context_cache.hpp"
 
+#include "fgdm/error.hpp"
+
 namespace fgdm {
 
 Context ContextCache::get(const std::string& prompt, Timings& timings) {
@@ -28,6 +30,9 @@ Context ContextCache::encode(const std::string& prompt, Timings& timings) {
   const NamedTensor output{"encoder_hidden_states", context->view(1)};
   timings.add("text_encoder",
               graphs_.run(manifest.text_encoder, "text_encoder", {&input, 1}, {&output, 1}));
+  if (!context->is_finite(1))  // kept, it would spoil every request with this prompt
+    throw BackendError("text_encoder: what it made of the prompt \"" + prompt +
+                       "\" is not finite; precision \"fp32\" usually helps");
   return context;
 }
 

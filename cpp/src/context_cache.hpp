@@ -16,7 +16,8 @@ public:
   ContextCache(const Bundle& bundle, Graphs& graphs, std::size_t capacity)
       : bundle_(bundle), graphs_(graphs), capacity_(capacity) {}
 
-  // Throws what the text encoder throws; a failed prompt is not kept.
+  // Throws what the text encoder throws, and BackendError if what it makes is not finite; a failed
+  // prompt is not kept.
   Context get(const std::string& prompt, Timings& timings);
 
   std::int64_t hits() const { return hits_; }

@@ -1,6 +1,7 @@
 #include "fgdm/engine.hpp"
 
 #include <algorithm>
+#include <thread>
 
 #include "cuda_gpu.hpp"
 #include "fgdm/bundle.hpp"
@@ -53,7 +54,10 @@ Engine::Engine(const std::filesystem::path& bundle, const EngineOptions& options
 
 Engine::~Engine() {
   const cuda::CallersContext kept;
-  implementation_.reset();
+  if (implementation_->scheduler.is_own_thread())  // a callback's: somebody else has to wait for it
+    std::thread([ended = std::move(implementation_)]() mutable { ended.reset(); }).detach();
+  else
+    implementation_.reset();
 }
 
 Job Engine::submit(Request request, StepCallback callback) {

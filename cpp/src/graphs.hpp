@@ -43,6 +43,9 @@ public:
   double run(const std::string& graph, const std::string& stage,
              std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs);
 
+  // Rows that a graph computed only to fill up its plans' batches.
+  std::int64_t padding(const std::string& graph) const { return sessions_.at(graph)->padding(); }
+
   // Seconds of all calls so far, those that failed included.
   const Timings& timings() const { return timings_; }
   double total_seconds() const { return timings_.total(); }

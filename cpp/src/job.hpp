@@ -19,6 +19,7 @@ struct JobState {
   StepCallback callback;
   Clock::time_point submitted = Clock::now();
   std::atomic<bool> cancelled{false};
+  int overtaken = 0;  // the requests that came later and began earlier; the scheduler's
 
   // Throws CancelledError or DeadlineError if there is nothing left to do.
   void check() const;

@@ -1,11 +1,17 @@
 #include "row_buffer.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 
 #include "fgdm/error.hpp"
 
 namespace fgdm {
+
+bool all_finite(std::span<const float> values) {
+  return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
+}
 
 RowBuffer::RowBuffer(std::shared_ptr<Device> device, DType dtype,
                      std::vector<std::int64_t> row_shape, std::size_t most_rows)
@@ -55,6 +61,17 @@ std::vector<float> RowBuffer::floats(std::size_t rows, std::size_t first) const 
   std::vector<float> values(rows * row_bytes_ / sizeof(float));
   device_->download(values.data(), data(first), rows * row_bytes_);
   return values;
+}
+
+bool RowBuffer::is_finite(std::size_t rows) const {
+  if (dtype_ == DType::float32)
+    return all_finite(floats(rows));
+  // What is not finite has all bits of the exponent.
+  const std::uint16_t exponent = dtype_ == DType::bfloat16 ? 0x7F80 : 0x7C00;
+  std::vector<std::uint16_t> values(rows * row_bytes_ / sizeof(std::uint16_t));
+  device_->download(values.data(), data(), rows * row_bytes_);
+  return std::ranges::none_of(
+      values, [exponent](std::uint16_t value) { return (value & exponent) == exponent; });
 }
 
 void RowBuffer::copy_row(const RowBuffer& other, std::size_t from, std::size_t to) {

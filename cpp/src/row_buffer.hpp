@@ -12,6 +12,9 @@
 
 namespace fgdm {
 
+// Whether there is neither NaN nor infinity.
+bool all_finite(std::span<const float> values);
+
 // Rows of a tensor on their way from graph to graph, on a device, in whatever type the graphs have
 // for it. A copy has memory of its own, on the same device.
 class RowBuffer {
@@ -41,6 +44,9 @@ public:
 
   // Rows [first, first + rows) as numbers. Only for float32.
   std::vector<float> floats(std::size_t rows, std::size_t first = 0) const;
+
+  // Whether rows [0, rows) hold neither NaN nor infinity. For types with a fraction.
+  bool is_finite(std::size_t rows) const;
 
   // Copies row `from` of another buffer with rows of the same size into row `to`.
   void copy_row(const RowBuffer& other, std::size_t from, std::size_t to);

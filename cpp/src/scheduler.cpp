@@ -11,6 +11,10 @@ namespace {
 using Clock = JobState::Clock;
 
 constexpr std::size_t cached_contexts = 128;
+// Resolutions whose buffers are kept: maps and images of two sizes.
+constexpr std::size_t kept_resolutions = 4;
+// A queued request that so many later ones overtook goes next, whatever its priority.
+constexpr int most_overtaken = 20;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -161,9 +165,11 @@ void Scheduler::admit() {
       if (queue_.empty())
         return;
       // The highest priority; among those the one that came first.
-      const auto next = std::ranges::max_element(
-          queue_, {}, [](const auto& queued) { return queued->request.priority; });
+      const auto next = std::ranges::max_element(queue_, {}, [](const auto& queued) {
+        return std::pair(queued->overtaken >= most_overtaken, queued->request.priority);
+      });
       job = *next;
+      std::for_each(queue_.begin(), next, [](const auto& queued) { ++queued->overtaken; });
       queue_.erase(next);
     }
     begin(job);
@@ -211,11 +217,11 @@ void Scheduler::run_batch(const Batch& batch) {
   }
   const auto resolution = resolution_of(*trajectories.front());
   const bool images = trajectories.front()->run->factor.is_image;
-  auto& step = batches_.try_emplace(resolution, bundle_.manifest(), graphs_).first->second;
+  const bool has_spare = !batches_.empty();
   const auto begin = Clock::now();
   std::exception_ptr failure;
   try {
-    step.run(trajectories);
+    step_batch(resolution).run(trajectories);
   } catch (...) {
     failure = current_failure();
   }
@@ -227,16 +233,22 @@ void Scheduler::run_batch(const Batch& batch) {
     go_on(batch);
     return;
   }
-  if (is_out_of_memory(failure)) {
+  const bool lacks_memory = is_out_of_memory(failure);
+  if (lacks_memory) {
     batches_.clear();
+    recent_.clear();
     graphs_.device()->trim();
     policy_.ran_out_of_memory(resolution, rows);
   }
-  if (batch.size() == 1) {
+  if (batch.size() == 1 && !(lacks_memory && has_spare)) {
     end(*batch.front().first, failure);
     return;
   }
   ++counted_.retries;
+  if (batch.size() == 1) {  // with the memory that was just given back
+    run_batch(batch);
+    return;
+  }
   const auto middle = batch.begin() + static_cast<std::ptrdiff_t>(batch.size() / 2);
   run_batch(Batch(batch.begin(), middle));
   Batch rest;  // what is still there: the first half may have ended some of its requests
@@ -245,6 +257,18 @@ void Scheduler::run_batch(const Batch& batch) {
       rest.push_back(*item);
   if (!rest.empty())
     run_batch(rest);
+}
+
+// The buffers of a resolution's batches. Those of the one that wasn't used for longest are given
+// back where there are too many.
+StepBatch& Scheduler::step_batch(Resolution resolution) {
+  std::erase(recent_, resolution);
+  recent_.push_back(resolution);
+  if (recent_.size() > kept_resolutions) {
+    batches_.erase(recent_.front());
+    recent_.erase(recent_.begin());
+  }
+  return batches_.try_emplace(resolution, bundle_.manifest(), graphs_).first->second;
 }
 
 // Lets every request of a batch go on with its latents.
@@ -302,6 +326,7 @@ void Scheduler::answer(const std::exception_ptr& error, double queued) {
 
 void Scheduler::publish() {
   counted_.active = static_cast<std::int64_t>(tasks_.size());
+  counted_.padding = graphs_.padding(bundle_.manifest().backbone);
   counted_.context_hits = contexts_.hits();
   counted_.context_misses = contexts_.misses();
   counted_.session_seconds = graphs_.timings().seconds();

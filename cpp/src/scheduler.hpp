@@ -27,7 +27,8 @@ public:
   Scheduler(const Bundle& bundle, Graphs& graphs, const EngineOptions& options,
             std::vector<BatchTimes> profile);
 
-  // Cancels what is queued or active, answers it, and waits for the thread.
+  // Cancels what is queued or active, answers it, and waits for the thread, which must not be the
+  // one that destroys it.
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -41,6 +42,9 @@ public:
 
   Metrics metrics() const;
 
+  // Whether the caller is the scheduler's thread, as callbacks are.
+  bool is_own_thread() const { return std::this_thread::get_id() == thread_.get_id(); }
+
 private:
   using Batch = std::vector<std::pair<Task*, Trajectory*>>;
 
@@ -50,6 +54,7 @@ private:
   void begin(const std::shared_ptr<JobState>& job);
   void take_step();
   void run_batch(const Batch& batch);
+  StepBatch& step_batch(Resolution resolution);
   void go_on(const Batch& batch);
   void end(Task& task, std::exception_ptr error);
   void answer(const std::exception_ptr& error, double queued);
@@ -65,6 +70,7 @@ private:
   Policy policy_;
   ContextCache contexts_;
   std::map<Resolution, StepBatch> batches_;
+  std::vector<Resolution> recent_;            // whose batches_ are kept, the most recent last
   std::vector<std::unique_ptr<Task>> tasks_;  // in the order they came
   std::map<const Trajectory*, int> passed_over_;
   std::int64_t next_number_ = 0;

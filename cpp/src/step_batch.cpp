@@ -167,6 +167,11 @@ void StepBatch::run_networks(const Segment& segment) {
       for (std::size_t row = segment.first; row < segment.first + segment.count; ++row)
         if (residuals_of_[row] != &factor)
           buffer.clear_row(row);
+  const auto filled_by = [&](const FactorSpec* by) {
+    std::fill_n(residuals_of_.begin() + static_cast<std::ptrdiff_t>(segment.first), segment.count,
+                by);
+  };
+  filled_by(nullptr);  // a network that fails may have written to some of them
   for (std::size_t network = 0; network < factor.conditionings.size(); ++network)
     run_network(segment, network);
   for (auto& [input, buffer] : residuals_) {
@@ -178,8 +183,7 @@ void StepBatch::run_networks(const Segment& segment) {
         terms.push_back(&terms_.at(std::to_string(network) + " " + input));
     buffer.sum(terms, segment.count, segment.first);
   }
-  std::fill_n(residuals_of_.begin() + static_cast<std::ptrdiff_t>(segment.first), segment.count,
-              &factor);
+  filled_by(&factor);
 }
 
 void StepBatch::run_backbone() {

@@ -249,7 +249,11 @@ Pixels Task::picture(const std::string& decoder, const RowBuffer& latents) {
   const auto& size = run_->size;
   Pixels made{size.height, size.width, std::vector<std::uint8_t>(3 * pixels(size))};
   decode(decoder, {&latents}, [&](std::size_t, std::size_t, const RowBuffer& pictures) {
-    image_to_rgb(pictures.floats(1), size.height, size.width, made.data);
+    const auto values = pictures.floats(1);
+    if (!all_finite(values))
+      throw BackendError("factor " + run_->factor.name + ": the picture that " + decoder +
+                         " made is not finite; precision \"fp32\" usually helps");
+    image_to_rgb(values, size.height, size.width, made.data);
   });
   return made;
 }

@@ -133,8 +133,11 @@ public:
         throw;
       }
       first += rows;
+      padding_ += static_cast<std::int64_t>(bucket - rows);
     }
   }
+
+  std::int64_t padding() const override { return padding_; }
 
 private:
   // A profile with its context; its graph holds addresses, which `generation` dates.
@@ -268,6 +271,7 @@ private:
   TensorRtBackend& backend_;
   std::string graph_;
   std::vector<TensorSpec> inputs_, outputs_;
+  std::int64_t padding_ = 0;
   std::map<std::pair<const Plan*, std::size_t>, std::unique_ptr<Lane>> lanes_;
 };
 

@@ -53,12 +53,29 @@ TEST(Device, ADeviceThatTheHostCannotTouchMakesTheSame) {
   EXPECT_EQ(device->bytes(), 0U) << "nothing leaks";
 }
 
-TEST(Device, WithoutACallbackOnlyPicturesLeaveTheDevice) {
+TEST(Device, WithoutACallbackOnlyPicturesAndNewTextsLeaveTheDevice) {
   const auto device = std::make_shared<testing::FarDevice>();
   auto graphs = fake_graphs(scenes().manifest(), {}, {}, device);
   Scheduler scheduler(scenes(), graphs, {}, {});
   ASSERT_TRUE(wait_for(*submit(scheduler, small_request(1, 4))));
-  EXPECT_EQ(device->downloads, 1) << "the picture; labels have a way of their own";
+  EXPECT_EQ(device->downloads, 1 + 3) << "the picture; labels have a way of their own; three texts";
+  ASSERT_TRUE(wait_for(*submit(scheduler, small_request(1, 4))));
+  EXPECT_EQ(device->downloads, 1 + 3 + 1) << "texts are looked at when they are encoded";
+}
+
+TEST(Device, BuffersOfSizesThatWereUsedLongAgoAreGivenBack) {
+  const auto device = std::make_shared<testing::FarDevice>();
+  auto graphs = fake_graphs(scenes().manifest(), {}, {}, device);
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  std::size_t with_the_large_one = 0;
+  for (const int size : {256, 64, 96, 160}) {
+    auto request = small_request(1, 1);
+    request.height = request.width = size;
+    ASSERT_TRUE(wait_for(*submit(scheduler, request)));
+    if (size == 256)
+      scheduler.perform([&] { with_the_large_one = device->bytes(); });
+  }
+  scheduler.perform([&] { EXPECT_LT(device->bytes(), with_the_large_one); });
 }
 
 }  // namespace

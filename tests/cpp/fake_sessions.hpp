@@ -19,20 +19,19 @@ inline const Bundle& scenes() {
 }
 
 // A graph without weights: every output row is a smooth function of the rows of all inputs at the
-// same place, and of nothing else, as a network's is. `before` may throw, or look at the call.
+// same place, and of nothing else, as a network's is. `hook` is called at the end of every run: it
+// may look at the call, spoil its outputs, or throw.
 class FakeSession final : public Session {
 public:
-  using Before = std::function<void(std::span<const NamedTensor>, std::span<const NamedTensor>)>;
+  using Hook = std::function<void(std::span<const NamedTensor>, std::span<const NamedTensor>)>;
 
-  FakeSession(const GraphSpec& spec, Before before)
-      : inputs_(spec.inputs), outputs_(spec.outputs), before_(std::move(before)) {}
+  FakeSession(const GraphSpec& spec, Hook hook)
+      : inputs_(spec.inputs), outputs_(spec.outputs), hook_(std::move(hook)) {}
 
   std::span<const TensorSpec> inputs() const override { return inputs_; }
   std::span<const TensorSpec> outputs() const override { return outputs_; }
 
   void run(std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs) override {
-    if (before_)
-      before_(inputs, outputs);
     const auto rows = static_cast<std::size_t>(outputs.front().tensor.shape.front());
     for (std::size_t row = 0; row < rows; ++row) {
       double sum = 0.1;
@@ -45,6 +44,8 @@ public:
           values[i] = static_cast<float>(std::sin(sum + 0.7 * static_cast<double>(i)));
       }
     }
+    if (hook_)
+      hook_(inputs, outputs);
   }
 
 private:
@@ -71,20 +72,20 @@ private:
   }
 
   std::vector<TensorSpec> inputs_, outputs_;
-  Before before_;
+  Hook hook_;
 };
 
-// Fakes for all graphs of a bundle; `before` is called with the graph's name ahead of every run.
+// Fakes for all graphs of a bundle; `hook` gets the graph's name too.
 inline Graphs fake_graphs(const Manifest& manifest,
                           const std::function<void(const std::string&, std::span<const NamedTensor>,
-                                                   std::span<const NamedTensor>)>& before = {},
+                                                   std::span<const NamedTensor>)>& hook = {},
                           const std::filesystem::path& trace = {},
                           std::shared_ptr<Device> device = host_device()) {
   Graphs::Sessions sessions;
   for (const auto& [name, spec] : manifest.graphs) {
-    FakeSession::Before call;
-    if (before)
-      call = [before, graph = name](auto inputs, auto outputs) { before(graph, inputs, outputs); };
+    FakeSession::Hook call;
+    if (hook)
+      call = [hook, graph = name](auto inputs, auto outputs) { hook(graph, inputs, outputs); };
     sessions[name] = std::make_unique<FakeSession>(spec, std::move(call));
   }
   return Graphs(std::move(sessions), trace, std::move(device));

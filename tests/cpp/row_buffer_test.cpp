@@ -46,6 +46,23 @@ TEST(Half, WhatDoesNotFitIsInfiniteAndNanStaysNan) {
   EXPECT_TRUE(std::isnan(half_to_float(float_to_half(std::nanf("")))));
 }
 
+TEST(RowBuffer, KnowsWhatIsNotFinite) {
+  const auto finite_with = [](DType dtype, const auto& numbers) {
+    RowBuffer buffer(host_device(), dtype, {2}, 2);
+    buffer.write(numbers);
+    return std::pair(buffer.is_finite(1), buffer.is_finite(2));
+  };
+  using Halves = std::array<std::uint16_t, 4>;
+  const std::pair second_row_spoiled(true, false), fine(true, true);
+  for (const float bad : {NAN, INFINITY, -INFINITY})
+    EXPECT_EQ(finite_with(DType::float32, std::array{1.0F, -3e38F, 0.0F, bad}), second_row_spoiled);
+  EXPECT_EQ(finite_with(DType::float32, std::array{1.0F, -3e38F, 0.0F, 1e-40F}), fine);
+  EXPECT_EQ(finite_with(DType::float16, Halves{0x3C00, 0xFBFF, 0, 0x7C00}), second_row_spoiled);
+  EXPECT_EQ(finite_with(DType::float16, Halves{0x3C00, 0xFBFF, 0, 0x7BFF}), fine);
+  EXPECT_EQ(finite_with(DType::bfloat16, Halves{0x3F80, 0xFF7F, 0, 0xFF81}), second_row_spoiled);
+  EXPECT_EQ(finite_with(DType::bfloat16, Halves{0x3F80, 0xFF7F, 0, 0x7C00}), fine);
+}
+
 TEST(RowBuffer, CopiesRowsWithinItself) {
   RowBuffer buffer(host_device(), DType::float32, {2}, 4);
   const std::array<float, 4> two_rows{1, 2, 3, 4};

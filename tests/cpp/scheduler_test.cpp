@@ -1,9 +1,11 @@
 // Many requests share batches: what each of them gets, in company, in need and in failure.
+#include <atomic>
 #include <deque>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "context_cache.hpp"
 #include "fgdm/error.hpp"
 #include "scheduler_fixture.hpp"
 
@@ -81,6 +83,40 @@ TEST(Scheduler, ARowThatIsNotFiniteFailsItsRequestAndNoOther) {
   EXPECT_TRUE(wait_for(*jobs[2]));
 }
 
+TEST(Scheduler, APromptThatTheTextEncoderSpoiledIsNotKept) {
+  std::atomic<bool> spoils{true};
+  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto,
+                                                     std::span<const NamedTensor> outputs) {
+    if (spoils && graph == scenes().manifest().text_encoder)
+      static_cast<float*>(outputs.front().tensor.data)[7] = NAN;
+  });
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  expect_failure<BackendError>(*submit(scheduler, small_request(1)));
+  spoils = false;
+  EXPECT_TRUE(wait_for(*submit(scheduler, small_request(1))));
+}
+
+TEST(Scheduler, APictureThatIsNotFiniteIsAnErrorAndNotBlack) {
+  auto graphs = fake_graphs(scenes().manifest(), [](const std::string& graph, auto,
+                                                    std::span<const NamedTensor> outputs) {
+    const auto& pictures = outputs.front().tensor;
+    if (graph == scenes().manifest().vae_decoder && pictures.shape.back() == 64)
+      static_cast<float*>(pictures.data)[0] = NAN;
+  });
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  expect_failure<BackendError>(*submit(scheduler, small_request(1)));
+}
+
+TEST(Scheduler, AnEncodedPromptIsForgottenWhenOthersWereUsedLater) {
+  auto graphs = fake_graphs(scenes().manifest());
+  ContextCache contexts(scenes(), graphs, 2);
+  Timings timings;
+  for (const auto* prompt : {"a dog", "a house", "a dog", "the sun", "a dog", "a house"})
+    contexts.get(prompt, timings);
+  EXPECT_EQ(contexts.hits(), 2);  // a dog, twice; the house made room for the sun
+  EXPECT_EQ(contexts.misses(), 4);
+}
+
 // Graphs of which one has memory for `most` rows; `largest` is kept at the most that it ran.
 Graphs short_of_memory(const std::string& where, std::int64_t most, std::int64_t& largest) {
   return fake_graphs(scenes().manifest(), [=, &largest](const std::string& graph, auto,
@@ -127,6 +163,21 @@ TEST(Scheduler, WhatFitsInNoBatchFails) {
   expect_failure<OutOfMemoryError>(*submit(scheduler, small_request(1)));
 }
 
+TEST(Scheduler, WhatMemoryIsGivenBackForIsTriedAgain) {
+  int failures = 2;  // of the image's first step, also once the device has given memory back
+  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto,
+                                                     std::span<const NamedTensor> outputs) {
+    const auto& made = outputs.front().tensor;
+    if (graph == scenes().manifest().backbone && made.shape.back() == 16 && failures-- > 0)
+      throw OutOfMemoryError("no memory yet");
+  });
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  const auto job = submit(scheduler, small_request(1));
+  ASSERT_TRUE(wait_for(*job));
+  EXPECT_EQ(job->result.image.data, alone(small_request(1)).image.data);
+  EXPECT_EQ(scheduler.metrics().retries, 1);
+}
+
 TEST(Scheduler, AFullQueueRefusesAndSaysSo) {
   auto graphs = fake_graphs(scenes().manifest());
   EngineOptions options;
@@ -163,6 +214,46 @@ TEST(Scheduler, CancellationAndDeadlinesEndARequestBetweenSteps) {
   expect_failure<CancelledError>(*jobs[1]);
   EXPECT_TRUE(wait_for(*jobs[2]));
   expect_failure<CancelledError>(*jobs[3]);
+}
+
+TEST(Scheduler, ADeadlinePassesWhileARequestIsActive) {
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  auto request = small_request(1);
+  request.condition_steps = 100;
+  request.deadline = 0.1;
+  std::atomic<int> steps{0};
+  const auto job = submit(scheduler, request, [&](const StepInfo&) {
+    ++steps;
+    std::this_thread::sleep_for(20ms);
+    return false;
+  });
+  expect_failure<DeadlineError>(*job);
+  EXPECT_GE(steps, 1);
+  EXPECT_LE(steps, 5);
+}
+
+TEST(Scheduler, AQueuedRequestIsNotOvertakenForEver) {
+  auto graphs = fake_graphs(scenes().manifest());
+  EngineOptions options;
+  options.max_active = 1;
+  Scheduler scheduler(scenes(), graphs, options, {});
+  std::vector<int> order;
+  std::vector<std::shared_ptr<JobState>> jobs;
+  scheduler.perform([&] {
+    for (int i = 0; i < 40; ++i) {
+      auto request = small_request(1, 1);
+      request.priority = i == 0 ? 0 : 5;
+      jobs.push_back(submit(scheduler, request));
+      jobs.back()->when_done.emplace_back([&order, i] { order.push_back(i); });
+    }
+  });
+  for (const auto& job : jobs)
+    EXPECT_TRUE(wait_for(*job));
+  scheduler.perform([&] {
+    ASSERT_EQ(order.size(), 40U);
+    EXPECT_EQ(order[20], 0) << "twenty went ahead of it";
+  });
 }
 
 TEST(Scheduler, AHigherPriorityGoesFirst) {

@@ -157,6 +157,7 @@ TEST_F(TensorRtSessionTest, RowsArePaddedToTheirBucketAndSplitAtTheLargest) {
   use({plan(1), plan(4), plan(8)});
   for (const std::size_t rows : {1U, 2U, 3U, 4U, 5U, 8U, 9U, 21U})
     expect_run(rows, static_cast<float>(rows));
+  EXPECT_EQ(session_->padding(), 2 + 1 + 3 + 3);  // of 2, 3, 5 and 21 = 8 + 8 + 5 rows
 }
 
 TEST_F(TensorRtSessionTest, RowsOnTheGpuStayThere) {

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fgdm import cli
 from fgdm.engine import Engine
-from fgdm.errors import DeadlineError, QueueFullError, RequestError
+from fgdm.errors import CancelledError, DeadlineError, QueueFullError, RequestError
 
 from benchmarks.statistics import psnr
 
@@ -176,3 +176,45 @@ def test_trace_opens_as_json(tiny_bundle: Path, tmp_path: Path) -> None:
     assert {"sessions", "batches", "requests"} <= {event.get("tid") for event in events}
     with pytest.raises(RequestError, match="trace"):
         Engine(tiny_bundle, backend="cpu", trace=tmp_path / "missing" / "trace.json")
+
+
+def test_threads_submit_at_once(engine: Engine) -> None:
+    images: dict[int, Any] = {}
+
+    def work(thread: int) -> None:
+        for seed in range(thread, 12, 4):
+            images[seed] = engine.generate(PROMPT, seed=seed, **QUICK).image
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(images) == 12
+    for seed in (0, 5, 11):
+        assert psnr(images[seed], engine.generate(PROMPT, seed=seed, **QUICK).image) >= 60
+
+
+@pytest.mark.parametrize("where", ["done", "step"])
+def test_a_callback_may_close_the_engine(tiny_bundle: Path, where: str) -> None:
+    """It runs on the thread that closing otherwise waits for."""
+    opened = Engine(tiny_bundle, backend="cpu", precision="fp32", max_active=1)
+    submitted = threading.Event()
+
+    def close(*_: object) -> None:
+        if submitted.wait(60):
+            opened.close()
+
+    first = opened.submit(PROMPT, step_callback=close if where == "step" else None, **QUICK)
+    if where == "done":
+        first.when_done(close)
+    others = [opened.submit(PROMPT, seed=seed, **QUICK) for seed in range(2)]
+    submitted.set()
+    for job in others if where == "done" else [first, *others]:
+        assert job.wait(60)
+        with pytest.raises(CancelledError):
+            job.result()
+    if where == "done":
+        assert first.result().image is not None
+    with pytest.raises(RequestError, match="closed"):
+        opened.submit(PROMPT)

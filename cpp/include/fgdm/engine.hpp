@@ -162,9 +162,10 @@ struct Metrics {
   std::int64_t accepted, finished, failed, cancelled, refused;  // requests; refused: queue full
   std::int64_t queued, active;                                  // requests, now
   std::int64_t batches, rows;                                   // of the backbone
+  std::int64_t padding;     // rows computed besides, to fill up the batch of a TensorRT plan
   std::int64_t rows_saved;  // rows of maps that were dropped before their last step, or never begun
   std::int64_t context_hits, context_misses;  // prompts found encoded, and encoded
-  std::int64_t retries;                       // batches run again in parts after a failure
+  std::int64_t retries;                       // batches run again after a failure, in parts
   double queue_seconds;                       // waited by all requests together before work began
   std::map<std::string, double> session_seconds;  // by stage
 };
@@ -180,7 +181,7 @@ struct BatchTimes {
 // company.
 //
 // All methods can be called from any thread. Destruction cancels what is queued or running and
-// waits for it.
+// waits for it; from within a callback it doesn't wait, as that would be for itself.
 class Engine {
 public:
   // Throws BundleError for the bundle, BackendError for the runtime.

@@ -64,6 +64,9 @@ public:
   /// Runs the graph once. Every declared input and every wanted output is given by name, with its
   /// final shape. Throws BackendError, or OutOfMemoryError where the runtime says it is that.
   virtual void run(std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs) = 0;
+
+  /// Rows that all calls so far computed beyond those they were given, to fill up a plan's batch.
+  virtual std::int64_t padding() const { return 0; }
 };
 
 }  // namespace fgdm
