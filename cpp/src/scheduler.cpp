@@ -238,7 +238,8 @@ void Scheduler::run_batch(const Batch& batch) {
     batches_.clear();
     recent_.clear();
     graphs_.device()->trim();
-    policy_.ran_out_of_memory(resolution, rows);
+    if (batch.size() > 1)
+      policy_.ran_out_of_memory(resolution, rows);
   }
   if (batch.size() == 1 && !(lacks_memory && has_spare)) {
     end(*batch.front().first, failure);

@@ -175,7 +175,16 @@ TEST(Scheduler, WhatMemoryIsGivenBackForIsTriedAgain) {
   const auto job = submit(scheduler, small_request(1));
   ASSERT_TRUE(wait_for(*job));
   EXPECT_EQ(job->result.image.data, alone(small_request(1)).image.data);
-  EXPECT_EQ(scheduler.metrics().retries, 1);
+  const auto before = scheduler.metrics();
+  EXPECT_EQ(before.retries, 1);
+  std::vector<std::shared_ptr<JobState>> jobs;
+  scheduler.perform([&] {
+    for (int i = 0; i < 2; ++i)
+      jobs.push_back(submit(scheduler, small_request(1)));
+  });
+  for (const auto& other : jobs)
+    ASSERT_TRUE(wait_for(*other));
+  EXPECT_EQ(scheduler.metrics().batches - before.batches, 4 + 4) << "batches are not smaller now";
 }
 
 TEST(Scheduler, AFullQueueRefusesAndSaysSo) {
