@@ -67,6 +67,9 @@ public:
   virtual void finish() = 0;
 };
 
+// Whether there is neither NaN nor infinity.
+bool all_finite(std::span<const float> values);
+
 // The one that computes on the host.
 std::shared_ptr<Device> host_device();
 

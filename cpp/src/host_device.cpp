@@ -60,8 +60,7 @@ public:
       }
       const auto latents = row_of(reinterpret_cast<float*>(sample), i);
       fgdm::advance(row.coefficients, epsilon, latents, row_of(reinterpret_cast<float*>(x0), i));
-      finite.push_back(
-          std::ranges::all_of(latents, [](float value) { return std::isfinite(value); }));
+      finite.push_back(all_finite(latents));
     }
     return finite;
   }
@@ -88,6 +87,10 @@ private:
 };
 
 }  // namespace
+
+bool all_finite(std::span<const float> values) {
+  return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
+}
 
 std::shared_ptr<Device> host_device() {
   return std::make_shared<HostDevice>();

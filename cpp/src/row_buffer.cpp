@@ -1,17 +1,12 @@
 #include "row_buffer.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <utility>
 
 #include "fgdm/error.hpp"
 
 namespace fgdm {
-
-bool all_finite(std::span<const float> values) {
-  return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
-}
 
 RowBuffer::RowBuffer(std::shared_ptr<Device> device, DType dtype,
                      std::vector<std::int64_t> row_shape, std::size_t most_rows)

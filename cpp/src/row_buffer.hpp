@@ -12,9 +12,6 @@
 
 namespace fgdm {
 
-// Whether there is neither NaN nor infinity.
-bool all_finite(std::span<const float> values);
-
 // Rows of a tensor on their way from graph to graph, on a device, in whatever type the graphs have
 // for it. A copy has memory of its own, on the same device.
 class RowBuffer {

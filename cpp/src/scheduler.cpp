@@ -236,12 +236,12 @@ void Scheduler::run_batch(const Batch& batch) {
   const bool lacks_memory = is_out_of_memory(failure);
   if (lacks_memory) {
     batches_.clear();
-    recent_.clear();
     graphs_.device()->trim();
     if (batch.size() > 1)
       policy_.ran_out_of_memory(resolution, rows);
   }
-  if (batch.size() == 1 && !(lacks_memory && has_spare)) {
+  const bool may_help = batch.size() > 1 || (lacks_memory && has_spare);
+  if (!may_help) {
     end(*batch.front().first, failure);
     return;
   }
@@ -263,13 +263,15 @@ void Scheduler::run_batch(const Batch& batch) {
 // The buffers of a resolution's batches. Those of the one that wasn't used for longest are given
 // back where there are too many.
 StepBatch& Scheduler::step_batch(Resolution resolution) {
-  std::erase(recent_, resolution);
-  recent_.push_back(resolution);
-  if (recent_.size() > kept_resolutions) {
-    batches_.erase(recent_.front());
-    recent_.erase(recent_.begin());
-  }
-  return batches_.try_emplace(resolution, bundle_.manifest(), graphs_).first->second;
+  const auto found =
+      std::ranges::find(batches_, resolution, &std::pair<Resolution, StepBatch>::first);
+  if (found != batches_.end())
+    batches_.splice(batches_.begin(), batches_, found);
+  else
+    batches_.emplace_front(resolution, StepBatch(bundle_.manifest(), graphs_));
+  if (batches_.size() > kept_resolutions)
+    batches_.pop_back();
+  return batches_.front().second;
 }
 
 // Lets every request of a batch go on with its latents.

@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <future>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -69,9 +70,8 @@ private:
   // Only the thread touches these.
   Policy policy_;
   ContextCache contexts_;
-  std::map<Resolution, StepBatch> batches_;
-  std::vector<Resolution> recent_;            // whose batches_ are kept, the most recent last
-  std::vector<std::unique_ptr<Task>> tasks_;  // in the order they came
+  std::list<std::pair<Resolution, StepBatch>> batches_;  // the most recently used first
+  std::vector<std::unique_ptr<Task>> tasks_;             // in the order they came
   std::map<const Trajectory*, int> passed_over_;
   std::int64_t next_number_ = 0;
   Metrics counted_{};

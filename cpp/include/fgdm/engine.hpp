@@ -165,7 +165,7 @@ struct Metrics {
   std::int64_t padding;     // rows computed besides, to fill up the batch of a TensorRT plan
   std::int64_t rows_saved;  // rows of maps that were dropped before their last step, or never begun
   std::int64_t context_hits, context_misses;  // prompts found encoded, and encoded
-  std::int64_t retries;                       // batches run again after a failure, in parts
+  std::int64_t retries;                       // batches run again after a failure, most in parts
   double queue_seconds;                       // waited by all requests together before work began
   std::map<std::string, double> session_seconds;  // by stage
 };
