@@ -80,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = sampling.add_argument
     add("--condition-steps", type=int, metavar="N", help="steps for the maps")
     add("--num-inference-steps", type=int, metavar="N", help="steps for the image")
-    add("--sampler", default="ddim", metavar="NAME", help="ddim (default) or dpmsolver++")
+    add("--sampler", metavar="NAME", help="of the image: ddim or dpmsolver++")
+    add("--condition-sampler", metavar="NAME", help="of the maps: ddim or dpmsolver++")
     add("--guidance", metavar="NAME", help="of the image: segfree or cfg")
     add("--guidance-scale", type=float, metavar="G", help="of the image")
     add("--condition-guidance-scale", type=float, metavar="G", help="of the maps")
@@ -229,6 +230,7 @@ def _generate(args: argparse.Namespace, prompt: str, bundle: Path) -> Result:
             segfree_start=args.segfree_start,
             controlnet_conditioning_scale=args.controlnet_conditioning_scale,
             sampler=args.sampler,
+            condition_sampler=args.condition_sampler,
             min_area=args.min_area,
             height=args.height,
             width=args.width,

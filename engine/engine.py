@@ -149,8 +149,9 @@ class Engine:
         in which there is guidance; the others cost half.
         controlnet_conditioning_scale: weight of what the image is painted from; one for each
         network that sees a map or control image, or one for all.
-        sampler: "ddim" or "dpmsolver++". min_area: the fraction of a map, 0 to 1, from which on a
-        class counts as found. height, width: of the image in pixels; maps have half of each.
+        sampler, condition_sampler: of the image and of the maps, "ddim" or "dpmsolver++".
+        min_area: the fraction of a map, 0 to 1, from which on a class counts as found.
+        height, width: of the image in pixels; maps have half of each.
         latents: (1, 4, h, w), condition_latents: (candidates, 4, h, w), float32: the noise to start
         from instead of the seed's; h and w are latent cells.
         control_images: what networks of the image factor paint from that no factor of the bundle

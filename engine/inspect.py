@@ -73,7 +73,7 @@ class Description:
         for factor in manifest.factors:
             yield (
                 f"  {factor.name}  {factor.kind}, {factor.width}×{factor.height} px, "
-                f"{factor.num_inference_steps} steps, "
+                f"{factor.num_inference_steps} steps of {factor.sampler}, "
                 f"{' + '.join(f'{n.kind} ({n.graph})' for n in factor.conditionings)}, "
                 f"guidance {factor.guidance} at {factor.guidance_scale:g}"
             )

@@ -68,6 +68,7 @@ class Factor:
     height: int
     width: int
     num_inference_steps: int
+    sampler: str
     guidance: str
     guidance_scale: float
 
@@ -316,6 +317,7 @@ def _factor(fields: Fields, graphs: set[str]) -> Factor:
         height=fields.whole("height", 1, _LARGEST_SIDE),
         width=fields.whole("width", 1, _LARGEST_SIDE),
         num_inference_steps=fields.whole("num_inference_steps", 1, 1000),
+        sampler=fields.text("sampler") if "sampler" in fields.names() else "ddim",
         guidance=fields.text("guidance"),
         guidance_scale=fields.number("guidance_scale"),
     )

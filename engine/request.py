@@ -37,7 +37,8 @@ class RequestOptions(TypedDict, total=False):
     guidance_interval: tuple[float, float]
     condition_guidance_interval: tuple[float, float]
     controlnet_conditioning_scale: float | Sequence[float] | None
-    sampler: str
+    sampler: str | None
+    condition_sampler: str | None
     min_area: float
     height: int | None
     width: int | None
@@ -190,7 +191,8 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "guidance_interval": interval,
     "condition_guidance_interval": interval,
     "controlnet_conditioning_scale": reals,
-    "sampler": text,
+    "sampler": optional(text),
+    "condition_sampler": optional(text),
     "min_area": required_real,
     "height": optional(required_integer),
     "width": optional(required_integer),

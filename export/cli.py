@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from .arguments import picture_size
-from .defaults import TOLERANCE, ConditionDefaults, FactorDefaults, ImageDefaults
+from .defaults import SAMPLERS, TOLERANCE, ConditionDefaults, FactorDefaults, ImageDefaults
 from .errors import ExportError
 from .palettes import BUILT_IN
 
@@ -157,12 +157,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         help_text = f"{text} (default: %(default)r)"
         factors.add_argument(flag, type=kind, default=default, help=help_text)
-    factors.add_argument(
-        "--guidance",
-        choices=("segfree", "cfg"),
-        default=image.guidance,
-        help="guidance of the image's later steps (default: %(default)s)",
-    )
+    for flag, choices, default, text in (
+        ("--condition-sampler", SAMPLERS, condition.sampler, "sampler of a map"),
+        ("--sampler", SAMPLERS, image.sampler, "sampler of the image"),
+        ("--guidance", ("segfree", "cfg"), image.guidance, "guidance of the image's later steps"),
+    ):
+        help_text = f"{text} (default: %(default)s)"
+        factors.add_argument(flag, choices=choices, default=default, help=help_text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -211,6 +212,7 @@ def _defaults(args: argparse.Namespace) -> FactorDefaults:
         image_size=args.image_size,
         condition=ConditionDefaults(
             num_inference_steps=args.condition_steps,
+            sampler=args.condition_sampler,
             guidance_scale=args.condition_guidance_scale,
             stop_at_recall=args.stop_at_recall,
             prompt_prefix=args.condition_prompt_prefix,
@@ -218,6 +220,7 @@ def _defaults(args: argparse.Namespace) -> FactorDefaults:
         ),
         image=ImageDefaults(
             num_inference_steps=args.steps,
+            sampler=args.sampler,
             guidance=args.guidance,
             guidance_scale=args.guidance_scale,
             segfree_guidance_scale=args.segfree_guidance_scale,

@@ -6,19 +6,24 @@ from dataclasses import dataclass, field
 
 from .errors import ExportError
 
+#: What the engine can sample with.
+SAMPLERS = ("ddim", "dpmsolver++")
+
 #: The largest error of a graph against PyTorch by precision, relative to an output's scale.
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}
 
 
 @dataclass(frozen=True)
 class ConditionDefaults:
-    """Of the condition factor: DDIM steps and classifier-free guidance, as the papers have them.
+    """Of the condition factor: DDIM and classifier-free guidance, as the papers have them.
 
+    sampler: "ddim" or "dpmsolver++".
     stop_at_recall: the recall, 0 to 1, with which a map has won, so that the others need not be
     finished; 0 samples every map to its end.
     """
 
     num_inference_steps: int = 10
+    sampler: str = "ddim"
     guidance_scale: float = 7.5
     stop_at_recall: float = 0.0
     prompt_prefix: str = ""
@@ -29,11 +34,13 @@ class ConditionDefaults:
 class ImageDefaults:
     """Of the image factor. Scales are the usual ones (the papers' w is scale - 1).
 
-    guidance: "segfree" or "cfg". segfree_scale: the a of the degraded branch. segfree_start: the
-    share of the steps before segmentation-free guidance sets in, in 0..1.
+    sampler: "ddim" or "dpmsolver++". guidance: "segfree" or "cfg". segfree_scale: the a of the
+    degraded branch. segfree_start: the share of the steps before segmentation-free guidance sets
+    in, in 0..1.
     """
 
     num_inference_steps: int = 20
+    sampler: str = "ddim"
     guidance: str = "segfree"
     guidance_scale: float = 7.5
     segfree_guidance_scale: float = 3.5
@@ -60,6 +67,11 @@ class FactorDefaults:
                 raise ExportError(
                     f"{factor} factor: num_inference_steps is {settings.num_inference_steps}; "
                     "expected 1 to 1000"
+                )
+            if settings.sampler not in SAMPLERS:
+                raise ExportError(
+                    f"{factor} factor: sampler is {settings.sampler!r}; "
+                    f"expected one of {', '.join(SAMPLERS)}"
                 )
         if self.image.guidance not in ("segfree", "cfg"):
             raise ExportError(

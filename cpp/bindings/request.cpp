@@ -61,12 +61,14 @@ std::map<std::string, Pixels> take_images(py::dict& options, const char* name) {
   return images;
 }
 
-SamplerKind sampler_from(const std::string& name) {
-  if (name == "ddim")
-    return SamplerKind::ddim;
-  if (name == "dpmsolver++")
-    return SamplerKind::dpmsolver_multistep;
-  throw RequestError("sampler is \"" + name + "\", expected \"ddim\" or \"dpmsolver++\"");
+std::optional<SamplerKind> take_sampler(py::dict& options, const char* option) {
+  const auto name = take<std::string>(options, option);
+  if (!name)
+    return std::nullopt;
+  if (const auto kind = sampler_kind(*name))
+    return kind;
+  throw RequestError(std::string(option) + " is \"" + *name +
+                     "\", expected \"ddim\" or \"dpmsolver++\"");
 }
 
 GuidanceKind guidance_from(const std::string& name) {
@@ -97,8 +99,8 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   request.segfree_guidance_scale = take<double>(options, "segfree_guidance_scale");
   request.segfree_start = take<double>(options, "segfree_start");
   take_into(options, "controlnet_conditioning_scale", request.controlnet_conditioning_scale);
-  if (const auto sampler = take<std::string>(options, "sampler"))
-    request.sampler = sampler_from(*sampler);
+  request.sampler = take_sampler(options, "sampler");
+  request.condition_sampler = take_sampler(options, "condition_sampler");
   take_into(options, "min_area", request.min_area);
   request.height = take<int>(options, "height");
   request.width = take<int>(options, "width");
@@ -137,7 +139,8 @@ py::dict parameters_of(const Request& request) {
                   "segfree_guidance_scale"_a = request.segfree_guidance_scale,
                   "segfree_start"_a = request.segfree_start,
                   "controlnet_conditioning_scale"_a = request.controlnet_conditioning_scale,
-                  "sampler"_a = request.sampler == SamplerKind::ddim ? "ddim" : "dpmsolver++",
+                  "sampler"_a = sampler_name(*request.sampler),
+                  "condition_sampler"_a = sampler_name(*request.condition_sampler),
                   "min_area"_a = request.min_area, "height"_a = request.height,
                   "width"_a = request.width, "latents"_a = given(request.latents),
                   "condition_latents"_a = given(request.condition_latents),

@@ -6,7 +6,7 @@ FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint
                      const Request& resolved, Context positive_text, Context negative_text)
     : factor(spec), index(factor_index), size(factor_size(resolved, manifest, spec)),
       guidance(factor_guidance(resolved, spec)),
-      sampler(resolved.sampler, manifest.schedule, factor_steps(resolved, spec)),
+      sampler(factor_sampler(resolved, spec), manifest.schedule, factor_steps(resolved, spec)),
       positive(std::move(positive_text)), negative(std::move(negative_text)),
       scales(conditioning_scales(resolved, spec)), hints(spec.conditionings.size()) {}
 

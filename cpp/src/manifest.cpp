@@ -150,6 +150,14 @@ GuidanceConfig guidance(const Field& factor) {
   return config;
 }
 
+SamplerKind sampler(const Field& factor) {
+  const auto name = factor.text_or("sampler", "ddim");
+  const auto kind = sampler_kind(name);
+  if (!kind)
+    fail(factor.where() + ".sampler is \"" + name + "\", expected \"ddim\" or \"dpmsolver++\"");
+  return *kind;
+}
+
 ConditioningSpec conditioning(const Field& field) {
   ConditioningSpec spec;
   const auto kind = field["kind"].text();
@@ -188,6 +196,7 @@ FactorSpec factor(const Field& field) {
   spec.height = field["height"].small(8, 16384);
   spec.width = field["width"].small(8, 16384);
   spec.num_inference_steps = field["num_inference_steps"].small(1, 1000);
+  spec.sampler = sampler(field);
   spec.guidance = guidance(field);
   spec.prompt_prefix = field.text_or("prompt_prefix", "");
   spec.prompt_suffix = field.text_or("prompt_suffix", "");

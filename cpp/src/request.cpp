@@ -162,6 +162,7 @@ Request resolve(Request request, const Manifest& manifest) {
 
   const auto& defaults = image.guidance;
   request.num_inference_steps = request.num_inference_steps.value_or(image.num_inference_steps);
+  request.sampler = request.sampler.value_or(image.sampler);
   request.guidance = request.guidance.value_or(defaults.kind);
   request.guidance_scale =
       request.guidance_scale.value_or(static_cast<double>(defaults.guidance_scale));
@@ -172,6 +173,7 @@ Request resolve(Request request, const Manifest& manifest) {
   request.segfree_start = request.segfree_start.value_or(defaults.segfree_start);
   const auto& first = manifest.factors.front();
   request.condition_steps = request.condition_steps.value_or(first.num_inference_steps);
+  request.condition_sampler = request.condition_sampler.value_or(first.sampler);
   request.condition_guidance_scale =
       request.condition_guidance_scale.value_or(static_cast<double>(first.guidance.guidance_scale));
   request.stop_at_recall = request.stop_at_recall.value_or(first.stop_at_recall);
@@ -185,7 +187,7 @@ Request resolve(Request request, const Manifest& manifest) {
                   static_cast<std::size_t>(rows) * latent_elements(manifest, size),
                   latent_shape(rows, manifest, size));
     // The sampler knows how many distinct timesteps there are.
-    timesteps(manifest.schedule, factor_steps(request, factor), request.sampler);
+    timesteps(manifest.schedule, factor_steps(request, factor), factor_sampler(request, factor));
   }
   check_control_images(request, manifest);
   if (!request.seed) {
@@ -233,6 +235,10 @@ std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec
           static_cast<float>(factor.is_image ? resolved.controlnet_conditioning_scale.at(image++)
                                              : factor.conditionings[i].scale);
   return scales;
+}
+
+SamplerKind factor_sampler(const Request& resolved, const FactorSpec& factor) {
+  return factor.is_image ? *resolved.sampler : *resolved.condition_sampler;
 }
 
 int factor_steps(const Request& resolved, const FactorSpec& factor) {

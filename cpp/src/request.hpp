@@ -25,7 +25,8 @@ GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor
 // The weight of each conditioning network of a factor in a resolved request; 1 for adapters.
 std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec& factor);
 
-// The sampler steps of a factor in a resolved request.
+// The sampler of a factor in a resolved request, and its steps.
+SamplerKind factor_sampler(const Request& resolved, const FactorSpec& factor);
 int factor_steps(const Request& resolved, const FactorSpec& factor);
 
 }  // namespace fgdm

@@ -1,13 +1,18 @@
 #include "fgdm/sampler.hpp"
 
+#include <array>
 #include <cmath>
 #include <cstddef>
+#include <utility>
 
 #include "fgdm/error.hpp"
 
 namespace fgdm {
 
 namespace {
+
+constexpr std::array<std::pair<SamplerKind, std::string_view>, 2> sampler_names{
+    {{SamplerKind::ddim, "ddim"}, {SamplerKind::dpmsolver_multistep, "dpmsolver++"}}};
 
 // A point of the diffusion process: x = alpha * x0 + sigma * epsilon.
 struct Level {
@@ -121,6 +126,20 @@ std::vector<StepCoefficients> dpmsolver_multistep(const std::vector<double>& cum
 }
 
 }  // namespace
+
+std::string_view sampler_name(SamplerKind kind) {
+  for (const auto& [known, name] : sampler_names)
+    if (known == kind)
+      return name;
+  return "?";
+}
+
+std::optional<SamplerKind> sampler_kind(std::string_view name) {
+  for (const auto& [kind, known] : sampler_names)
+    if (known == name)
+      return kind;
+  return std::nullopt;
+}
 
 std::vector<double> alphas_cumprod(const NoiseSchedule& schedule) {
   check(schedule);

@@ -29,7 +29,7 @@ inline nlohmann::json valid_manifest() {
        "conditionings": [{"kind": "controlnet", "graph": "controlnet_segmentation",
                           "hint_graph": "controlnet_hint", "condition": "segmentation",
                           "hint_palette": null, "scale": 0.5}], "height": 128, "width": 128,
-       "num_inference_steps": 20, "guidance": "segfree", "guidance_scale": 4.0,
+       "num_inference_steps": 20, "sampler": "dpmsolver++", "guidance": "segfree", "guidance_scale": 4.0,
        "segfree_guidance_scale": 3.5, "segfree_scale": 10.0, "segfree_start": 0.5}],
     "graphs": {}, "files": {}})");
   for (const char* name : {"text_encoder", "vae_decoder", "vae_encoder", "backbone",

@@ -42,6 +42,8 @@ TEST(Manifest, ReadsEveryField) {
   EXPECT_EQ(manifest.factors[0].prompt_prefix, "a map of ");
   EXPECT_EQ(manifest.factors[1].conditionings.at(0).condition, "segmentation");
   EXPECT_EQ(manifest.factors[1].conditionings.at(0).scale, 0.5);
+  EXPECT_EQ(manifest.factors[0].sampler, fgdm::SamplerKind::ddim);  // where nothing is said
+  EXPECT_EQ(manifest.factors[1].sampler, fgdm::SamplerKind::dpmsolver_multistep);
   EXPECT_EQ(manifest.factors[1].guidance.kind, fgdm::GuidanceKind::segfree);
   EXPECT_FLOAT_EQ(manifest.factors[1].guidance.segfree_guidance_scale, 3.5F);
   EXPECT_EQ(manifest.residual("down_residual_1").stride, 2);
@@ -73,6 +75,7 @@ TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
       {"scheduler.beta_end", [](json& m) { m["scheduler"]["beta_end"] = 2.5; }},
       {"prediction_type", [](json& m) { m["scheduler"]["prediction_type"] = "v_prediction"; }},
       {"factors[1].guidance", [](json& m) { m["factors"][1]["guidance"] = "none"; }},
+      {"factors[0].sampler is \"euler\"", [](json& m) { m["factors"][0]["sampler"] = "euler"; }},
       {"float23", [](json& m) { m["graphs"]["backbone"]["inputs"][0]["dtype"] = "float23"; }},
       {"adapter_segmentation", [](json& m) { m["graphs"].erase("adapter_segmentation"); }},
       {"backbone.onnx", [](json& m) { m["files"].erase("backbone.onnx"); }},

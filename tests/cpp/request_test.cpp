@@ -25,7 +25,8 @@ Request request() {
 }
 
 TEST(Request, UnsetOptionsBecomeTheBundles) {
-  const auto resolved = fgdm::resolve(request(), manifest());
+  const auto bundle = manifest();
+  const auto resolved = fgdm::resolve(request(), bundle);
   EXPECT_EQ(resolved.num_inference_steps, 20);
   EXPECT_EQ(resolved.condition_steps, 10);
   EXPECT_EQ(resolved.guidance, fgdm::GuidanceKind::segfree);
@@ -33,6 +34,21 @@ TEST(Request, UnsetOptionsBecomeTheBundles) {
   EXPECT_EQ(resolved.height, 128);
   EXPECT_TRUE(resolved.seed.has_value());
   EXPECT_EQ(resolved.controlnet_conditioning_scale, std::vector<double>{0.5});
+  EXPECT_EQ(fgdm::factor_sampler(resolved, bundle.factors[0]), fgdm::SamplerKind::ddim);
+  EXPECT_EQ(fgdm::factor_sampler(resolved, bundle.factors[1]),
+            fgdm::SamplerKind::dpmsolver_multistep);
+}
+
+// Protects maps and image from taking each other's sampler.
+TEST(Request, MapsAndImageHaveTheirOwnSampler) {
+  const auto bundle = manifest();
+  auto value = request();
+  value.condition_sampler = fgdm::SamplerKind::dpmsolver_multistep;
+  value.sampler = fgdm::SamplerKind::ddim;
+  const auto resolved = fgdm::resolve(value, bundle);
+  EXPECT_EQ(fgdm::factor_sampler(resolved, bundle.factors[0]),
+            fgdm::SamplerKind::dpmsolver_multistep);
+  EXPECT_EQ(fgdm::factor_sampler(resolved, bundle.factors[1]), fgdm::SamplerKind::ddim);
 }
 
 // Protects painting from images that no factor makes: they must be there, in the image's size.

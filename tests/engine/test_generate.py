@@ -19,6 +19,7 @@ from fgdm import (
     CancelledError,
     Engine,
     RequestError,
+    StepInfo,
     machine,
 )
 
@@ -151,6 +152,22 @@ def test_every_guidance_and_sampler(engine: Engine, guidance: str, sampler: str)
     assert result.parameters["sampler"] == sampler
 
 
+def test_maps_have_a_sampler_of_their_own(engine: Engine) -> None:
+    def timesteps(**options: Any) -> dict[str, list[int]]:
+        seen: dict[str, list[int]] = {"segmentation": [], "image": []}
+
+        def watch(info: StepInfo) -> None:
+            seen[info.factor].append(info.timestep)
+
+        engine.generate(PROMPT, seed=1, step_callback=watch, **QUICK, **options)
+        return seen
+
+    ddim, solver = timesteps(), timesteps(condition_sampler="dpmsolver++")
+    assert ddim["image"] == solver["image"]
+    assert ddim["segmentation"] != solver["segmentation"]
+    assert timesteps(sampler="dpmsolver++")["segmentation"] == ddim["segmentation"]
+
+
 def test_other_sizes(engine: Engine) -> None:
     result = engine.generate(PROMPT, seed=1, height=96, width=128, **QUICK)
     assert result.image.size == (128, 96)
@@ -169,7 +186,8 @@ def test_other_sizes(engine: Engine) -> None:
         ({"segfree_scale": float("inf")}, "segfree_scale is inf"),
         ({"height": 100}, "multiple of 32"),
         ({"guidance": "none"}, '"segfree" or "cfg"'),
-        ({"sampler": "euler"}, '"ddim" or "dpmsolver'),
+        ({"sampler": "euler"}, 'sampler is "euler", expected "ddim" or "dpmsolver'),
+        ({"condition_sampler": "euler"}, 'condition_sampler is "euler"'),
         ({"objects": ["unicorn"]}, "unicorn"),
         ({"latents": np.zeros((4, 16, 16), np.float32)}, "4"),
         ({"latents": np.zeros((1, 4, 8, 8), np.float32)}, r"shape \(1, 4, 16, 16\)"),

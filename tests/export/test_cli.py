@@ -36,6 +36,7 @@ def test_exports_with_the_chosen_defaults(
         "--image-size=96x64",
         "--steps=12",
         "--condition-guidance-scale=4",
+        "--condition-sampler=dpmsolver++",
         "--guidance=cfg",
     ]
     assert run(parse(*arguments)) == 0
@@ -46,6 +47,7 @@ def test_exports_with_the_chosen_defaults(
     condition, image = manifest["factors"]
     assert manifest["name"] == "small"
     assert (condition["height"], condition["width"], condition["guidance_scale"]) == (48, 32, 4.0)
+    assert (condition["sampler"], image["sampler"]) == ("dpmsolver++", "ddim")
     assert (image["height"], image["num_inference_steps"], image["guidance"]) == (96, 12, "cfg")
 
 

@@ -51,6 +51,7 @@ struct FactorSpec {
   std::vector<ConditioningSpec> conditionings;
   int height, width;  // pixels
   int num_inference_steps;
+  SamplerKind sampler = SamplerKind::ddim;
   GuidanceConfig guidance;
   double stop_at_recall = 0.0;               // condition factors: as in Request
   std::string prompt_prefix, prompt_suffix;  // put around the request's prompt

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fgdm {
@@ -25,6 +27,10 @@ enum class SamplerKind {
   // DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", solver_order=2).
   dpmsolver_multistep,
 };
+
+// The names that requests and manifests use: "ddim", "dpmsolver++".
+std::string_view sampler_name(SamplerKind kind);
+std::optional<SamplerKind> sampler_kind(std::string_view name);  // unset for any other name
 
 // The products of (1 - beta_s) for s = 0..t: one value in (0, 1) per training timestep t.
 // Throws BundleError if the schedule is not a valid one.
