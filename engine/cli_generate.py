@@ -282,4 +282,9 @@ def _summary(result: Result) -> list[str]:
     ]
     if result.unrecognized:
         lines.append(f"not in the palette: {', '.join(result.unrecognized)}")
+    if failed := sum(candidate.failed for candidate in result.candidates):
+        lines.append(
+            f"{failed} of {len(result.candidates)} maps failed: their latents became not finite; "
+            "--precision fp32 usually helps"
+        )
     return lines

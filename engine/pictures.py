@@ -139,6 +139,8 @@ def _draw_recall(
     """The map's number, and where it was left, on the left; found / requested on the right."""
     font = drawing.font(_BODY)
     left_at = f", step {candidate.steps}" if candidate.pruned else ""
+    if candidate.failed:
+        left_at = f", failed at step {candidate.steps}"
     draw.text((left, top), f"map {candidate.index + 1}{left_at}", font=font, fill=drawing.QUIET)
     requested = len(candidate.found) + len(candidate.missing)
     if not requested:

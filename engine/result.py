@@ -29,7 +29,8 @@ class Candidate:
     smallest_area: the least area of a found class, as a fraction of the map; 0 if none.
     map: RGB, in exact palette colours. labels: uint8 (h, w), class indices; 255 is unlabeled.
     steps: sampled. pruned: whether it was dropped before its last step; then map and recall are
-    those of what it was about to become.
+    those of what it was about to become. failed: whether its latent became not finite (NaN or
+    infinite, which lower precision can do); then it holds nothing and can't be chosen.
     """
 
     index: int
@@ -42,6 +43,7 @@ class Candidate:
     labels: npt.NDArray[np.uint8]
     steps: int
     pruned: bool
+    failed: bool
 
     @classmethod
     def from_core(cls, core: _core.Candidate) -> Candidate:
@@ -57,6 +59,7 @@ class Candidate:
             labels=core.labels,
             steps=core.steps,
             pruned=core.pruned,
+            failed=core.failed,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -70,6 +73,7 @@ class Candidate:
             "smallest_area": self.smallest_area,
             "steps": self.steps,
             "pruned": self.pruned,
+            "failed": self.failed,
         }
 
 

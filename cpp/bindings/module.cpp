@@ -113,7 +113,8 @@ void bind_result(py::module_& module) {
       .def_property_readonly("labels",
                              [](const C& self) { return array_of(self.candidate->labels); })
       .def_property_readonly("steps", [](const C& self) { return self.candidate->steps; })
-      .def_property_readonly("pruned", [](const C& self) { return self.candidate->pruned; });
+      .def_property_readonly("pruned", [](const C& self) { return self.candidate->pruned; })
+      .def_property_readonly("failed", [](const C& self) { return self.candidate->failed; });
 
   py::class_<Result, std::shared_ptr<Result>>(module, "Result")
       .def_property_readonly("image", [](const Result& self) { return array_of(self.image); })
@@ -172,9 +173,9 @@ py::dict metrics_of(const Metrics& metrics) {
       "cancelled"_a = metrics.cancelled, "refused"_a = metrics.refused, "queued"_a = metrics.queued,
       "active"_a = metrics.active, "batches"_a = metrics.batches, "rows"_a = metrics.rows,
       "padding"_a = metrics.padding, "rows_saved"_a = metrics.rows_saved,
-      "context_hits"_a = metrics.context_hits, "context_misses"_a = metrics.context_misses,
-      "retries"_a = metrics.retries, "queue_seconds"_a = metrics.queue_seconds,
-      "session_seconds"_a = metrics.session_seconds);
+      "candidates_failed"_a = metrics.candidates_failed, "context_hits"_a = metrics.context_hits,
+      "context_misses"_a = metrics.context_misses, "retries"_a = metrics.retries,
+      "queue_seconds"_a = metrics.queue_seconds, "session_seconds"_a = metrics.session_seconds);
 }
 
 void bind_engine(py::module_& module) {

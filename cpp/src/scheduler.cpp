@@ -302,6 +302,7 @@ void Scheduler::end(Task& task, std::exception_ptr error) {
   const auto ending = std::move(*found);
   tasks_.erase(found);
   counted_.rows_saved += ending->rows_saved();
+  counted_.candidates_failed += ending->candidates_failed();
   graphs_.trace().request(ending->number(), ending->job().submitted, error ? "failed" : "done");
   answer(error, 0);
   publish();  // before the caller hears of it, so that the numbers include it

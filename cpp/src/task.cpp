@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "fgdm/error.hpp"
 #include "fgdm/noise.hpp"
 #include "fgdm/objects.hpp"
 #include "fgdm/palette.hpp"
@@ -152,9 +151,13 @@ std::vector<Trajectory*> Task::ready() const {
 
 void Task::stepped(const std::vector<Trajectory*>& trajectories) {
   job_->check();
-  for (const auto* trajectory : trajectories)
-    check_finite(*trajectory);
-  tell(trajectories);
+  std::vector<Trajectory*> sound;
+  for (auto* trajectory : trajectories)
+    if (trajectory->is_finite)
+      sound.push_back(trajectory);
+    else
+      give_up(*trajectory);
+  tell(sound);
   while (run_ && ready().empty()) {
     job_->check();
     if (barrier() < run_->num_steps())
@@ -166,13 +169,22 @@ void Task::stepped(const std::vector<Trajectory*>& trajectories) {
   }
 }
 
-void Task::check_finite(const Trajectory& trajectory) const {
-  if (!trajectory.is_finite)
-    throw BackendError("factor " + run_->factor.name + ", step " +
-                       std::to_string(trajectory.step - 1) + ", row " +
-                       std::to_string(trajectory.candidate) +
-                       ": the latent is not finite; a lower guidance scale, or precision "
-                       "\"fp32\", usually helps");
+// Goes on without a map whose latent is not finite; an image can't be spared.
+void Task::give_up(const Trajectory& spoiled) {
+  if (run_->factor.is_image)
+    throw not_finite("step " + std::to_string(spoiled.step - 1) + ": the latent is");
+  ++candidates_failed_;
+  const auto& size = run_->size;
+  auto empty = measured(spoiled, std::vector<std::uint8_t>(pixels(size), unlabeled),
+                        std::vector<std::uint8_t>(3 * pixels(size)));
+  empty.candidate.failed = true;
+  let_go(spoiled, std::move(empty));
+  std::erase_if(alive_, [&](const auto& trajectory) { return trajectory.get() == &spoiled; });
+}
+
+BackendError Task::not_finite(const std::string& what) const {
+  return BackendError("factor " + run_->factor.name + ", " + what +
+                      " not finite; a lower guidance scale, or precision \"fp32\", usually helps");
 }
 
 const std::string& Task::preview_decoder() const {
@@ -251,8 +263,7 @@ Pixels Task::picture(const std::string& decoder, const RowBuffer& latents) {
   decode(decoder, {&latents}, [&](std::size_t, std::size_t, const RowBuffer& pictures) {
     const auto values = pictures.floats(1);
     if (!all_finite(values))
-      throw BackendError("factor " + run_->factor.name + ": the picture that " + decoder +
-                         " made is not finite; precision \"fp32\" usually helps");
+      throw not_finite("the picture that " + decoder + " made is");
     image_to_rgb(values, size.height, size.width, made.data);
   });
   return made;
@@ -266,29 +277,37 @@ auto Task::judge(const std::string& decoder, bool predicted) -> std::vector<Judg
   std::vector<const RowBuffer*> rows;
   for (const auto& trajectory : alive_)
     rows.push_back(predicted ? &trajectory->predicted_x0 : &trajectory->latents);
-  std::vector<Judged> judged;
+  std::vector<Judged> found;
   decode(decoder, rows, [&](std::size_t first, std::size_t maps, const RowBuffer& pictures) {
     const auto made =
         graphs_.device()->label(palette, pictures.data(), maps, size.height, size.width);
     for (std::size_t map = 0; map < maps; ++map) {
       const auto labels = std::span(made.labels).subspan(map * count, count);
-      Pixels snapped{size.height, size.width, std::vector<std::uint8_t>(3 * count)};
-      render_labels(palette, std::span(made.snapped).subspan(map * count, count), snapped.data);
-      auto recall = measure(labels, requested_, request_.min_area);
-      const auto& trajectory = *alive_[first + map];
-      Candidate candidate{trajectory.candidate,
-                          recall.recall,
-                          names_of(palette, recall.found),
-                          names_of(palette, recall.missing),
-                          recall.smallest_area,
-                          std::move(snapped),
-                          {size.height, size.width, {labels.begin(), labels.end()}},
-                          trajectory.step,
-                          predicted};
-      judged.push_back({std::move(candidate), std::move(recall)});
+      std::vector<std::uint8_t> rgb(3 * count);
+      render_labels(palette, std::span(made.snapped).subspan(map * count, count), rgb);
+      found.push_back(
+          measured(*alive_[first + map], {labels.begin(), labels.end()}, std::move(rgb)));
+      found.back().candidate.pruned = predicted;
     }
   });
-  return judged;
+  return found;
+}
+
+// What a candidate's labels hold, and their colours.
+auto Task::measured(const Trajectory& trajectory, std::vector<std::uint8_t> labels,
+                    std::vector<std::uint8_t> rgb) const -> Judged {
+  const auto& palette = bundle_.palette(run_->factor.palette);
+  const auto& size = run_->size;
+  auto recall = measure(labels, requested_, request_.min_area);
+  Candidate candidate{trajectory.candidate,
+                      recall.recall,
+                      names_of(palette, recall.found),
+                      names_of(palette, recall.missing),
+                      recall.smallest_area,
+                      {size.height, size.width, std::move(rgb)},
+                      {size.height, size.width, std::move(labels)},
+                      trajectory.step};
+  return {std::move(candidate), std::move(recall)};
 }
 
 bool Task::has_won(const MapRecall& map) const {
@@ -300,7 +319,7 @@ bool Task::has_won(const MapRecall& map) const {
 // and while one that seems to have won is finished, the others are set aside.
 void Task::compare() {
   ++next_checkpoint_;
-  if (alive_.size() == 1)
+  if (alive_.size() <= 1)
     return;
   auto judged = judge(preview_decoder(), true);
   std::vector<MapRecall> recalls;
@@ -366,12 +385,14 @@ void Task::end_maps() {
   std::vector<int> places;
   result_.candidates.clear();
   for (auto& [candidate, recall] : std::exchange(judged_, {})) {
-    if (!candidate.pruned) {
+    if (!candidate.pruned && !candidate.failed) {
       places.push_back(static_cast<int>(result_.candidates.size()));
       finished.push_back(std::move(recall));
     }
     result_.candidates.push_back(std::move(candidate));
   }
+  if (finished.empty())
+    throw not_finite("the latents of all maps are");
   result_.chosen = places[select(finished)];
 
   // The painted map is snapped: every pixel takes the nearest class, however far.

@@ -10,6 +10,7 @@
 #include "context_cache.hpp"
 #include "factor_run.hpp"
 #include "fgdm/bundle.hpp"
+#include "fgdm/error.hpp"
 #include "fgdm/recall.hpp"
 #include "job.hpp"
 
@@ -27,6 +28,7 @@ public:
   const JobState& job() const { return *job_; }
   std::int64_t number() const { return number_; }  // in the order requests came
   std::int64_t rows_saved() const { return rows_saved_; }
+  std::int64_t candidates_failed() const { return candidates_failed_; }
 
   // Starts with the first factor.
   void begin();
@@ -51,7 +53,8 @@ private:
   RowBuffer initial_latents(int candidate) const;
   std::vector<float> control_image(const ConditioningSpec& network) const;
 
-  void check_finite(const Trajectory& trajectory) const;
+  void give_up(const Trajectory& spoiled);
+  BackendError not_finite(const std::string& what) const;
   void tell(const std::vector<Trajectory*>& trajectories);
   void compare();
   void end_wave();
@@ -70,6 +73,8 @@ private:
     MapRecall recall;
   };
   std::vector<Judged> judge(const std::string& decoder, bool predicted);
+  Judged measured(const Trajectory& trajectory, std::vector<std::uint8_t> labels,
+                  std::vector<std::uint8_t> rgb) const;
   bool has_won(const MapRecall& map) const;
   void let_go(const Trajectory& trajectory, Judged judged);
   const std::string& preview_decoder() const;
@@ -107,7 +112,7 @@ private:
   int next_candidate_ = 0;                   // the first one that isn't sampled yet
   std::vector<int> requested_;               // classes
   std::map<std::string, ChosenMap> chosen_;  // by factor
-  std::int64_t rows_saved_ = 0;
+  std::int64_t rows_saved_ = 0, candidates_failed_ = 0;
   Result result_;
   Timings timings_;
   JobState::Clock::time_point began_ = JobState::Clock::now();

@@ -4,6 +4,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
+#if __has_include(<malloc.h>)
+#include <malloc.h>
+#endif
 
 #include "context_cache.hpp"
 #include "fgdm/error.hpp"
@@ -66,12 +69,16 @@ TEST(Scheduler, RowsOfManyRequestsShareBatches) {
   EXPECT_EQ(metrics.context_hits, 5 * 4 - 3);
 }
 
-TEST(Scheduler, ARowThatIsNotFiniteFailsItsRequestAndNoOther) {
-  // The request whose latents hold 1e30 overflows in the first step.
+// The rows of small_request(): latents so large that they overflow in the first step.
+std::vector<float> overflowing(std::size_t rows) {
+  return std::vector<float>(rows * 4 * 8 * 8, 1e38F);
+}
+
+TEST(Scheduler, MapsThatAreNotFiniteFailTheirRequestAndNoOther) {
   auto graphs = fake_graphs(scenes().manifest());
   Scheduler scheduler(scenes(), graphs, {}, {});
   auto bad = small_request(1);
-  bad.condition_latents.assign(3 * 4 * 8 * 8, 1e38F);
+  bad.condition_latents = overflowing(3);
   std::vector<std::shared_ptr<JobState>> jobs;
   scheduler.perform([&] {
     jobs.push_back(submit(scheduler, small_request(2)));
@@ -81,6 +88,52 @@ TEST(Scheduler, ARowThatIsNotFiniteFailsItsRequestAndNoOther) {
   expect_failure<BackendError>(*jobs[1]);
   EXPECT_TRUE(wait_for(*jobs[0]));
   EXPECT_TRUE(wait_for(*jobs[2]));
+}
+
+TEST(Scheduler, AMapThatIsNotFiniteFailsAloneAndIsNeverChosen) {
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  for (const bool asked : {true, false}) {  // where nothing is, an empty map would hold everything
+    auto request = small_request(1, 4);
+    if (!asked)
+      request.objects = std::vector<std::string>{};
+    request.prune = {1, 2};
+    request.condition_latents = overflowing(2);
+    request.condition_latents.resize(4 * request.condition_latents.size() / 2, 0.5F);
+    const auto job = submit(scheduler, request);
+    ASSERT_TRUE(wait_for(*job));
+    const auto& candidates = job->result.candidates;
+    ASSERT_EQ(candidates.size(), 4U);
+    for (const auto& candidate : candidates) {
+      EXPECT_EQ(candidate.failed, candidate.index < 2);
+      EXPECT_EQ(candidate.labels.data.size(), candidates[2].labels.data.size());
+      EXPECT_EQ(candidate.map.data.size(), candidates[2].map.data.size());
+    }
+    EXPECT_EQ(candidates[0].steps, 1);
+    EXPECT_GE(job->result.chosen, 2);
+  }
+  EXPECT_EQ(scheduler.metrics().candidates_failed, 2 * 2);
+}
+
+TEST(Scheduler, AWaveOfMapsThatAreNotFiniteGivesWayToTheNext) {
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  auto request = small_request(1, 4);
+  request.stop_at_recall = 1.0;
+  request.wave = 2;
+  request.condition_latents = overflowing(2);
+  request.condition_latents.resize(4 * request.condition_latents.size() / 2, 0.5F);
+  const auto job = submit(scheduler, request);
+  ASSERT_TRUE(wait_for(*job));
+  EXPECT_GE(job->result.chosen, 2);
+}
+
+TEST(Scheduler, AnImageThatIsNotFiniteFailsItsRequest) {
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  auto bad = small_request(1);
+  bad.latents.assign(4 * 16 * 16, 1e38F);
+  expect_failure<BackendError>(*submit(scheduler, bad));
 }
 
 TEST(Scheduler, APromptThatTheTextEncoderSpoiledIsNotKept) {
@@ -309,8 +362,11 @@ TEST(Scheduler, TheTraceIsJsonWithSessionsBatchesAndRequests) {
   std::filesystem::remove(file);
 }
 
-// Megabytes of memory in use by this process.
+// Megabytes of memory in use by this process, without what its allocator keeps for later.
 double resident_megabytes() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
   std::ifstream statm("/proc/self/statm");
   double pages = 0, resident = 0;
   statm >> pages >> resident;

@@ -42,6 +42,7 @@ def make_result() -> MakeResult:
                 labels=np.full(map_size[::-1], 255, np.uint8),
                 steps=10,
                 pruned=False,
+                failed=False,
             )
             for index, names in enumerate(found)
         )

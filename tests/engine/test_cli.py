@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,6 +79,13 @@ def test_json_alone_is_on_standard_output(
     printed = capsys.readouterr()
     assert json.loads(printed.out) == json.loads((tmp_path / "out/result.json").read_text())
     assert "image.png" in printed.err
+
+
+def test_failed_maps_are_told(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    first, *others = engine.result.candidates
+    engine.result = replace(engine.result, candidates=(replace(first, failed=True), *others))
+    assert cli.main(["generate", "a dog"]) == 0
+    assert "1 of 3 maps failed" in capsys.readouterr().out
 
 
 def test_quiet_prints_nothing(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:

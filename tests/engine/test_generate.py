@@ -168,6 +168,17 @@ def test_maps_have_a_sampler_of_their_own(engine: Engine) -> None:
     assert timesteps(sampler="dpmsolver++")["segmentation"] == ddim["segmentation"]
 
 
+def test_a_map_that_overflows_fails_alone(engine: Engine) -> None:
+    noise = np.zeros((3, 4, 8, 8), np.float32)
+    noise[1] = 1e38
+    result = engine.generate(PROMPT, seed=1, condition_latents=noise, **QUICK)
+    assert [candidate.failed for candidate in result.candidates] == [False, True, False]
+    failed = result.candidates[1]
+    assert (failed.found, failed.steps) == ((), 1)
+    assert (failed.labels == 255).all() and failed.map.size == result.map.size
+    assert result.chosen != 1
+
+
 def test_other_sizes(engine: Engine) -> None:
     result = engine.generate(PROMPT, seed=1, height=96, width=128, **QUICK)
     assert result.image.size == (128, 96)

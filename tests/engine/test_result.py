@@ -69,7 +69,11 @@ def test_from_core_takes_every_field_over() -> None:
         unrecognized=["dragon"],
         chosen=0,
         map_rows=8,
-        candidates=[SimpleNamespace(**common, index=0, smallest_area=0.1, steps=4, pruned=False)],
+        candidates=[
+            SimpleNamespace(
+                **common, index=0, smallest_area=0.1, steps=4, pruned=False, failed=False
+            )
+        ],
         timings={"total": 1.0},
         parameters={"sampler": "ddim"},
     )
