@@ -163,7 +163,7 @@ class Engine:
 
     def metrics(self) -> dict[str, Any]: ...
     def measure_batches(
-        self, rows: Sequence[int], repeats: int
+        self, rows: Sequence[int], repeats: int, height: int | None, width: int | None
     ) -> list[tuple[int, int, dict[int, float]]]:
         """(latent height, latent width, seconds by rows) of every factor."""
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fgdm.arguments import picture_size
 from fgdm.cli_generate import add_machine_arguments, default_bundle, open_engine
 from fgdm.errors import BundleError, RequestError
 from fgdm.files import OutputFolder
@@ -14,6 +15,7 @@ from fgdm.files import OutputFolder
 EPILOG = """\
 example:
   fgdm profile bundles/scenes --rows 1,2,4,8,16,20
+  fgdm profile bundles/scenes --image-size 128x128 --image-size 128x192
 
 Writes BUNDLE/plans/profile.json: one entry for each backend, precision, runtime, number of threads
 and processor. The engine reads the one that fits. Let the machine be otherwise idle.
@@ -30,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[1, 2, 4, 8, 16, 20, 32],
         metavar="N,N",
         help="of the batches to measure; default: 1,2,4,8,16,20,32",
+    )
+    add(
+        "--image-size",
+        type=picture_size,
+        action="append",
+        metavar="HEIGHTxWIDTH",
+        help="of images, in pixels; may be repeated; default: the bundle's",
     )
     add("--repeats", type=int, default=5, metavar="N", help="calls of each; default: 5")
     add("--json", action="store_true", help="print the profile as JSON and write nothing")
@@ -59,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _measure(args: argparse.Namespace, bundle: Path) -> dict[str, Any]:
     with open_engine(args, bundle) as engine:
-        return engine.profile(args.rows, args.repeats)
+        return engine.profile(args.rows, args.repeats, args.image_size or [(None, None)])
 
 
 def _merged(path: Path, profile: dict[str, Any]) -> dict[str, Any]:

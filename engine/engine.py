@@ -196,15 +196,31 @@ class Engine:
         """
         return self._open().metrics()
 
-    def profile(self, rows: Sequence[int], repeats: int = 3) -> dict[str, Any]:
-        """Measures batches of so many rows (1 to max_batch_rows) at the sizes of maps and image.
+    def profile(
+        self,
+        rows: Sequence[int],
+        repeats: int = 3,
+        image_sizes: Sequence[tuple[int | None, int | None]] = ((None, None),),
+    ) -> dict[str, Any]:
+        """Measures batches of so many rows (1 to max_batch_rows) at the sizes of maps and images.
 
-        Returns what ``fgdm profile`` stores in plans/profile.json. Requests wait meanwhile.
+        image_sizes: heights and widths of images, in pixels; None is the bundle's. Where maps of
+        one size are as large as images of another, the images are what counts. Numbers of rows for
+        which there is no memory are left out. Requests wait meanwhile.
+        Returns what ``fgdm profile`` stores in plans/profile.json.
+
+        Raises RequestError for a size or number that isn't allowed, OutOfMemoryError if even the
+        fewest rows find no memory.
         """
-        measured = self._open().measure_batches(
-            [request.required_integer("rows", count) for count in rows],
-            request.required_integer("repeats", repeats),
-        )
+        counts = [request.required_integer("rows", count) for count in rows]
+        repeats = request.required_integer("repeats", repeats)
+        measured: dict[tuple[int, int], dict[int, float]] = {}
+        for size in image_sizes:
+            *maps, image = self._open().measure_batches(counts, repeats, *size)
+            for height, width, seconds in maps:
+                measured.setdefault((height, width), seconds)
+            height, width, seconds = image
+            measured[height, width] = seconds
         return {
             "schema": PROFILE_SCHEMA,
             "profiles": {
@@ -214,7 +230,7 @@ class Engine:
                         "latent_width": width,
                         "seconds": {str(count): value for count, value in seconds.items()},
                     }
-                    for height, width, seconds in measured
+                    for (height, width), seconds in measured.items()
                 ]
             },
         }

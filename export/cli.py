@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from .arguments import picture_size
+from fgdm.arguments import picture_size
+
 from .defaults import SAMPLERS, TOLERANCE, ConditionDefaults, FactorDefaults, ImageDefaults
 from .errors import ExportError
 from .palettes import BUILT_IN

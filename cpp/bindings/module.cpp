@@ -218,13 +218,15 @@ void bind_engine(py::module_& module) {
       .def("metrics", [](const Engine& engine) { return metrics_of(engine.metrics()); })
       .def(
           "measure_batches",
-          [](Engine& engine, const std::vector<int>& rows, int repeats) {
+          [](Engine& engine, const std::vector<int>& rows, int repeats, std::optional<int> height,
+             std::optional<int> width) {
             std::vector<std::tuple<int, int, std::map<int, double>>> all;
-            for (auto& times : engine.measure_batches(rows, repeats))
+            for (auto& times : engine.measure_batches(rows, repeats, height, width))
               all.emplace_back(times.latent_height, times.latent_width, std::move(times.seconds));
             return all;
           },
-          py::arg("rows"), py::arg("repeats"), py::call_guard<py::gil_scoped_release>())
+          py::arg("rows"), py::arg("repeats"), py::arg("height"), py::arg("width"),
+          py::call_guard<py::gil_scoped_release>())
       .def("submit", [](Engine& engine, const std::string& prompt, const py::kwargs& kwargs) {
         py::dict options = kwargs.attr("copy")();
         const py::object function = options.attr("pop")("step_callback", py::none());

@@ -105,7 +105,9 @@ Metrics Engine::metrics() const {
   return implementation_->scheduler.metrics();
 }
 
-std::vector<BatchTimes> Engine::measure_batches(std::span<const int> rows, int repeats) {
+std::vector<BatchTimes> Engine::measure_batches(std::span<const int> rows, int repeats,
+                                                std::optional<int> height,
+                                                std::optional<int> width) {
   auto& self = *implementation_;
   for (const int count : rows)
     if (count < 1 || count > self.max_batch_rows)
@@ -114,8 +116,9 @@ std::vector<BatchTimes> Engine::measure_batches(std::span<const int> rows, int r
   if (repeats < 1)
     throw RequestError("repeats is " + std::to_string(repeats) + ", expected 1 or more");
   std::vector<BatchTimes> times;
-  self.scheduler.perform(
-      [&] { times = fgdm::measure_batches(self.bundle, self.graphs, rows, repeats); });
+  self.scheduler.perform([&] {
+    times = fgdm::measure_batches(self.bundle, self.graphs, rows, repeats, height, width);
+  });
   return times;
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "context_cache.hpp"
 #include "factor_run.hpp"
@@ -44,15 +45,14 @@ std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const st
 
 namespace {
 
-// The image's own size, black, for every control image that no factor makes.
-std::map<std::string, Pixels> black_control_images(const Manifest& manifest) {
-  const auto& image = manifest.factors.back();
-  const auto bytes =
-      3 * static_cast<std::size_t>(image.height) * static_cast<std::size_t>(image.width);
+// Of the image's size, black, for every control image that no factor makes.
+std::map<std::string, Pixels> black_control_images(const Manifest& manifest, int height,
+                                                   int width) {
+  const auto bytes = 3 * static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
   std::map<std::string, Pixels> images;
-  for (const auto& network : image.conditionings)
+  for (const auto& network : manifest.factors.back().conditionings)
     if (network.sees_image() && !manifest.makes_map(network.condition))
-      images[network.condition] = {image.height, image.width, std::vector<std::uint8_t>(bytes)};
+      images[network.condition] = {height, width, std::vector<std::uint8_t>(bytes)};
   return images;
 }
 
@@ -72,18 +72,23 @@ double measure_steps(StepBatch& batch, std::span<Trajectory* const> trajectories
 }  // namespace
 
 std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
-                                        std::span<const int> rows, int repeats) {
+                                        std::span<const int> rows, int repeats,
+                                        std::optional<int> height, std::optional<int> width) {
   const auto& manifest = bundle.manifest();
   Request asked;
   asked.prompt = "a map";
   asked.guidance = GuidanceKind::cfg;
   asked.num_inference_steps = asked.condition_steps = repeats + 1;
-  asked.control_images = black_control_images(manifest);
+  asked.height = height.value_or(manifest.factors.back().height);
+  asked.width = width.value_or(manifest.factors.back().width);
+  check_image_size(asked, manifest);
+  asked.control_images = black_control_images(manifest, *asked.height, *asked.width);
   const auto request = resolve(asked, manifest);
   ContextCache contexts(bundle, graphs, 1);
   Timings unused;
   const auto context = contexts.get("", unused);
 
+  const std::set<int> ascending(rows.begin(), rows.end());
   std::vector<BatchTimes> times;
   for (std::uint32_t index = 0; index < manifest.factors.size(); ++index) {
     const auto& factor = manifest.factors[index];
@@ -99,15 +104,22 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
     auto latent = latent_buffer(graphs.device(), manifest, run.size, 1);
     latent.write(std::vector<float>(latent.view(1).elements(), 0.5F));
     BatchTimes measured{run.size.latent_height, run.size.latent_width, {}};
-    for (const int count : rows) {
+    for (const int count : ascending) {
       std::vector<Trajectory> trajectories;  // pairs, as guidance makes them; an odd row has none
       for (int left = count; left > 0; left -= 2)
         trajectories.emplace_back(left == 1 ? unguided : run, 0, latent);
       std::vector<Trajectory*> pointers;
       for (auto& trajectory : trajectories)
         pointers.push_back(&trajectory);
-      StepBatch batch(manifest, graphs);
-      measured.seconds[count] = measure_steps(batch, pointers, repeats);
+      try {
+        StepBatch batch(manifest, graphs);
+        measured.seconds[count] = measure_steps(batch, pointers, repeats);
+      } catch (const OutOfMemoryError&) {
+        if (measured.seconds.empty())
+          throw;
+        graphs.device()->trim();
+        break;
+      }
     }
     times.push_back(std::move(measured));
   }

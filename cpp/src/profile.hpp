@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,9 +17,9 @@ namespace fgdm {
 // profile.
 std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const std::string& key);
 
-// Seconds of one step with each number of rows, at the default size of each factor: conditioning
-// networks, backbone, guidance, sampler. The median of `repeats` after a first that doesn't count.
+// As Engine::measure_batches. A step: conditioning networks, backbone, guidance, sampler.
 std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
-                                        std::span<const int> rows, int repeats);
+                                        std::span<const int> rows, int repeats,
+                                        std::optional<int> height, std::optional<int> width);
 
 }  // namespace fgdm

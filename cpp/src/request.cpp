@@ -136,6 +136,11 @@ std::string latent_shape(int rows, const Manifest& manifest, const FactorSize& s
 
 }  // namespace
 
+void check_image_size(const Request& request, const Manifest& manifest) {
+  check_size("height", *request.height, size_cell(manifest));
+  check_size("width", *request.width, size_cell(manifest));
+}
+
 Request resolve(Request request, const Manifest& manifest) {
   const auto& image = image_factor(manifest);
   if (request.prompt.find_first_not_of(" \t\r\n") == std::string::npos)
@@ -157,8 +162,7 @@ Request resolve(Request request, const Manifest& manifest) {
   check_optional("deadline", request.deadline, 0.0, 1e9);
   request.height = request.height.value_or(image.height);
   request.width = request.width.value_or(image.width);
-  check_size("height", *request.height, size_cell(manifest));
-  check_size("width", *request.width, size_cell(manifest));
+  check_image_size(request, manifest);
 
   const auto& defaults = image.guidance;
   request.num_inference_steps = request.num_inference_steps.value_or(image.num_inference_steps);

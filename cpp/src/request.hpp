@@ -9,6 +9,9 @@ namespace fgdm {
 // names the option, its value and what is allowed.
 Request resolve(Request request, const Manifest& manifest);
 
+// Throws RequestError unless height and width, which are set, are such as the networks can take.
+void check_image_size(const Request& request, const Manifest& manifest);
+
 // The size a factor has in a request: the manifest's, scaled as the image is.
 struct FactorSize {
   int height, width;                // pixels

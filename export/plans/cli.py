@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from fgdm.arguments import picture_size
 from fgdm.inspect import human_size
 from fgdm.progress import Progress
 
-from ..arguments import picture_size
 from ..errors import ExportError
 from .build import Options, Outcome, build_plans, obsolete_plans, plan_orders, prune_plans
 from .order import Order

@@ -158,6 +158,14 @@ def test_profile_is_measured_stored_and_used(
     profile = json.loads(capsys.readouterr().out)
     ((key, sizes),) = profile["profiles"].items()
     assert "cpu fp32" in key and len(sizes) == 2
+    sizes_asked = ["--image-size=64x64", "--image-size=64x96"]
+    assert cli.main([*arguments, "--json", *sizes_asked]) == 0
+    (asked,) = json.loads(capsys.readouterr().out)["profiles"].values()
+    assert {(t["latent_height"], t["latent_width"]) for t in asked} == {
+        *((t["latent_height"], t["latent_width"]) for t in sizes),
+        (8, 12),
+        (16, 24),
+    }
     # One row is declared a hundred times cheaper than two: batches have one candidate from now on.
     for size in sizes:
         size["seconds"] = {"2": 0.01, "4": 1.0}

@@ -207,10 +207,14 @@ public:
   const std::string& profile_key() const;  // what batch times are measured with
   Metrics metrics() const;
 
-  // Measures the backbone with each number of rows, at the size that maps and images have by
-  // default; the median of `repeats` calls after a first that doesn't count. For an idle engine:
-  // requests wait meanwhile. Throws RequestError for a number of rows outside 1 to max_batch_rows.
-  std::vector<BatchTimes> measure_batches(std::span<const int> rows, int repeats);
+  // Measures a step of each factor with each number of rows; the median of `repeats` calls after a
+  // first that doesn't count. Numbers of rows that find no memory are left out. `height` and
+  // `width` are the image's; unset: the bundle's. For an idle engine: requests wait meanwhile.
+  // Throws RequestError for a number of rows outside 1 to max_batch_rows or a size that no request
+  // can have, OutOfMemoryError if even the fewest rows find no memory.
+  std::vector<BatchTimes> measure_batches(std::span<const int> rows, int repeats,
+                                          std::optional<int> height = {},
+                                          std::optional<int> width = {});
 
 private:
   struct Implementation;
