@@ -71,9 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--min-area",
         type=float,
-        default=0.002,
         metavar="FRACTION",
-        help="of a map, from which on a class counts as found; default: 0.002",
+        help="of a map, from which on a class counts as found; default: the bundle's",
     )
 
     sampling = parser.add_argument_group("sampling (defaults come from the bundle)")

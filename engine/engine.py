@@ -150,7 +150,8 @@ class Engine:
         controlnet_conditioning_scale: weight of what the image is painted from; one for each
         network that sees a map or control image, or one for all.
         sampler, condition_sampler: of the image and of the maps, "ddim" or "dpmsolver++".
-        min_area: the fraction of a map, 0 to 1, from which on a class counts as found.
+        min_area: the fraction of a map, 0 to 1, from which on a class counts as found: what is too
+        small would not be painted.
         height, width: of the image in pixels; maps have half of each.
         latents: (1, 4, h, w), condition_latents: (candidates, 4, h, w), float32: the noise to start
         from instead of the seed's; h and w are latent cells.

@@ -39,7 +39,7 @@ class RequestOptions(TypedDict, total=False):
     controlnet_conditioning_scale: float | Sequence[float] | None
     sampler: str | None
     condition_sampler: str | None
-    min_area: float
+    min_area: float | None
     height: int | None
     width: int | None
     latents: npt.NDArray[np.float32] | None
@@ -193,7 +193,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "controlnet_conditioning_scale": reals,
     "sampler": optional(text),
     "condition_sampler": optional(text),
-    "min_area": required_real,
+    "min_area": optional(required_real),
     "height": optional(required_integer),
     "width": optional(required_integer),
     "latents": array,

@@ -19,13 +19,15 @@ class ConditionDefaults:
 
     sampler: "ddim" or "dpmsolver++".
     stop_at_recall: the recall, 0 to 1, with which a map has won, so that the others need not be
-    finished; 0 samples every map to its end.
+    finished; 0 samples every map to its end. min_area: the fraction of a map, 0 to 1, from which on
+    a class counts as found; best the least that the image factor still paints.
     """
 
     num_inference_steps: int = 10
     sampler: str = "ddim"
     guidance_scale: float = 7.5
     stop_at_recall: float = 0.0
+    min_area: float = 0.002
     prompt_prefix: str = ""
     prompt_suffix: str = ""
 
@@ -79,6 +81,7 @@ class FactorDefaults:
             )
         fractions = {
             "condition factor: stop_at_recall": self.condition.stop_at_recall,
+            "condition factor: min_area": self.condition.min_area,
             "image factor: segfree_start": self.image.segfree_start,
         }
         for what, value in fractions.items():

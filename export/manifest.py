@@ -143,6 +143,7 @@ def _factors(facts: BundleFacts) -> list[dict[str, Any]]:
             "guidance": "cfg",
             "guidance_scale": condition.guidance_scale,
             "stop_at_recall": condition.stop_at_recall,
+            "min_area": condition.min_area,
             "prompt_prefix": condition.prompt_prefix,
             "prompt_suffix": condition.prompt_suffix,
             "palette": PALETTE,

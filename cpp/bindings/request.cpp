@@ -101,7 +101,7 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   take_into(options, "controlnet_conditioning_scale", request.controlnet_conditioning_scale);
   request.sampler = take_sampler(options, "sampler");
   request.condition_sampler = take_sampler(options, "condition_sampler");
-  take_into(options, "min_area", request.min_area);
+  request.min_area = take<double>(options, "min_area");
   request.height = take<int>(options, "height");
   request.width = take<int>(options, "width");
   request.latents = take_latents(options, "latents");

@@ -191,7 +191,10 @@ FactorSpec factor(const Field& field) {
     spec.conditionings.push_back(conditioning(item));
   if (!spec.is_image) {
     spec.palette = field["palette"].text();
-    spec.stop_at_recall = field.has("stop_at_recall") ? field["stop_at_recall"].number(0, 1) : 0.0;
+    for (const auto& [key, target] :
+         {std::pair("stop_at_recall", &spec.stop_at_recall), std::pair("min_area", &spec.min_area)})
+      if (field.has(key))
+        *target = field[key].number(0, 1);
   }
   spec.height = field["height"].small(8, 16384);
   spec.width = field["width"].small(8, 16384);

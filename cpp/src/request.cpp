@@ -155,7 +155,7 @@ Request resolve(Request request, const Manifest& manifest) {
   check_optional("segfree_guidance_scale", request.segfree_guidance_scale, 0.0, 100.0);
   check_optional("segfree_start", request.segfree_start, 0.0, 1.0);
   resolve_conditioning_scales(request.controlnet_conditioning_scale, image);
-  require_between("min_area", request.min_area, 0.0, 1.0);
+  check_optional("min_area", request.min_area, 0.0, 1.0);
   check_interval("guidance_interval", request.guidance_interval);
   check_interval("condition_guidance_interval", request.condition_guidance_interval);
   require_between("priority", request.priority, -1000, 1000);
@@ -181,6 +181,7 @@ Request resolve(Request request, const Manifest& manifest) {
   request.condition_guidance_scale =
       request.condition_guidance_scale.value_or(static_cast<double>(first.guidance.guidance_scale));
   request.stop_at_recall = request.stop_at_recall.value_or(first.stop_at_recall);
+  request.min_area = request.min_area.value_or(first.min_area);
   check_savings(request);
 
   for (const auto& factor : manifest.factors) {

@@ -298,7 +298,7 @@ auto Task::measured(const Trajectory& trajectory, std::vector<std::uint8_t> labe
                     std::vector<std::uint8_t> rgb) const -> Judged {
   const auto& palette = bundle_.palette(run_->factor.palette);
   const auto& size = run_->size;
-  auto recall = measure(labels, requested_, request_.min_area);
+  auto recall = measure(labels, requested_, *request_.min_area);
   Candidate candidate{trajectory.candidate,
                       recall.recall,
                       names_of(palette, recall.found),

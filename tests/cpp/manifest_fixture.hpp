@@ -24,7 +24,7 @@ inline nlohmann::json valid_manifest() {
     "factors": [
       {"name": "segmentation", "kind": "condition",
        "conditionings": [{"kind": "adapter", "graph": "adapter_segmentation"}], "height": 64, "width": 64, "num_inference_steps": 10,
-       "guidance": "cfg", "guidance_scale": 4.0, "prompt_prefix": "a map of ", "palette": "palette.json"},
+       "guidance": "cfg", "guidance_scale": 4.0, "prompt_prefix": "a map of ", "min_area": 0.01, "palette": "palette.json"},
       {"name": "image", "kind": "image",
        "conditionings": [{"kind": "controlnet", "graph": "controlnet_segmentation",
                           "hint_graph": "controlnet_hint", "condition": "segmentation",

@@ -75,6 +75,7 @@ TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
       {"scheduler.beta_end", [](json& m) { m["scheduler"]["beta_end"] = 2.5; }},
       {"prediction_type", [](json& m) { m["scheduler"]["prediction_type"] = "v_prediction"; }},
       {"factors[1].guidance", [](json& m) { m["factors"][1]["guidance"] = "none"; }},
+      {"factors[0].min_area", [](json& m) { m["factors"][0]["min_area"] = 1.5; }},
       {"factors[0].sampler is \"euler\"", [](json& m) { m["factors"][0]["sampler"] = "euler"; }},
       {"float23", [](json& m) { m["graphs"]["backbone"]["inputs"][0]["dtype"] = "float23"; }},
       {"adapter_segmentation", [](json& m) { m["graphs"].erase("adapter_segmentation"); }},

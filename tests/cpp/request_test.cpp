@@ -32,6 +32,7 @@ TEST(Request, UnsetOptionsBecomeTheBundles) {
   EXPECT_EQ(resolved.guidance, fgdm::GuidanceKind::segfree);
   EXPECT_EQ(resolved.guidance_scale, 4.0);
   EXPECT_EQ(resolved.height, 128);
+  EXPECT_EQ(resolved.min_area, 0.01);
   EXPECT_TRUE(resolved.seed.has_value());
   EXPECT_EQ(resolved.controlnet_conditioning_scale, std::vector<double>{0.5});
   EXPECT_EQ(fgdm::factor_sampler(resolved, bundle.factors[0]), fgdm::SamplerKind::ddim);

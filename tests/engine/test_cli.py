@@ -140,7 +140,6 @@ def test_defaults_leave_the_choice_to_the_bundle(engine: FakeEngine) -> None:
         "prompt": "a dog",
         "negative_prompt": "",
         "candidates": 10,
-        "min_area": 0.002,
         "guidance_interval": (0.0, 1.0),
         "condition_guidance_interval": (0.0, 1.0),
         "prune": (),

@@ -37,6 +37,7 @@ def test_exports_with_the_chosen_defaults(
         "--steps=12",
         "--condition-guidance-scale=4",
         "--condition-sampler=dpmsolver++",
+        "--min-area=0.01",
         "--guidance=cfg",
     ]
     assert run(parse(*arguments)) == 0
@@ -47,6 +48,7 @@ def test_exports_with_the_chosen_defaults(
     condition, image = manifest["factors"]
     assert manifest["name"] == "small"
     assert (condition["height"], condition["width"], condition["guidance_scale"]) == (48, 32, 4.0)
+    assert condition["min_area"] == 0.01
     assert (condition["sampler"], image["sampler"]) == ("dpmsolver++", "ddim")
     assert (image["height"], image["num_inference_steps"], image["guidance"]) == (96, 12, "cfg")
 

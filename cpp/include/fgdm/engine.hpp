@@ -60,7 +60,7 @@ struct Request {
   // One for each network that sees a control image, or one for all, 0 to 10; empty: the bundle's.
   std::vector<double> controlnet_conditioning_scale;
   std::optional<SamplerKind> sampler, condition_sampler;  // of the image; of condition factors
-  double min_area = 0.002;           // of a map, for a class to count as found, 0 to 1
+  std::optional<double> min_area;    // of a map, for a class to count as found, 0 to 1
   std::optional<int> height, width;  // of the image in pixels; maps scale along
   std::vector<float> latents;        // (1, C, h, w) initial noise of the image; empty: from seed
   std::vector<float> condition_latents;  // (candidates, C, h, w) initial noise of the maps

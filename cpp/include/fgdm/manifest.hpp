@@ -53,9 +53,9 @@ struct FactorSpec {
   int num_inference_steps;
   SamplerKind sampler = SamplerKind::ddim;
   GuidanceConfig guidance;
-  double stop_at_recall = 0.0;               // condition factors: as in Request
-  std::string prompt_prefix, prompt_suffix;  // put around the request's prompt
-  std::string palette;                       // condition factors: file of the label palette
+  double stop_at_recall = 0.0, min_area = 0.002;  // condition factors: as in Request
+  std::string prompt_prefix, prompt_suffix;       // put around the request's prompt
+  std::string palette;                            // condition factors: file of the label palette
 };
 
 struct GraphSpec {
