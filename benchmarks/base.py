@@ -30,7 +30,8 @@ def write_base_bundle(bundle: Path, folder: Path) -> Path:
     condition, image = manifest["factors"]
     shared = ("height", "width", "num_inference_steps", "guidance_scale")
     base = {key: image[key] for key in shared}
-    base |= {key: image[key] for key in ("prompt_prefix", "prompt_suffix") if key in image}
+    optional = ("sampler", "prompt_prefix", "prompt_suffix")
+    base |= {key: image[key] for key in optional if key in image}
     base |= {"name": condition["name"], "kind": "condition", "palette": condition["palette"]}
     manifest["factors"] = [base | {"conditionings": [], "guidance": "cfg"}, image]
     text = json.dumps(manifest, indent=1).encode()
