@@ -56,10 +56,22 @@ AXES = {
     "num_inference_steps": Axis("steps of the image", "num_inference_steps", (5, 10, 20, 40)),
 }
 
-TARGETS = tuple(
-    Target(f"R² of a line of time over {axis.title}", (name, "time", "r_squared"), at_least=0.98)
-    for name, axis in AXES.items()
-    if name != "size"
+TARGETS = (
+    *(
+        Target(
+            f"R² of a line of time over {axis.title}", (name, "time", "r_squared"), at_least=0.98
+        )
+        for name, axis in AXES.items()
+        if name != "size"
+    ),
+    Target(
+        "R² of a line of memory over maps", ("candidates", "memory", "r_squared"), at_least=0.95
+    ),
+    *(
+        Target(f"MB that memory grows by {axis.title}", (name, "memory", "slope"), at_most=1.0)
+        for name, axis in AXES.items()
+        if name.endswith("steps")
+    ),
 )
 
 

@@ -28,8 +28,9 @@ bool is_starving(const Waiting& waiting) {
 }
 
 // The order within a resolution: smaller goes first.
-auto rank(const Waiting& waiting) {
-  return std::tuple(!is_starving(waiting), -waiting.priority, waiting.order, waiting.step);
+auto rank(const Waiting& waiting, bool images_first) {
+  return std::tuple(!is_starving(waiting), -waiting.priority, images_first && !waiting.is_image,
+                    waiting.order, waiting.step);
 }
 
 }  // namespace
@@ -90,7 +91,8 @@ std::vector<std::size_t> Policy::choose(std::span<const Waiting> waiting) {
   for (std::size_t i = 0; i < waiting.size(); ++i)
     if (waiting[i].resolution == resolution)
       order.push_back(i);
-  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return rank(waiting[i]); });
+  std::ranges::stable_sort(order, {},
+                           [&](std::size_t i) { return rank(waiting[i], !throughput_); });
 
   std::vector<std::size_t> chosen;
   int rows = 0;
@@ -103,8 +105,9 @@ std::vector<std::size_t> Policy::choose(std::span<const Waiting> waiting) {
   return chosen;
 }
 
-void Policy::served(Resolution resolution, bool images, double seconds) {
-  clocks_[resolution] += !throughput_ && images ? seconds / image_weight : seconds;
+void Policy::served(Resolution resolution, double image_share, double seconds) {
+  const double light = throughput_ ? 0.0 : image_share;
+  clocks_[resolution] += seconds * (1.0 - light + light / image_weight);
 }
 
 void Policy::ran_out_of_memory(Resolution resolution, int rows) {

@@ -17,6 +17,7 @@ using Resolution = std::pair<int, int>;
 // What the policy knows of a trajectory that can take a step.
 struct Waiting {
   Resolution resolution;
+  bool is_image;       // and not a map
   int rows;            // that its step needs, 1 or 2
   int priority;        // the request's
   std::int64_t order;  // of the request; those that came earlier have a smaller one
@@ -28,8 +29,9 @@ struct Waiting {
 //
 // Resolutions share the device by start-time fair queueing (Goyal et al.): each has a virtual clock
 // that runs while it is served, and the one that is furthest behind goes next. Within a resolution
-// rows go by priority, then requests in the order they came, then candidates that are behind.
-// Whatever was passed over `patience` times goes first, whatever its priority.
+// rows go by priority, then images before maps (latency), then requests in the order they came,
+// then candidates that are behind. Whatever was passed over `patience` times goes first, whatever
+// its priority.
 class Policy {
 public:
   static constexpr int patience = 200;
@@ -40,8 +42,8 @@ public:
   // Indices into `waiting` of one resolution's next batch: at least one, if there is any.
   std::vector<std::size_t> choose(std::span<const Waiting> waiting);
 
-  // A batch at this resolution took so long.
-  void served(Resolution resolution, bool images, double seconds);
+  // A batch at this resolution, of which images were the fraction `image_share`, took so long.
+  void served(Resolution resolution, double image_share, double seconds);
 
   // Memory ran out with so many rows: batches at this resolution stay smaller from now on.
   void ran_out_of_memory(Resolution resolution, int rows);

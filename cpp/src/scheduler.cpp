@@ -192,9 +192,9 @@ void Scheduler::take_step() {
   Batch trajectories;
   for (const auto& task : tasks_)
     for (auto* trajectory : task->ready()) {
-      waiting.push_back({resolution_of(*trajectory), trajectory->rows(),
-                         task->job().request.priority, task->number(), trajectory->step,
-                         passed_over_[trajectory]++});
+      waiting.push_back({resolution_of(*trajectory), trajectory->run->factor.is_image,
+                         trajectory->rows(), task->job().request.priority, task->number(),
+                         trajectory->step, passed_over_[trajectory]++});
       trajectories.emplace_back(task.get(), trajectory);
     }
   Batch batch;
@@ -210,13 +210,14 @@ void Scheduler::take_step() {
 // only who causes it, and a lack of memory only who cannot do with less.
 void Scheduler::run_batch(const Batch& batch) {
   std::vector<Trajectory*> trajectories;
-  int rows = 0;
+  int rows = 0, image_rows = 0;
   for (const auto& [task, trajectory] : batch) {
     trajectories.push_back(trajectory);
     rows += trajectory->rows();
+    if (trajectory->run->factor.is_image)
+      image_rows += trajectory->rows();
   }
   const auto resolution = resolution_of(*trajectories.front());
-  const bool images = trajectories.front()->run->factor.is_image;
   const bool has_spare = !batches_.empty();
   const auto begin = Clock::now();
   std::exception_ptr failure;
@@ -225,9 +226,9 @@ void Scheduler::run_batch(const Batch& batch) {
   } catch (...) {
     failure = current_failure();
   }
-  policy_.served(resolution, images, seconds_since(begin));
+  policy_.served(resolution, static_cast<double>(image_rows) / rows, seconds_since(begin));
   if (!failure) {
-    graphs_.trace().span("batches", images ? "image" : "maps", begin, rows);
+    graphs_.trace().span("batches", image_rows > 0 ? "image" : "maps", begin, rows);
     ++counted_.batches;
     counted_.rows += rows;
     go_on(batch);

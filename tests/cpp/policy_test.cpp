@@ -11,15 +11,11 @@ namespace {
 constexpr Resolution map_size{16, 16}, image_size{32, 32};
 
 Waiting map_row(std::int64_t order, int step = 0, int priority = 0, int passed_over = 0) {
-  return {map_size, 2, priority, order, step, passed_over};
+  return {map_size, false, 2, priority, order, step, passed_over};
 }
 
 Waiting image_row(std::int64_t order, int priority = 0) {
-  return {image_size, 2, priority, order, 0, 0};
-}
-
-bool is_image(const Waiting& waiting) {
-  return waiting.resolution == image_size;
+  return {image_size, true, 2, priority, order, 0, 0};
 }
 
 TEST(Policy, FillsABatchWithOneResolution) {
@@ -50,6 +46,15 @@ TEST(Policy, WhatWasPassedOverTooOftenGoesFirst) {
   EXPECT_EQ(policy.choose(waiting), (std::vector<std::size_t>{1}));
 }
 
+// An image may be as large as another request's maps.
+TEST(Policy, AtOneResolutionImagesGoBeforeMapsUnlessThroughputCounts) {
+  auto small_image = image_row(5);
+  small_image.resolution = map_size;
+  const std::vector<Waiting> waiting{map_row(0), small_image, map_row(9, 0, 3)};
+  EXPECT_EQ(Policy("latency", 4, {}).choose(waiting), (std::vector<std::size_t>{2, 1}));
+  EXPECT_EQ(Policy("throughput", 4, {}).choose(waiting), (std::vector<std::size_t>{2, 0}));
+}
+
 // A burst of maps leaves pictures their share, and the other way round.
 TEST(Policy, ResolutionsShareTheDevice) {
   Policy policy("latency", 2, {});
@@ -57,8 +62,8 @@ TEST(Policy, ResolutionsShareTheDevice) {
   std::map<Resolution, double> served;
   for (int round = 0; round < 1000; ++round) {
     const auto& chosen = waiting[policy.choose(waiting).front()];
-    const double seconds = is_image(chosen) ? 0.4 : 0.1;
-    policy.served(chosen.resolution, is_image(chosen), seconds);
+    const double seconds = chosen.is_image ? 0.4 : 0.1;
+    policy.served(chosen.resolution, chosen.is_image ? 1.0 : 0.0, seconds);
     served[chosen.resolution] += seconds;
   }
   EXPECT_NEAR(served[image_size] / served[map_size], 4.0, 0.1);
@@ -74,8 +79,8 @@ TEST(Policy, AnIdleResolutionDoesNotSaveUpTime) {
   int images = 0;
   for (int round = 0; round < 10; ++round) {
     const auto& chosen = both[policy.choose(both).front()];
-    policy.served(chosen.resolution, is_image(chosen), 1.0);
-    images += is_image(chosen) ? 1 : 0;
+    policy.served(chosen.resolution, chosen.is_image ? 1.0 : 0.0, 1.0);
+    images += chosen.is_image ? 1 : 0;
   }
   EXPECT_LT(images, 10) << "100 s of maps are not owed to the pictures";
   EXPECT_GT(images, 5);
