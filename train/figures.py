@@ -151,17 +151,19 @@ def measure(
     prompts: list[HeldOutPrompt],
     segmenter: Segmenter | None,
     step_counts: list[int],
+    **sampling: Any,
 ) -> dict[str, Any]:
     """Every figure of the model card for one bundle.
 
-    Pictures are painted in the first pass only; in the others the picture gets one step.
+    Pictures are painted in the first pass only; in the others the picture gets one step. sampling:
+    further arguments of ``Engine.generate``.
     """
     figures: dict[str, Any] = {"prompts": len(prompts), "maps": {}}
     with Engine(bundle) as engine:
         figures["runtime"] = f"{engine.info.runtime} {engine.info.backend} {engine.info.precision}"
         for i, steps in enumerate(step_counts):
             painted = segmenter is not None and i == 0
-            options = {} if painted else {"num_inference_steps": 1}
+            options = sampling if painted else sampling | {"num_inference_steps": 1}
             title = f"{steps} steps a map"
             results = list(_generate(engine, prompts, title, condition_steps=steps, **options))
             figures["maps"][f"steps={steps}"] = map_table(map_recalls(results))
@@ -192,10 +194,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 20])
     parser.add_argument("--output", type=Path, help="JSON file of the figures")
+    parser.add_argument("--condition-sampler", help="of the maps; default: the bundle's")
     options = parser.parse_args(arguments)
     segmenter = None if options.segmenter is None else load_segmenter(options.segmenter)
     prompts = load_prompts(options.prompts)[:: options.every]
-    figures = measure(options.bundle, prompts, segmenter, options.steps)
+    figures = measure(
+        options.bundle,
+        prompts,
+        segmenter,
+        options.steps,
+        condition_sampler=options.condition_sampler,
+    )
     text = json.dumps(figures, indent=1)
     if options.output is not None:
         options.output.write_text(text + "\n")
