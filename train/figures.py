@@ -151,15 +151,16 @@ def measure(
     prompts: list[HeldOutPrompt],
     segmenter: Segmenter | None,
     step_counts: list[int],
+    threads: int = 0,
     **sampling: Any,
 ) -> dict[str, Any]:
     """Every figure of the model card for one bundle.
 
-    Pictures are painted in the first pass only; in the others the picture gets one step. sampling:
-    further arguments of ``Engine.generate``.
+    Pictures are painted in the first pass only; in the others the picture gets one step. threads:
+    of the runtime; 0: it chooses. sampling: further arguments of ``Engine.generate``.
     """
     figures: dict[str, Any] = {"prompts": len(prompts), "maps": {}}
-    with Engine(bundle) as engine:
+    with Engine(bundle, threads=threads) as engine:
         figures["runtime"] = f"{engine.info.runtime} {engine.info.backend} {engine.info.precision}"
         for i, steps in enumerate(step_counts):
             painted = segmenter is not None and i == 0
@@ -194,6 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 20])
     parser.add_argument("--output", type=Path, help="JSON file of the figures")
+    parser.add_argument("--threads", type=int, default=0, help="default: the runtime's choice")
     parser.add_argument("--condition-sampler", help="of the maps; default: the bundle's")
     options = parser.parse_args(arguments)
     segmenter = None if options.segmenter is None else load_segmenter(options.segmenter)
@@ -203,6 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
         prompts,
         segmenter,
         options.steps,
+        options.threads,
         condition_sampler=options.condition_sampler,
     )
     text = json.dumps(figures, indent=1)
