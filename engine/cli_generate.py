@@ -283,7 +283,7 @@ def _summary(result: Result) -> list[str]:
         lines.append(f"not in the palette: {', '.join(result.unrecognized)}")
     if failed := sum(candidate.failed for candidate in result.candidates):
         lines.append(
-            f"{failed} of {len(result.candidates)} maps failed: their latents became not finite; "
+            f"{failed} of {len(result.candidates)} maps failed: not all their values were finite; "
             "--precision fp32 usually helps"
         )
     return lines

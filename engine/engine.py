@@ -190,7 +190,7 @@ class Engine:
         accepted, finished, failed, cancelled, refused (queue full), queued and active (now):
         requests. batches, rows: of the backbone. padding: rows computed besides, to fill up the
         batch of a TensorRT plan. rows_saved: of maps that were dropped or never begun.
-        candidates_failed: maps whose latent became not finite.
+        candidates_failed: maps whose latent or picture was not finite.
         context_hits, context_misses: prompts found encoded, and encoded. retries: batches run
         again after a failure, most of them in parts. queue_seconds: waited by all requests before
         work on them began. session_seconds: by stage.

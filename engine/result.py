@@ -29,8 +29,9 @@ class Candidate:
     smallest_area: the least area of a found class, as a fraction of the map; 0 if none.
     map: RGB, in exact palette colours. labels: uint8 (h, w), class indices; 255 is unlabeled.
     steps: sampled. pruned: whether it was dropped before its last step; then map and recall are
-    those of what it was about to become. failed: whether its latent became not finite (NaN or
-    infinite, which lower precision can do); then it holds nothing and can't be chosen.
+    those of what it was about to become. failed: whether its latent, or the picture that a
+    decoder made of it, was not finite (NaN or infinite, which lower precision can do); then it
+    holds nothing and can't be chosen.
     """
 
     index: int

@@ -16,11 +16,8 @@ int worthwhile_rows(const BatchTimes& times) {
   double best = std::numeric_limits<double>::infinity();
   for (const auto& [rows, seconds] : times.seconds)
     best = std::min(best, seconds / rows);
-  int most = 1;
-  for (const auto& [rows, seconds] : times.seconds)
-    if (seconds / rows <= 1.03 * best)
-      most = rows;  // ascending: the last is the largest
-  return most;
+  const auto is_good = [&](const auto& entry) { return entry.second / entry.first <= 1.03 * best; };
+  return std::ranges::find_if(times.seconds, is_good)->first;  // ascending
 }
 
 bool is_starving(const Waiting& waiting) {

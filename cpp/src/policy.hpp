@@ -48,8 +48,8 @@ public:
   // Memory ran out with so many rows: batches at this resolution stay smaller from now on.
   void ran_out_of_memory(Resolution resolution, int rows);
 
-  // The rows that a batch at this resolution may have: as many as are worth waiting for. More rows
-  // than the measured time per row gains from (3 %) only delay everyone.
+  // The rows that a batch at this resolution may have: the fewest whose measured time per row is
+  // within 3 % of the best. More would only delay everyone.
   int most_rows(Resolution resolution) const;
 
 private:

@@ -58,13 +58,13 @@ std::vector<float> RowBuffer::floats(std::size_t rows, std::size_t first) const 
   return values;
 }
 
-bool RowBuffer::is_finite(std::size_t rows) const {
+bool RowBuffer::is_finite(std::size_t rows, std::size_t first) const {
   if (dtype_ == DType::float32)
-    return all_finite(floats(rows));
+    return all_finite(floats(rows, first));
   // What is not finite has all bits of the exponent.
   const std::uint16_t exponent = dtype_ == DType::bfloat16 ? 0x7F80 : 0x7C00;
   std::vector<std::uint16_t> values(rows * row_bytes_ / sizeof(std::uint16_t));
-  device_->download(values.data(), data(), rows * row_bytes_);
+  device_->download(values.data(), data(first), rows * row_bytes_);
   return std::ranges::none_of(
       values, [exponent](std::uint16_t value) { return (value & exponent) == exponent; });
 }

@@ -42,8 +42,8 @@ public:
   // Rows [first, first + rows) as numbers. Only for float32.
   std::vector<float> floats(std::size_t rows, std::size_t first = 0) const;
 
-  // Whether rows [0, rows) hold neither NaN nor infinity. For types with a fraction.
-  bool is_finite(std::size_t rows) const;
+  // Whether rows [first, first + rows) hold neither NaN nor infinity. For types with a fraction.
+  bool is_finite(std::size_t rows, std::size_t first = 0) const;
 
   // Copies row `from` of another buffer with rows of the same size into row `to`.
   void copy_row(const RowBuffer& other, std::size_t from, std::size_t to);

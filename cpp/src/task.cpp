@@ -155,6 +155,8 @@ void Task::stepped(const std::vector<Trajectory*>& trajectories) {
   for (auto* trajectory : trajectories)
     if (trajectory->is_finite)
       sound.push_back(trajectory);
+    else if (run_->factor.is_image)
+      throw not_finite("step " + std::to_string(trajectory->step - 1) + ": the latent is");
     else
       give_up(*trajectory);
   tell(sound);
@@ -169,10 +171,8 @@ void Task::stepped(const std::vector<Trajectory*>& trajectories) {
   }
 }
 
-// Goes on without a map whose latent is not finite; an image can't be spared.
+// Goes on without a map whose latent, or the picture made of it, is not finite.
 void Task::give_up(const Trajectory& spoiled) {
-  if (run_->factor.is_image)
-    throw not_finite("step " + std::to_string(spoiled.step - 1) + ": the latent is");
   ++candidates_failed_;
   const auto& size = run_->size;
   auto empty = measured(spoiled, std::vector<std::uint8_t>(pixels(size), unlabeled),
@@ -269,7 +269,8 @@ Pixels Task::picture(const std::string& decoder, const RowBuffer& latents) {
   return made;
 }
 
-// Decodes and measures what is alive: its latents, or its predicted x0.
+// Decodes and measures what is alive: its latents, or its predicted x0. Gives up what can't be
+// measured.
 auto Task::judge(const std::string& decoder, bool predicted) -> std::vector<Judged> {
   const auto& palette = bundle_.palette(run_->factor.palette);
   const auto& size = run_->size;
@@ -278,18 +279,25 @@ auto Task::judge(const std::string& decoder, bool predicted) -> std::vector<Judg
   for (const auto& trajectory : alive_)
     rows.push_back(predicted ? &trajectory->predicted_x0 : &trajectory->latents);
   std::vector<Judged> found;
+  std::vector<const Trajectory*> spoiled;
   decode(decoder, rows, [&](std::size_t first, std::size_t maps, const RowBuffer& pictures) {
     const auto made =
         graphs_.device()->label(palette, pictures.data(), maps, size.height, size.width);
     for (std::size_t map = 0; map < maps; ++map) {
+      const auto& trajectory = *alive_[first + map];
+      if (!pictures.is_finite(1, map)) {
+        spoiled.push_back(&trajectory);
+        continue;
+      }
       const auto labels = std::span(made.labels).subspan(map * count, count);
       std::vector<std::uint8_t> rgb(3 * count);
       render_labels(palette, std::span(made.snapped).subspan(map * count, count), rgb);
-      found.push_back(
-          measured(*alive_[first + map], {labels.begin(), labels.end()}, std::move(rgb)));
+      found.push_back(measured(trajectory, {labels.begin(), labels.end()}, std::move(rgb)));
       found.back().candidate.pruned = predicted;
     }
   });
+  for (const auto* trajectory : spoiled)
+    give_up(*trajectory);
   return found;
 }
 
@@ -322,6 +330,8 @@ void Task::compare() {
   if (alive_.size() <= 1)
     return;
   auto judged = judge(preview_decoder(), true);
+  if (judged.empty())
+    return;
   std::vector<MapRecall> recalls;
   for (const auto& seen : judged)
     recalls.push_back(seen.recall);
@@ -392,7 +402,7 @@ void Task::end_maps() {
     result_.candidates.push_back(std::move(candidate));
   }
   if (finished.empty())
-    throw not_finite("the latents of all maps are");
+    throw not_finite("the latents or the pictures of all maps are");
   result_.chosen = places[select(finished)];
 
   // The painted map is snapped: every pixel takes the nearest class, however far.

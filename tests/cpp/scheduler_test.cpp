@@ -4,6 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <utility>
 #if __has_include(<malloc.h>)
 #include <malloc.h>
 #endif
@@ -113,6 +114,40 @@ TEST(Scheduler, AMapThatIsNotFiniteFailsAloneAndIsNeverChosen) {
     EXPECT_GE(job->result.chosen, 2);
   }
   EXPECT_EQ(scheduler.metrics().candidates_failed, 2 * 2);
+}
+
+// A decoder that spoils the pictures of some of three maps, when they are previewed or finished.
+TEST(Scheduler, AMapWhosePictureIsNotFiniteFailsAloneAndIsNeverChosen) {
+  for (const int spoiled : {1, 3})
+    for (const bool preview : {true, false}) {
+      bool first_call = true;
+      auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto,
+                                                         std::span<const NamedTensor> outputs) {
+        if (graph != "vae_decoder" || !std::exchange(first_call, false))
+          return;
+        const auto& pictures = outputs.front().tensor;
+        for (std::size_t row = 0; row < static_cast<std::size_t>(spoiled); ++row)
+          static_cast<float*>(pictures.data)[row * pictures.elements() / 3 + 7] = NAN;
+      });
+      Scheduler scheduler(scenes(), graphs, {}, {});
+      auto request = small_request(1);
+      request.objects = std::vector<std::string>{};  // an empty map would hold everything
+      if (preview)
+        request.prune = {2};
+      const auto job = submit(scheduler, request);
+      EXPECT_EQ(wait_for(*job), spoiled == 1);
+      EXPECT_EQ(scheduler.metrics().candidates_failed, spoiled);
+      if (spoiled == 3) {
+        expect_failure<BackendError>(*job);
+        continue;
+      }
+      const auto& candidates = job->result.candidates;
+      ASSERT_EQ(candidates.size(), 3U);
+      for (const auto& candidate : candidates)
+        EXPECT_EQ(candidate.failed, candidate.index == 0);
+      EXPECT_EQ(candidates[0].steps, preview ? 2 : 4);
+      EXPECT_NE(job->result.chosen, 0);
+    }
 }
 
 TEST(Scheduler, AWaveOfMapsThatAreNotFiniteGivesWayToTheNext) {

@@ -115,7 +115,7 @@ struct Candidate {
   Pixels map, labels;                       // colours snapped to the palette; class indices
   int steps;                                // sampled; map and recall are those of the predicted
   bool pruned = false;                      // x0 where it was dropped before the last
-  bool failed = false;  // its latent became not finite: it holds nothing and can't be chosen
+  bool failed = false;  // its latent or its picture isn't finite: it holds nothing, can't be chosen
 };
 
 struct Result {
@@ -165,7 +165,7 @@ struct Metrics {
   std::int64_t batches, rows;                                   // of the backbone
   std::int64_t padding;     // rows computed besides, to fill up the batch of a TensorRT plan
   std::int64_t rows_saved;  // rows of maps that were dropped before their last step, or never begun
-  std::int64_t candidates_failed;             // maps whose latent became not finite
+  std::int64_t candidates_failed;             // maps whose latent or picture isn't finite
   std::int64_t context_hits, context_misses;  // prompts found encoded, and encoded
   std::int64_t retries;                       // batches run again after a failure, most in parts
   double queue_seconds;                       // waited by all requests together before work began
