@@ -100,10 +100,14 @@ def map_table(recalls: NDArray[np.float64]) -> dict[str, dict[str, float]]:
 
 
 def picture_figures(
-    results: list[Result], prompts: list[HeldOutPrompt], segmenter: Segmenter
+    painted: list[Result],
+    results: list[Result],
+    prompts: list[HeldOutPrompt],
+    segmenter: Segmenter,
 ) -> dict[str, float]:
-    """Recall of the painted pictures as the segmenter sees them; their agreement with the map."""
-    pictures = np.stack([np.asarray(result.image) for result in results])
+    """Recall of the pictures of ``painted`` as the segmenter sees them, and their agreement with
+    the maps that ``results`` chose."""
+    pictures = np.stack([np.asarray(result.image) for result in painted])
     labels = segment(segmenter, pictures, torch.device("cpu"))
     recalls = np.array(
         [label_recall(seen, p.things) for seen, p in zip(labels, prompts, strict=True)]
@@ -112,7 +116,6 @@ def picture_figures(
     return {
         "image_recall": float(recalls.mean()),
         "all_found": float((recalls >= 1).mean()),
-        "chosen_map_recall": float(np.mean([result.recall for result in results])),
         "miou_with_map": float(np.mean(ious)),
     }
 
@@ -175,8 +178,9 @@ def measure(
                     engine, prompts, "base", controlnet_conditioning_scale=0.0, **plain
                 )
                 figures["pictures"] = {
-                    "fgdm": picture_figures(results, prompts, segmenter),
-                    "base": picture_figures(list(base), prompts, segmenter),
+                    "chosen_map_recall": float(np.mean([result.recall for result in results])),
+                    "fgdm": picture_figures(results, results, prompts, segmenter),
+                    "base": picture_figures(list(base), results, prompts, segmenter),
                 }
                 sizes = results[0].image.width, results[0].map.width
                 figures["segmenter"] = segmenter_figures(segmenter, *sizes)

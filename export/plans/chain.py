@@ -70,7 +70,7 @@ class Chain:
                 raise ExportError(f"at most {number} {what} given; expected 1 or more")
         manifest = self.manifest
         image = manifest.factors[-1]
-        most: dict[str, dict[tuple[int, int], int]] = {manifest.text_encoder: {(0, 0): 2}}
+        most: dict[str, dict[tuple[int, int], int]] = {manifest.text_encoder: {(0, 0): 1}}
         for image_size in image_sizes or [(image.height, image.width)]:
             for factor in manifest.factors:
                 size = self._factor_size(image_size, (factor.height, factor.width))

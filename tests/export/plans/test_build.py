@@ -40,7 +40,7 @@ LABELS = {
     *("controlnet_segmentation 32×32, 1 row", "controlnet_segmentation 32×32, 2 rows"),
     *("adapter_segmentation 16×16, 1 row", "controlnet_hint 32×32, 1 row"),
     *("vae_decoder 16×16, 1 row", "vae_decoder 32×32, 1 row"),
-    *("text_encoder 1 row", "text_encoder 2 rows"),
+    "text_encoder 1 row",
 }
 
 
@@ -143,7 +143,7 @@ def test_a_library_without_the_plugin(bundle: Path, tensorrt: Behave, tmp_path: 
 
 
 def test_the_timing_cache_goes_from_build_to_build(bundle: Path, tensorrt: Behave) -> None:
-    build_plans(bundle, Options("tensorrt", max_candidates=1, graphs=("text_encoder",)))
+    build_plans(bundle, Options("tensorrt", max_candidates=1, graphs=("controlnet_segmentation",)))
     cache = bundle / "plans/tensorrt/timing.sm_89.cache"
     assert cache.read_bytes() == b"timed;" * 2
     cache.write_bytes(b"another driver's timings")
@@ -288,7 +288,7 @@ def test_a_disk_that_is_too_small_is_known_before_the_work(
 ) -> None:
     usage = shutil.disk_usage(bundle)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(ExportError, match=r"12 plans will take about .* 1\.0 MB free"):
+    with pytest.raises(ExportError, match=r"11 plans will take about .* 1\.0 MB free"):
         build_plans(bundle, OPTIONS)
 
 
