@@ -283,9 +283,10 @@ auto Task::judge(const std::string& decoder, bool predicted) -> std::vector<Judg
   decode(decoder, rows, [&](std::size_t first, std::size_t maps, const RowBuffer& pictures) {
     const auto made =
         graphs_.device()->label(palette, pictures.data(), maps, size.height, size.width);
+    const bool all_sound = pictures.is_finite(maps);
     for (std::size_t map = 0; map < maps; ++map) {
       const auto& trajectory = *alive_[first + map];
-      if (!pictures.is_finite(1, map)) {
+      if (!all_sound && !pictures.is_finite(1, map)) {
         spoiled.push_back(&trajectory);
         continue;
       }
