@@ -17,8 +17,6 @@ from .presets import Preset
 NULL_SHARE = 0.12
 #: What a batch of small pictures is made of; the rest are pictures as rendered.
 MAP_SHARE, POSTER_SHARE = 0.75, 0.1
-#: Later steps are often about large pictures.
-LARGE_FROM, LARGE_SHARE = 0.4, 0.25
 
 
 def announced(kind: str, text: str) -> str:
@@ -57,7 +55,8 @@ def train_base(
         return source[0][index], [announced(kind, text) for text in texts] if kind else texts
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        use_large = step >= LARGE_FROM * preset.base.steps and rng.random() < LARGE_SHARE
+        late = step >= preset.large_from * preset.base.steps
+        use_large = late and rng.random() < preset.large_share
         batch = preset.base.batch
         if use_large:
             parts = [draw(large, preset.base.large_batch, "", rng)]
