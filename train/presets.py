@@ -78,7 +78,7 @@ LARGE = replace(
     large_from=0.0,
     large_share=0.75,
     autoencoder=StageBudget(0, 24, 2e-3, 50),
-    base=StageBudget(6000, 64, 4e-4, 100),
+    base=StageBudget(1500, 64, 4e-4, 100),
 )
 
 GPU = Preset(
