@@ -5,6 +5,7 @@
 # make tensorrt-headers TENSORRT_INCLUDES="a b" the TensorRT sources against the headers in each folder
 # make aarch64                                   the core for 64-bit Arm, and its tests under emulation
 # make gpu-check                                 every check that needs a GPU, in one go
+# make gpu-kit                                   all that gpu/run.sh needs on a machine without a network
 # make kernels                                   every CUDA kernel for every GPU architecture, without a GPU
 # make lint, make format, make sanitize, make fuzz   what CI checks besides
 
@@ -15,7 +16,7 @@ TEST_VENV := .venv-test
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard cpp/*.* cpp/*/*.* cpp/*/*/*.* kernels/*/* engine/*)
 TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.* train/*.py) constraints.txt
 
-.PHONY: demo test full-size bench kernels gpu-check lint format sanitize fuzz tensorrt-headers aarch64 clean
+.PHONY: demo test full-size bench kernels gpu-check gpu-kit lint format sanitize fuzz tensorrt-headers aarch64 clean
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/fgdm generate "$(PROMPT)" --bundle bundles/scenes --output out --stop-at-recall 0
@@ -92,6 +93,14 @@ gpu-check:
 	check env $(ON_GPU) ctest --test-dir $(GPU_BUILD) --output-on-failure -E 'Gpu[.]'; \
 	check env $(ON_GPU) $(GPU_PYTHON) -m pytest tests/gpu -rs; \
 	test -z "$$failed" || { printf "gpu-check: these failed:$$failed\n"; exit 1; }
+
+# All that a machine with a card and no network needs for gpu/run.sh: docs/gpu.md.
+GPU_ARCHITECTURE ?= 90
+GPU_PIECE_MIB ?= 60
+gpu-kit: $(TEST_VENV)/.ready
+	$(TEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r gpu/requirements.txt
+	PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/python -m gpu.kit \
+	  --python "$(GPU_PYTHON)" --architecture $(GPU_ARCHITECTURE) --piece-mib $(GPU_PIECE_MIB)
 
 # GoogleTest's source where a distribution has it, so that no network is needed.
 GTEST_SOURCE ?= /usr/src/googletest

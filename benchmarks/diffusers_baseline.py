@@ -4,6 +4,7 @@ python -m benchmarks.diffusers_baseline --output out/diffusers_baseline.json
 
 N = 4 maps, 2 steps each, and 2 steps of the image: fgdm in turns with diffusers in float32, then
 with diffusers in bfloat16 with channels-last networks. Both sides are in memory at once, 22 GB.
+On a card: --backend cuda --rivals cuda_float16, with a float16 bundle.
 Without a bundle it builds one, which takes some minutes, 4 GB on disk and 11 GB of memory; --keep
 FOLDER keeps it for the next run.
 """
@@ -31,10 +32,10 @@ from benchmarks.statistics import summary
 from benchmarks.targets import Target
 
 PROMPT = "two dogs beside a park bench on the grass"
-OPTIONS: dict[str, Any] = {"candidates": 4, "condition_steps": 2, "num_inference_steps": 2}
-RIVALS = {
-    "diffusers_float32": (torch.float32, False),
-    "diffusers_bfloat16": (torch.bfloat16, True),
+RIVALS: dict[str, dict[str, Any]] = {
+    "float32": {"dtype": torch.float32},
+    "bfloat16": {"dtype": torch.bfloat16, "channels_last": True},
+    "cuda_float16": {"dtype": torch.float16, "device": "cuda"},
 }
 
 TARGETS = (
@@ -62,6 +63,14 @@ def build_bundle(folder: Path, image_size: int) -> Path:
     ]
     subprocess.run(command, check=True)
     return bundle
+
+
+def card_memory_mb() -> float:
+    """What is taken of the card's memory, by whoever; 0 without a card."""
+    if not torch.cuda.is_available():
+        return 0.0
+    free, all_of_it = torch.cuda.mem_get_info()
+    return float(all_of_it - free) / 1e6
 
 
 def interleave(systems: dict[str, Callable[[int], object]], rounds: int) -> dict[str, list[float]]:
@@ -94,7 +103,12 @@ def compare(turns: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
 
 
 def measure(
-    bundle: Path, rivals: list[str], rounds: int, threads: int, **engine: Any
+    bundle: Path,
+    options: dict[str, Any],
+    rivals: list[str],
+    rounds: int,
+    threads: int,
+    **engine: Any,
 ) -> dict[str, Any]:
     """All systems in this process, on one bundle's weights, with the same number of threads."""
     torch.set_num_threads(threads)
@@ -103,20 +117,22 @@ def measure(
     with Engine(bundle, threads=threads, **engine) as loaded:
 
         def ours(turn: int) -> None:
-            timings = loaded.generate(PROMPT, seed=turn, **OPTIONS).timings
+            timings = loaded.generate(PROMPT, seed=turn, stop_at_recall=0.0, **options).timings
             if turn:
                 core_shares.append(timings["core"] / timings["total"])
 
         turns: dict[str, dict[str, list[float]]] = {}
-        for name in rivals:
-            dtype, channels_last = RIVALS[name]
-            rival = DiffusersChain(bundle, manifest, dtype, channels_last)
-            theirs = partial(rival.generate, PROMPT, **OPTIONS)
+        ours(0)
+        memory = {"fgdm": card_memory_mb()}
+        for name in (f"diffusers_{rival}" for rival in rivals):
+            rival = DiffusersChain(bundle, manifest, **RIVALS[name.removeprefix("diffusers_")])
+            theirs = partial(rival.generate, PROMPT, **options)
             turns[name] = interleave({"fgdm": ours, name: theirs}, rounds)
+            memory[name] = card_memory_mb() - memory["fgdm"]
             del rival, theirs  # its memory is the next one's
         info = loaded.info
     return {
-        "options": OPTIONS,
+        "options": options,
         "image_size": manifest["factors"][-1]["height"],
         "threads": threads,
         "runtime": f"{info.runtime} {info.backend} {info.precision}",
@@ -127,6 +143,7 @@ def measure(
             **{name: summary(seconds[name]) for name, seconds in turns.items()},
         },
         "core_share": statistics.median(core_shares),
+        "card_memory_mb": memory,
         **compare(turns),
     }
 
@@ -136,12 +153,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.set_defaults(bundle=None)
     parser.add_argument("--keep", type=Path, help="build the bundle here and leave it")
     parser.add_argument("--image-size", type=int, default=512, help="of a bundle that is built")
-    parser.add_argument("--rivals", nargs="+", choices=list(RIVALS), default=list(RIVALS))
+    parser.add_argument(
+        "--rivals", nargs="+", choices=list(RIVALS), default=["float32", "bfloat16"]
+    )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--candidates", type=int, default=4)
+    parser.add_argument("--condition-steps", type=int, default=2)
+    parser.add_argument("--num-inference-steps", type=int, default=2)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         bundle = given.bundle or build_bundle(given.keep or Path(scratch), given.image_size)
-        results = measure(bundle, given.rivals, given.rounds, **engine_options(given))
+        options = {
+            "candidates": given.candidates,
+            "condition_steps": given.condition_steps,
+            "num_inference_steps": given.num_inference_steps,
+        }
+        results = measure(bundle, options, given.rivals, given.rounds, **engine_options(given))
     print(f"{results['runtime']}, diffusers on torch {results['torch']}")
     for name, taken in results["seconds"].items():
         ratio = results.get(f"beside_{name}")

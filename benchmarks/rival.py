@@ -30,6 +30,7 @@ class DiffusersChain:
 
     Classifier-free guidance. A bundle keeps its weights in diffusers' layout, so both sides read
     the same files. channels_last: the networks' memory format, faster for bfloat16 on CPUs.
+    Noise is drawn on the CPU, so that it is the same on every device.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class DiffusersChain:
         manifest: dict[str, Any],
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
+        device: str = "cpu",
     ) -> None:
         self.manifest = manifest
         self.dtype = dtype
+        self.device = torch.device(device)
         load: dict[str, Any] = {"torch_dtype": dtype}
         condition, image = manifest["factors"][0], manifest["factors"][-1]
         self.unet = UNet2DConditionModel.from_pretrained(bundle / "unet", **load)
@@ -53,9 +56,11 @@ class DiffusersChain:
         self.controlnet = ControlNetModel.from_pretrained(
             bundle / image["conditionings"][0]["graph"], **load
         )
-        for network in (self.unet, self.vae, self.adapter, self.controlnet):
+        networks = (self.unet, self.vae, self.adapter, self.controlnet, self.text_encoder)
+        for network in networks:
             network.requires_grad_(False)
-            if channels_last:
+            network.to(self.device)
+            if channels_last and network is not self.text_encoder:
                 network.to(memory_format=torch.channels_last)
         self.scheduler = DDIMScheduler(
             **manifest["scheduler"], clip_sample=False, set_alpha_to_one=False
@@ -111,9 +116,9 @@ class DiffusersChain:
     def maps(self, prompt: str, latents: Tensor, steps: int, scale: float) -> NDArray[np.uint8]:
         """Decoded maps (N, H, W, 3) uint8 of (N, 4, h, w) initial noise."""
         count = len(latents)
-        latents = latents.to(self.dtype)
+        latents = latents.to(self.device, self.dtype)
         context = self.encode(["", prompt]).repeat_interleave(count, 0)
-        self.scheduler.set_timesteps(steps)
+        self.scheduler.set_timesteps(steps, device=self.device)
         for timestep in self.scheduler.timesteps:
             rows = torch.cat([latents, latents])
             times = timestep.expand(len(rows))
@@ -134,7 +139,7 @@ class DiffusersChain:
         return self.pipeline(  # type: ignore[no-any-return]
             prompt,
             image=hint.resize((size, size), Image.Resampling.NEAREST),
-            latents=latents.to(self.dtype),
+            latents=latents.to(self.device, self.dtype),
             num_inference_steps=steps,
             guidance_scale=scale,
         ).images[0]
@@ -146,7 +151,7 @@ class DiffusersChain:
         pictures: NDArray[np.float32] = self.base_pipeline(
             prompt,
             num_images_per_prompt=len(latents),
-            latents=latents.to(self.dtype),
+            latents=latents.to(self.device, self.dtype),
             num_inference_steps=steps,
             guidance_scale=scale,
             output_type="np",
@@ -157,7 +162,7 @@ class DiffusersChain:
         """Contexts (texts, tokens, width)."""
         ids = self.tokenizer(
             texts, padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids
+        ).input_ids.to(self.device)
         context: Tensor = self.text_encoder(ids).last_hidden_state
         return context
 
@@ -166,4 +171,4 @@ class DiffusersChain:
         """Pictures (N, H, W, 3) of clean latents."""
         decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample.float()
         pixels: Tensor = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round()
-        return np.asarray(pixels.permute(0, 2, 3, 1), np.uint8)
+        return np.asarray(pixels.permute(0, 2, 3, 1).cpu(), np.uint8)

@@ -31,9 +31,11 @@ def test_the_best_rival_is_the_one_with_the_best_median() -> None:
 
 def test_a_tiny_bundle_goes_through_all_systems(tiny_bundle: Path) -> None:
     pytest.importorskip("fgdm._core", reason="the compiled core isn't built")
-    from benchmarks.diffusers_baseline import RIVALS, measure  # noqa: PLC0415
+    from benchmarks.diffusers_baseline import measure  # noqa: PLC0415
 
-    results = measure(tiny_bundle, list(RIVALS), rounds=1, threads=1, backend="cpu")
-    assert set(results["seconds"]) == {"fgdm", *RIVALS}
+    options = {"candidates": 2, "condition_steps": 2, "num_inference_steps": 2}
+    rivals = ["float32", "bfloat16"]
+    results = measure(tiny_bundle, options, rivals, rounds=1, threads=1, backend="cpu")
+    assert set(results["seconds"]) == {"fgdm", *(f"diffusers_{rival}" for rival in rivals)}
     assert 0 < results["core_share"] < 1
     assert results["beside_best"]["estimate"] > 0
