@@ -155,7 +155,7 @@ aarch64: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/cmake --build build/aarch64
 	$(TEST_VENV)/bin/ctest --test-dir build/aarch64 --output-on-failure
 
-PYTHON_FOLDERS := engine export train tests benchmarks cpp/tools kernels
+PYTHON_FOLDERS := engine export train gpu tests benchmarks cpp/tools kernels
 CPP_FILES = $(shell git ls-files 'cpp/*.hpp' 'cpp/*.cpp' 'tests/cpp/*.hpp' 'tests/cpp/*.cpp' \
   'kernels/*.h' 'kernels/*.hpp' 'kernels/*.cpp' 'kernels/*.cu*' 'tests/kernels/*.?pp')
 

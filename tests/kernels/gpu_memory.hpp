@@ -45,15 +45,14 @@ private:
   void* data_ = nullptr;
 };
 
-// Tests of this fixture are skipped, by name, where no device can be used.
+// Tests of this fixture fail where no device can be used: a skip would pass for a check.
 class OnDevice : public ::testing::Test {
 protected:
   void SetUp() override {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess || count == 0)
-      GTEST_SKIP() << "no NVIDIA GPU: "
-                   << (error != cudaSuccess ? cudaGetErrorString(error) : "none found");
+    ASSERT_EQ(error, cudaSuccess) << "no NVIDIA GPU can be used: " << cudaGetErrorString(error);
+    ASSERT_GT(count, 0) << "no NVIDIA GPU was found";
     expect_success(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
   }
   void TearDown() override {
