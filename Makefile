@@ -98,7 +98,6 @@ gpu-check:
 GPU_ARCHITECTURE ?= 90
 GPU_PIECE_MIB ?= 60
 gpu-kit: $(TEST_VENV)/.ready
-	$(TEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r gpu/requirements.txt
 	PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/python -m gpu.kit \
 	  --python "$(GPU_PYTHON)" --architecture $(GPU_ARCHITECTURE) --piece-mib $(GPU_PIECE_MIB)
 

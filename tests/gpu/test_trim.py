@@ -7,11 +7,9 @@ import struct
 from pathlib import Path
 
 import pytest
+import zstandard
 
-elftools = pytest.importorskip("elftools", reason="pyelftools isn't installed")
-zstandard = pytest.importorskip("zstandard", reason="zstandard isn't installed")
-
-from gpu.trim import Code, find_code, kernel_names  # noqa: E402
+from gpu.trim import Code, find_code, kernel_names, trim
 
 
 def entry(architecture: int, payload: bytes, compressed: bool) -> bytes:
@@ -68,8 +66,6 @@ def test_only_one_cards_code_stays_and_no_byte_moves(
             return {"sh_offset": 2, "sh_size": len(SECTION)}
 
     monkeypatch.setattr("gpu.trim.ELFFile", Elf)
-    from gpu.trim import trim  # noqa: PLC0415
-
     library = tmp_path / "library.so"
     library.write_bytes(b"xx" + SECTION + b"rest")
     old, kept, unused = find_code(b"xx" + SECTION, 2, 2 + len(SECTION))
