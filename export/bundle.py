@@ -32,6 +32,7 @@ from .onnx_export import export_graph
 from .output import check_output, replacing
 from .overflow import check_overflow
 from .palettes import PaletteSource, mapping, read_palette
+from .picture import check_picture
 from .progress import Progress, silent
 from .signature import Graph, Precision
 from .sources import Lora, Models, Source, load_models
@@ -62,12 +63,14 @@ def export_bundle(
     defaults: FactorDefaults | None = None,
     tolerance: float | None = None,
     overwrite: bool = False,
+    check: bool = True,
     progress: Progress = silent,
 ) -> Path:
     """Write the bundle `output` from a base, a condition factor's adapter and what paints its maps.
 
-    The bundle appears under its name only when it is complete and every graph has passed its check;
-    until then an older bundle there stays as it was.
+    The bundle appears under its name only when it is complete, every graph has passed its check,
+    and the engine has painted the picture from it that diffusers paints; until then an older bundle
+    there stays as it was.
 
     Args:
         base: a diffusers folder, a Hugging Face id or a checkpoint; see `sources.load_base`.
@@ -88,6 +91,7 @@ def export_bundle(
         tolerance: the largest error a graph may have; see `check.check_graph`. None takes the
             precision's own.
         overwrite: replace a bundle that is already there.
+        check: open the bundle and compare a picture with diffusers'; see `picture.check_picture`.
 
     Returns:
         `output`.
@@ -163,6 +167,10 @@ def export_bundle(
         allowed = TOLERANCE[precision] if tolerance is None else tolerance
         checked = _export_and_check(store, graphs, kept, calls, allowed, progress)
         write_manifest(root, facts, checked)
+        if check:
+            done = len(graphs)
+            progress("open the bundle, and paint a picture beside diffusers", done, done)
+            progress(f"picture: difference {check_picture(root):.1e}", done, done)
     return output
 
 

@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Make a bundle from a Stable Diffusion 1.x base, a condition adapter and a ControlNet. A "
         "SOURCE is a folder, a file (.safetensors, .ckpt, .pt, .pth, .bin), a Hugging Face id "
-        "owner/name, or owner/name/file. Every graph is compared with PyTorch; the bundle appears "
-        "only when all of them agree."
+        "owner/name, or owner/name/file. Every graph is compared with PyTorch, and one picture of "
+        "the engine with diffusers'; the bundle appears only when all of them agree."
     )
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -131,6 +131,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help=f"largest error against PyTorch, relative to an output's scale (default: {allowed})",
     )
+    files.add_argument(
+        "--no-check",
+        action="store_true",
+        help="don't open the written bundle and compare a picture of it with diffusers'",
+    )
     factors = parser.add_argument_group("what requests get by default")
     factors.add_argument(
         "--image-size",
@@ -196,6 +201,7 @@ def run(args: argparse.Namespace) -> int:
             defaults=_defaults(args),
             tolerance=args.tolerance,
             overwrite=args.overwrite,
+            check=not args.no_check,
             progress=_print_progress,
         )
     except ExportError as error:

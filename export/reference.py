@@ -1,0 +1,231 @@
+"""The chain of a bundle in diffusers' own models, read from the bundle's own folders of weights.
+
+Maps and pictures are sampled by plain loops over `UNet2DConditionModel`, `ControlNetModel` and
+`T2IAdapter`, with diffusers' schedulers, in float32 on the CPU. Nothing of a graph is used.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    T2IAdapter,
+    UNet2DConditionModel,
+)
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
+
+from .adapter import PlainAdapter, TimestepAdapter, timestep_embedding
+
+#: What a loop hands to the UNet beside latents, timestep and context.
+_Residuals = Callable[[Tensor, Tensor, Tensor], dict[str, Any]]
+
+
+class Reference:
+    """diffusers' models of the bundle in the folder `root`; each is loaded when it is needed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
+        self.condition, self.image = self._manifest["factors"]
+
+    def map_latents(
+        self, prompts: Sequence[str], noise: NDArray[np.float32], steps: int, guidance_scale: float
+    ) -> NDArray[np.float32]:
+        """The clean latents that the last step of the condition factor predicts, (1, C, h, w).
+
+        Args:
+            prompts: the prompt and the negative prompt, as the text encoder gets them.
+            noise: the latents to start from, (1, C, h, w).
+        """
+        (conditioning,) = self.condition["conditionings"]
+        folder = self._root / conditioning["graph"]
+        name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
+        adapter = _load({k.__name__: k for k in (TimestepAdapter, PlainAdapter)}[name], folder)
+
+        def residuals(sample: Tensor, timestep: Tensor, context: Tensor) -> dict[str, Any]:
+            emb = timestep_embedding(self._unet, timestep.repeat(len(sample)), torch.float32)
+            return {"down_intrablock_additional_residuals": list(adapter(sample, emb))}
+
+        sampler = self.condition["sampler"]
+        return self._sample(sampler, prompts, noise, steps, guidance_scale, residuals)[0].numpy()
+
+    def picture(
+        self,
+        prompts: Sequence[str],
+        noise: NDArray[np.float32],
+        steps: int,
+        guidance_scale: float,
+        pictures: Mapping[str, NDArray[np.uint8]],
+    ) -> NDArray[np.float64]:
+        """The image factor's picture, (H, W, 3) in 0..255, not rounded.
+
+        Args:
+            prompts, noise: as for `map_latents`.
+            pictures: what its networks see, by condition, (H, W, 3). A map has the map's colours.
+        """
+        networks = []
+        for entry in self.image["conditionings"]:
+            kind = T2IAdapter if entry["kind"] == "t2i_adapter" else ControlNetModel
+            hint = self._recolored(pictures[entry["condition"]], entry)
+            seen = torch.from_numpy(hint).permute(2, 0, 1)[None].float() / 255
+            networks.append((_load(kind, self._root / entry["graph"]), seen, entry["scale"]))
+
+        def residuals(sample: Tensor, timestep: Tensor, context: Tensor) -> dict[str, Any]:
+            return _all_residuals(networks, sample, timestep, context)
+
+        sampler = self.image["sampler"]
+        _, latents = self._sample(sampler, prompts, noise, steps, guidance_scale, residuals)
+        vae = _load(AutoencoderKL, self._root / "vae")
+        with torch.no_grad():
+            decoded = vae.decode(latents / vae.config.scaling_factor).sample[0]
+        scaled = 255 * (decoded / 2 + 0.5).clamp(0, 1).permute(1, 2, 0)
+        return cast("NDArray[np.float64]", scaled.numpy().astype(np.float64))
+
+    def token_ids(self, text: str) -> list[int]:
+        """The prompt's ids, as diffusers' pipelines ask transformers for them."""
+        length = self._manifest["text_encoder"]["max_length"]
+        encoded = self._tokenizer(text, padding="max_length", max_length=length, truncation=True)
+        return list(encoded.input_ids)
+
+    @cached_property
+    def added_tokens(self) -> list[str]:
+        """Words that the tokenizer knows beside its vocabulary's, by id."""
+        added = self._tokenizer.added_tokens_decoder
+        return [str(added[number]) for number in sorted(added)]
+
+    @cached_property
+    def _tokenizer(self) -> CLIPTokenizer:
+        return CLIPTokenizer.from_pretrained(self._root / "tokenizer")
+
+    @cached_property
+    def _unet(self) -> UNet2DConditionModel:
+        return _load(UNet2DConditionModel, self._root / "unet")
+
+    @cached_property
+    def _text_encoder(self) -> CLIPTextModel:
+        with _no_progress_bars():
+            folder = self._root / "text_encoder"
+            return CLIPTextModel.from_pretrained(folder, dtype=torch.float32).eval()
+
+    @torch.no_grad()
+    def _sample(
+        self,
+        sampler: str,
+        prompts: Sequence[str],
+        noise: NDArray[np.float32],
+        steps: int,
+        guidance_scale: float,
+        residuals: _Residuals,
+    ) -> tuple[Tensor, Tensor]:
+        """Classifier-free guidance: the last step's clean latents, and those after it."""
+        scheduler = make_scheduler(self._manifest["scheduler"], sampler)
+        with warnings.catch_warnings():
+            # diffusers 0.42 makes arrays of tensors in a way that numpy 2 will give up.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            scheduler.set_timesteps(steps)
+        context = self._contexts(prompts)
+        sample = clean = torch.from_numpy(noise)
+        for timestep in scheduler.timesteps:
+            pair = sample.repeat(2, 1, 1, 1)
+            more = residuals(pair, timestep, context)
+            predicted = self._unet(pair, timestep, context, **more).sample
+            positive, negative = predicted.chunk(2)
+            guided = negative + guidance_scale * (positive - negative)
+            alpha = scheduler.alphas_cumprod[int(timestep)]
+            clean = (sample - (1 - alpha) ** 0.5 * guided) / alpha**0.5
+            sample = scheduler.step(guided, timestep, sample).prev_sample
+        return clean, sample
+
+    def _contexts(self, prompts: Sequence[str]) -> Tensor:
+        ids = torch.tensor([self.token_ids(prompt) for prompt in prompts])
+        return cast(Tensor, self._text_encoder(ids).last_hidden_state)
+
+    def _recolored(
+        self, picture: NDArray[np.uint8], network: Mapping[str, Any]
+    ) -> NDArray[np.uint8]:
+        """A map in the colours of the palette that a network was trained on."""
+        if network["hint_palette"] is None or network["condition"] != self.condition["name"]:
+            return picture
+        own, other = (
+            {entry["name"]: entry["color"] for entry in self._palette(file)["classes"]}
+            for file in (self.condition["palette"], network["hint_palette"])
+        )
+        result = np.zeros_like(picture)
+        for source, target in network["recolor"].items():
+            result[(picture == own[source]).all(-1)] = other[target]
+        return result
+
+    def _palette(self, file: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self._root / file).read_text(encoding="utf-8"))
+        return content
+
+
+def make_scheduler(schedule: Mapping[str, Any], sampler: str) -> Any:
+    """diffusers' sampler of a manifest's name, on the noise schedule that the manifest has."""
+    if sampler == "dpmsolver++":
+        return DPMSolverMultistepScheduler(**schedule)
+    return DDIMScheduler(**schedule, clip_sample=False, set_alpha_to_one=False)
+
+
+def _all_residuals(
+    networks: Sequence[tuple[Any, Tensor, float]], sample: Tensor, timestep: Tensor, context: Tensor
+) -> dict[str, Any]:
+    """Sums over ControlNets and over T2I-Adapters, under the names that diffusers' UNet takes."""
+    sums: dict[str, list[Tensor]] = {}
+    for model, seen, scale in networks:
+        if isinstance(model, T2IAdapter):
+            name = "down_intrablock_additional_residuals"
+            features = [feature * scale for feature in model(seen)]
+        else:
+            name = "controlnet"
+            down, middle = model(
+                sample,
+                timestep,
+                context,
+                seen.repeat(len(sample), 1, 1, 1),
+                conditioning_scale=scale,
+                return_dict=False,
+            )
+            features = [*down, middle]
+        before = sums.get(name)
+        sums[name] = (
+            features
+            if before is None
+            else [old + new for old, new in zip(before, features, strict=True)]
+        )
+    residuals: dict[str, Any] = {}
+    if "controlnet" in sums:
+        *residuals["down_block_additional_residuals"], middle = sums.pop("controlnet")
+        residuals["mid_block_additional_residual"] = middle
+    return {**residuals, **sums}
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """transformers shows one for each model that it loads, into the middle of export's progress."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _load(kind: Any, folder: Path) -> Any:
+    return kind.from_pretrained(folder, torch_dtype=torch.float32).eval()
