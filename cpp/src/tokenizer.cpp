@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "added_tokens.hpp"
 #include "bpe.hpp"
 #include "fgdm/error.hpp"
 #include "tokenizer_files.hpp"
@@ -15,30 +16,6 @@ namespace fgdm {
 namespace {
 
 constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();
-
-struct Pattern {
-  std::u32string text;
-  int id;
-};
-
-struct Match {
-  std::size_t begin;
-  const Pattern* pattern;  // null if there is none
-};
-
-// The leftmost of all patterns in `text`, the longest of those that start there.
-Match find_first(std::u32string_view text, const std::vector<Pattern>& patterns) {
-  for (std::size_t begin = 0; begin < text.size(); ++begin) {
-    const Pattern* longest = nullptr;
-    for (const Pattern& pattern : patterns)
-      if (text[begin] == pattern.text[0] && text.substr(begin).starts_with(pattern.text) &&
-          (longest == nullptr || pattern.text.size() > longest->text.size()))
-        longest = &pattern;
-    if (longest != nullptr)
-      return {begin, longest};
-  }
-  return {text.size(), nullptr};
-}
 
 // Composed, every run of white space one space, lower case.
 std::u32string normalize(std::u32string_view text) {
@@ -61,22 +38,18 @@ public:
         bos_(files.bos), eos_(files.eos), pad_(files.pad) {
     for (const SpecialToken& token : files.special_tokens) {
       const std::u32string text = unicode::decode_utf8(token.text);
-      if (!token.is_normalized)
-        patterns_.push_back({text, token.id});
-      else
-        normalized_patterns_.push_back({normalize(text), token.id});
+      AddedTokens& tokens = token.is_normalized ? normalized_tokens_ : tokens_;
+      tokens.add({token.is_normalized ? normalize(text) : text, token.ids, token.takes_space_before,
+                  token.takes_space_after});
+      name(token.ids.front(), token.text);
     }
-    for (const auto& [token, id] : files.vocabulary) {
-      const auto index = static_cast<std::size_t>(id);
-      if (index >= tokens_.size())
-        tokens_.resize(index + 1);
-      tokens_[index] = token;
-    }
+    for (const auto& [token, id] : files.vocabulary)
+      name(id, token);
   }
 
   int max_length() const { return max_length_; }
 
-  const std::string& token(int id) const { return tokens_[static_cast<std::size_t>(id)]; }
+  const std::string& token(int id) const { return names_[static_cast<std::size_t>(id)]; }
 
   // The ids of the text; may stop as soon as there are `limit`.
   std::vector<int> text_ids(std::string_view utf8, std::size_t limit) const {
@@ -85,9 +58,10 @@ public:
                          std::to_string(max_text_size) + "; shorten it");
     std::vector<int> ids;
     const std::u32string text = unicode::decode_utf8(utf8);
-    split(text, patterns_, limit, ids, [&](std::u32string_view piece) {
-      split(normalize(piece), normalized_patterns_, limit, ids,
-            [&](std::u32string_view normalized) { encode_words(normalized, limit, ids); });
+    tokens_.split(text, limit, ids, [&](std::u32string_view piece) {
+      normalized_tokens_.split(normalize(piece), limit, ids, [&](std::u32string_view normalized) {
+        encode_words(normalized, limit, ids);
+      });
     });
     return ids;
   }
@@ -104,20 +78,11 @@ public:
   }
 
 private:
-  // Appends the ids of the patterns in `text` and calls `encode_piece` for what lies between them.
-  template <typename EncodePiece>
-  static void split(std::u32string_view text, const std::vector<Pattern>& patterns,
-                    std::size_t limit, std::vector<int>& ids, EncodePiece encode_piece) {
-    while (!text.empty() && ids.size() < limit) {
-      const Match match = find_first(text, patterns);
-      if (match.begin > 0)
-        encode_piece(text.substr(0, match.begin));
-      text.remove_prefix(match.begin);
-      if (match.pattern != nullptr) {
-        ids.push_back(match.pattern->id);
-        text.remove_prefix(match.pattern->text.size());
-      }
-    }
+  void name(int id, const std::string& token) {
+    const auto index = static_cast<std::size_t>(id);
+    if (index >= names_.size())
+      names_.resize(index + 1);
+    names_[index] = token;
   }
 
   void encode_words(std::u32string_view text, std::size_t limit, std::vector<int>& ids) const {
@@ -132,9 +97,9 @@ private:
   }
 
   BytePairEncoder encoder_;
-  std::vector<Pattern> patterns_;
-  std::vector<Pattern> normalized_patterns_;
-  std::vector<std::string> tokens_;  // by id
+  AddedTokens tokens_;              // looked for in the text as it is given
+  AddedTokens normalized_tokens_;   // and in the normalized text between those
+  std::vector<std::string> names_;  // by id
   int max_length_;
   int bos_;
   int eos_;

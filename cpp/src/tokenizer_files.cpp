@@ -1,6 +1,6 @@
 #include "tokenizer_files.hpp"
 
-#include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <fstream>
 #include <map>
@@ -75,6 +75,8 @@ std::vector<std::pair<std::string, std::string>> read_merges(const std::filesyst
 struct AddedToken {
   std::string text;
   bool is_normalized;
+  bool takes_space_before = false;
+  bool takes_space_after = false;
 };
 
 // A token in a configuration file: its text, or an object with "content" and its rules.
@@ -92,13 +94,24 @@ AddedToken parse_token(const std::filesystem::path& file, const json& value, boo
       fail(file, std::string("has a special token whose \"") + key + "\" is not true or false");
     return found->get<bool>();
   };
-  for (const char* key : {"lstrip", "rstrip", "single_word"})
-    if (flag(key, false))
-      fail(file,
-           "has the special token \"" + text->get<std::string>() + "\" with \"" + key +
-               "\": true, which is not supported",
-           "set it to false");
-  return {text->get<std::string>(), flag("normalized", !flag("special", is_special))};
+  if (flag("single_word", false))
+    fail(file,
+         "has the special token \"" + text->get<std::string>() +
+             "\" with \"single_word\": true, which is not supported",
+         "set it to false");
+  return {text->get<std::string>(), flag("normalized", !flag("special", is_special)),
+          flag("lstrip", false), flag("rstrip", false)};
+}
+
+// A key of "added_tokens_decoder".
+int parse_id(const std::filesystem::path& file, const std::string& text) {
+  int id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc() || end != text.data() + text.size() || id < 0 ||
+      id >= max_vocabulary_size)
+    fail(file, "has \"" + text + "\" in \"added_tokens_decoder\", which is not an id from 0 to " +
+                   std::to_string(max_vocabulary_size - 1));
+  return id;
 }
 
 void check_supported(const std::filesystem::path& file, const json& config) {
@@ -114,7 +127,8 @@ void check_supported(const std::filesystem::path& file, const json& config) {
 // The named special tokens and all tokens to look for inside a text.
 struct Tokens {
   std::map<std::string, std::string> named;  // such as "pad_token"
-  std::map<std::string, bool> normalized;    // text -> is_normalized
+  std::map<std::string, AddedToken> added;   // by text
+  std::map<std::string, int> ids;            // that "added_tokens_decoder" gives, by text
 };
 
 // transformers reads tokenizer_config.json first. Its "added_tokens_decoder", if there is one, says
@@ -135,9 +149,9 @@ Tokens read_tokens(const std::filesystem::path& folder) {
     fail(config_file, "has an \"added_tokens_decoder\" that is not an object");
   for (const auto& [id, value] : decoder.items()) {
     const AddedToken token = parse_token(config_file, value, false);
-    result.normalized[token.text] = token.is_normalized;
+    result.added[token.text] = token;
+    result.ids[token.text] = parse_id(config_file, id);
   }
-  const std::map<std::string, bool> decoded = result.normalized;
   const json map =
       config.contains("added_tokens_decoder") ? json::object() : read_object_if_exists(map_file);
   check_supported(map_file, map);
@@ -161,8 +175,8 @@ Tokens read_tokens(const std::filesystem::path& folder) {
     else
       continue;
     result.named[key] = token.text;
-    if (!decoded.contains(token.text))
-      result.normalized[token.text] = token.is_normalized;
+    if (!result.ids.contains(token.text))
+      result.added[token.text] = token;
   }
   return result;
 }
@@ -175,14 +189,35 @@ TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder) {
   result.vocabulary = read_vocabulary(vocabulary_file);
   result.merges = read_merges(folder / "merges.txt");
   const Tokens tokens = read_tokens(folder);
+  // A token that was added after training has its id from the configuration alone.
+  std::map<std::string, int> added;
+  std::set<int> taken;
+  for (const auto& [token, id] : result.vocabulary)
+    taken.insert(id);
+  for (const auto& [token, id] : tokens.ids) {
+    if (result.vocabulary.contains(token))
+      continue;
+    if (!taken.insert(id).second)
+      fail(folder / "tokenizer_config.json",
+           "gives \"" + token + "\" the id " + std::to_string(id) + ", which another token has");
+    added[token] = id;
+  }
   const auto id = [&](const std::string& token) {
+    if (const auto found = added.find(token); found != added.end())
+      return found->second;
     const auto found = result.vocabulary.find(token);
     if (found == result.vocabulary.end())
       fail(vocabulary_file, "lacks the special token \"" + token + "\"");
     return found->second;
   };
-  for (const auto& [text, is_normalized] : tokens.normalized)
-    result.special_tokens.push_back({text, id(text), is_normalized});
+  for (const auto& [text, token] : tokens.added) {
+    std::vector<int> ids = {id(text)};
+    const auto further = [&] { return text + "_" + std::to_string(ids.size()); };
+    while (tokens.added.contains(further()))
+      ids.push_back(id(further()));
+    result.special_tokens.push_back({text, std::move(ids), token.is_normalized,
+                                     token.takes_space_before, token.takes_space_after});
+  }
   result.bos = id(tokens.named.at("bos_token"));
   result.eos = id(tokens.named.at("eos_token"));
   result.unknown = id(tokens.named.at("unk_token"));

@@ -9,11 +9,14 @@
 
 namespace fgdm {
 
-// A token whose text, inside a prompt, becomes its id.
+// A token whose text, inside a prompt, becomes its ids.
 struct SpecialToken {
   std::string text;
-  int id;
-  bool is_normalized;  // looked for in the normalised text; else in the text as it is given
+  std::vector<int> ids;  // its own, and those of "text_1", "text_2", …: a learned word of several
+                         // vectors, as diffusers expands it
+  bool is_normalized;    // looked for in the normalised text; else in the text as it is given
+  bool takes_space_before;
+  bool takes_space_after;
 };
 
 // What a tokenizer folder says.

@@ -44,8 +44,9 @@ class Models:
 
     @property
     def max_length(self) -> int:
-        """Tokens of a prompt, with the first and the last."""
-        return int(self.text_encoder.config.max_position_embeddings)
+        """Tokens of a prompt with the first and the last: what fits, or what the tokenizer says."""
+        positions = int(self.text_encoder.config.max_position_embeddings)
+        return min(positions, self.tokenizer.max_length or positions)
 
     @property
     def downscale(self) -> int:

@@ -114,6 +114,30 @@ TEST_F(TokenizerTest, FindsSpecialTokensInsideTheText) {
   EXPECT_EQ(load(4).encode("").back(), id("!")) << "the padding of Stable Diffusion 2";
 }
 
+// Protects learned words: each is one token, or several where it was learned as several vectors,
+// and what stands beside it is encoded as if it weren't there.
+TEST_F(TokenizerTest, FindsWordsThatWereAddedAfterTraining) {
+  write(folder_ / "tokenizer_config.json", R"({"added_tokens_decoder": {
+            "1000": {"content": "<Toy>", "normalized": true},
+            "1001": {"content": "<Toy>_1", "normalized": true},
+            "1002": {"content": "<Toy>_2", "normalized": true},
+            "1003": {"content": "<Toy>_4", "normalized": true},
+            "1004": {"content": "<l>", "lstrip": true, "normalized": false},
+            "1005": {"content": "<r>", "rstrip": true, "normalized": false}}})");
+  const Tokenizer tokenizer = load(8);
+  EXPECT_EQ(tokenizer.tokenize("cat<Toy>dog"),
+            (Strings{"cat</w>", "<Toy>", "<Toy>_1", "<Toy>_2", "dog</w>"}));
+  EXPECT_EQ(tokenizer.tokenize("<TOY>_2 <toy>_4"), (Strings{"<Toy>_2", "<Toy>_4"}))
+      << "the longest of those that start there";
+  EXPECT_EQ(tokenizer.tokenize("cat  <l> <r>\t dog"),
+            (Strings{"cat</w>", "<l>", "<r>", "dog</w>"}));
+  EXPECT_EQ(tokenizer.tokenize("<L>").front(), "<</w>") << "looked for in the text as it is given";
+  const auto ids = tokenizer.encode("dog dog dog dog <Toy>");
+  EXPECT_EQ((std::vector<std::int64_t>(ids.begin() + 5, ids.end())),
+            (std::vector<std::int64_t>{1000, 1001, id("<|endoftext|>")}))
+      << "cut where there is no more room";
+}
+
 // Protects the merges' order against the algorithm's plain definition: merge the pair of the least
 // rank, the leftmost of equals, until there is none.
 TEST_F(TokenizerTest, MergesInTheOrderOfRank) {
@@ -272,8 +296,14 @@ TEST_F(TokenizerTest, RefusesDamagedFiles) {
   expect_file_refused("tokenizer_config.json", "{", "tokenizer_config.json");
   expect_file_refused("tokenizer_config.json", R"({"pad_token": 5})", "special token");
   expect_file_refused("tokenizer_config.json", R"({"pad_token": "<pad>"})", "<pad>");
-  expect_file_refused("tokenizer_config.json", R"({"pad_token": {"content": "!", "lstrip": true}})",
-                      "lstrip");
+  expect_file_refused("tokenizer_config.json",
+                      R"({"pad_token": {"content": "!", "single_word": true}})", "single_word");
+  const auto added = [](const std::string& id) {
+    return R"({"added_tokens_decoder": {")" + id + R"(": {"content": "<cat-toy>"}}})";
+  };
+  for (const char* id : {"-1", "1.5", "x", "", "16777216", "99999999999999999999"})
+    expect_file_refused("tokenizer_config.json", added(id), "not an id");
+  expect_file_refused("tokenizer_config.json", added("0"), "which another token has");
   expect_file_refused("tokenizer_config.json", R"({"padding_side": "left"})", "padding_side");
   expect_file_refused("tokenizer_config.json", R"({"added_tokens_decoder": []})", "added_tokens");
   expect_file_refused("tokenizer_config.json", R"({"additional_special_tokens": ["x"]})",

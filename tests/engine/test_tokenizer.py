@@ -224,6 +224,52 @@ def test_saved_added_tokens_are_read(tmp_path: Path, texts: list[str]) -> None:
     assert_same(_core.Tokenizer(str(tmp_path), MAX_LENGTH), reference, texts[::12])
 
 
+LEARNED = (
+    added("<cat-toy>", normalized=True),
+    added("<Dog-Toy>", normalized=True),
+    added("<new1>", normalized=False),
+    added("bench", normalized=False),
+    {**added("<left>", normalized=False), "lstrip": True},
+    {**added("<right>", normalized=True), "rstrip": True},
+    {**added("<both>", normalized=False), "lstrip": True, "rstrip": True, "special": True},
+)
+
+
+def with_learned_words(texts: list[str]) -> list[str]:
+    """The texts with learned words, as they are and in other cases, where there is a space."""
+    rng = random.Random(3)
+    words = [str(word["content"]) for word in LEARNED]
+    forms = [*words, *(word.upper() for word in words), *(f" {word} " for word in words)]
+    result = []
+    for text in texts:
+        pieces = text.split(" ")
+        glued = pieces[0]
+        for piece in pieces[1:]:
+            glued += rng.choice([" ", rng.choice(forms), rng.choice(forms)]) + piece
+        result.append(glued)
+    return result
+
+
+def test_words_that_were_added_after_training_are_tokens(tmp_path: Path, texts: list[str]) -> None:
+    train(tmp_path, None)
+    size = len(json.loads((tmp_path / "vocab.json").read_text(encoding="utf-8")))
+    vocabulary = {BOS: size - 2, EOS: size - 1}
+    tokens = [added(token, False) for token in vocabulary]
+    decoder = {str(size - 2 + i): token for i, token in enumerate([*tokens, *LEARNED])}
+    for token in decoder.values():
+        token.pop("__type", None)
+    config = {"bos_token": BOS, "eos_token": EOS, "unk_token": EOS, "pad_token": EOS}
+    text = json.dumps({**config, "added_tokens_decoder": decoder})
+    (tmp_path / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    reference = transformers.CLIPTokenizer.from_pretrained(tmp_path)
+    assert len(reference) == size + len(LEARNED)
+    sample = with_learned_words(texts[::4])
+    encoded = [reference(text).input_ids for text in sample]
+    found = {number for ids in encoded for number in ids}
+    assert found >= set(range(size, size + len(LEARNED))), "every learned word is met"
+    assert_same(_core.Tokenizer(str(tmp_path), MAX_LENGTH), reference, sample)
+
+
 @pytest.mark.parametrize("max_length", [2, 3, 8, 300])
 def test_max_length_cuts_and_pads(tmp_path: Path, texts: list[str], max_length: int) -> None:
     _, reference = load(tmp_path, "sd1")
