@@ -55,6 +55,8 @@ def export_bundle(
     t2i_adapters: Sequence[Source | NetworkSource] = (),
     hint_palette: PaletteSource | None = None,
     tokenizer: Source | None = None,
+    vae: Source | None = None,
+    text_encoder: Source | None = None,
     loras: Sequence[Lora] = (),
     tiny_decoder: Source | None = None,
     weights: Storage = "fp16",
@@ -81,6 +83,7 @@ def export_bundle(
         palette: a built-in palette's name, JSON file or description; see `palettes.read_palette`.
         hint_palette: the palette of the maps that these networks were trained on, if another.
         tokenizer: a folder or Hugging Face id, in place of the base's own.
+        vae, text_encoder: the same, or one file; see `sources.parts`.
         loras: merged into the base in turn.
         tiny_decoder: a decoder for previews of steps; see `sources.load_tiny_decoder`.
         weights: "fp16" or "fp32", the numbers on disk.
@@ -120,6 +123,8 @@ def export_bundle(
         [entry.source for entry in control_sources],
         t2i_adapters=[entry.source for entry in t2i_sources],
         tokenizer=tokenizer,
+        vae=vae,
+        text_encoder=text_encoder,
         loras=loras,
         tiny_decoder=tiny_decoder,
     )
@@ -196,7 +201,9 @@ def _graphs(models: Models, factor: str, networks: Sequence[ImageNetwork]) -> li
 def _save_weights(
     store: WeightStore, models: Models, factor: str, networks: Sequence[ImageNetwork]
 ) -> None:
-    store.save(models.text_encoder, "text_encoder", _TRANSFORMERS_FILE)
+    # Since version 5.6 transformers leaves out a level of names that every other reader expects.
+    level = "" if hasattr(models.text_encoder, "text_model") else "text_model."
+    store.save(models.text_encoder, "text_encoder", _TRANSFORMERS_FILE, prefix=level)
     store.save(models.unet, "unet", _DIFFUSERS_FILE)
     store.save(models.adapter, f"adapter_{factor}", _DIFFUSERS_FILE)
     for network in networks:

@@ -77,6 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help="palette of the maps that the ControlNet was trained on (default: the maps' own)",
     )
+    for part, example in (("vae", "autoencoder"), ("text-encoder", "CLIP text encoder")):
+        files.add_argument(
+            f"--{part}",
+            metavar="SOURCE",
+            help=f"{example} in place of the base's own, or for a base without one: a folder or id "
+            "(its own or a pipeline's), or one file",
+        )
     files.add_argument(
         "--tokenizer",
         metavar="SOURCE",
@@ -193,6 +200,8 @@ def run(args: argparse.Namespace) -> int:
             t2i_adapters=[NetworkSource(*entry) for entry in args.t2i_adapter],
             hint_palette=args.hint_palette,
             tokenizer=args.tokenizer,
+            vae=args.vae,
+            text_encoder=args.text_encoder,
             loras=[Lora(source, scale) for source, scale in args.lora],
             tiny_decoder=args.tiny_decoder,
             weights=args.weights,

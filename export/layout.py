@@ -25,7 +25,7 @@ class BackboneLayout:
     """Where residuals enter a backbone.
 
     intrablock: one per encoder block, added at its end, before the skip is taken.
-    down: one per skip connection. middle: after the middle block.
+    down: one per skip connection. middle: after the middle block, or where it would be.
     multiple: what the latent's height and width must be divisible by.
     """
 
@@ -57,7 +57,8 @@ def backbone_layout(model: UNet2DConditionModel | ControlNetModel) -> BackboneLa
                 )
             stride *= 2
             down.append(Residual(channels, stride))
-    middle = Residual(model.mid_block.resnets[-1].out_channels, stride)
+    # Distilled models have no middle block, but what a ControlNet adds after it they take too.
+    middle = Residual(model.down_blocks[-1].resnets[-1].out_channels, stride)
     return BackboneLayout(tuple(intrablock), tuple(down), middle)
 
 

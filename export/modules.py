@@ -45,7 +45,7 @@ class Backbone(nn.Module):
         }
         hidden, skips = encode(unet, unet.conv_in(sample), emb, guided, intrablock)
         skips = [skip + residual for skip, residual in zip(skips, down, strict=True)]
-        hidden = unet.mid_block(hidden, emb, **guided) + middle
+        hidden = _middle(unet, hidden, emb, guided) + middle
         for block in unet.up_blocks:
             taken = len(block.resnets)
             kwargs = guided if has_cross_attention(block) else {}
@@ -56,7 +56,9 @@ class Backbone(nn.Module):
                 **kwargs,
             )
             del skips[-taken:]
-        return cast(Tensor, unet.conv_out(unet.conv_act(unet.conv_norm_out(hidden))))
+        if unet.conv_norm_out is not None:
+            hidden = unet.conv_act(unet.conv_norm_out(hidden))
+        return cast(Tensor, unet.conv_out(hidden))
 
 
 class Adapter(nn.Module):
@@ -103,7 +105,7 @@ class ControlNet(nn.Module):
         emb = timestep_embedding(net, timestep, sample.dtype)
         context = {"encoder_hidden_states": encoder_hidden_states}
         hidden, skips = encode(net, net.conv_in(sample) + hint, emb, context, ())
-        hidden = net.mid_block(hidden, emb, **context)
+        hidden = _middle(net, hidden, emb, context)
         scale = conditioning_scale[:, None, None, None]
         down = [
             layer(skip) * scale
@@ -201,3 +203,16 @@ def encode(
                 taken = (*taken[:-1], hidden)
         skips += taken
     return hidden, skips
+
+
+def _middle(
+    model: UNet2DConditionModel | ControlNetModel,
+    hidden: Tensor,
+    emb: Tensor,
+    context: dict[str, Any],
+) -> Tensor:
+    """The middle block, where there is one; it may be without cross-attention."""
+    block = model.mid_block
+    if block is None:
+        return hidden
+    return cast(Tensor, block(hidden, emb, **(context if has_cross_attention(block) else {})))

@@ -61,8 +61,10 @@ class WeightStore:
         self.root, self.storage = root, storage
         self._tensors: dict[nn.Parameter, StoredTensor] = {}
 
-    def save(self, model: nn.Module, folder: str, filename: str) -> None:
+    def save(self, model: nn.Module, folder: str, filename: str, prefix: str = "") -> None:
         """Write `model` as ``folder/config.json`` and ``folder/filename``.
+
+        prefix: what the file has before the names that the model has for its tensors.
 
         The model's parameters are rounded to the storage type in place, so that it computes from
         the same numbers as the graphs.
@@ -82,7 +84,9 @@ class WeightStore:
             parameter.data = rounded.float()
         target = self.root / folder
         target.mkdir(parents=True)
-        state = {key: value.to(dtype).contiguous() for key, value in model.state_dict().items()}
+        state = {
+            prefix + key: value.to(dtype).contiguous() for key, value in model.state_dict().items()
+        }
         save_file(state, target / filename, metadata={"format": "pt"})
         writer = model if isinstance(model, ConfigMixin) else model.config
         config = json.loads(writer.to_json_string())  # type: ignore[union-attr, operator]
@@ -93,7 +97,7 @@ class WeightStore:
 
         stored = read_index(self.root, f"{folder}/{filename}")
         for key, parameter in model.named_parameters(remove_duplicate=False):
-            self._tensors[parameter] = stored[key]
+            self._tensors[parameter] = stored[prefix + key]
 
     def find(self, parameter: nn.Parameter) -> StoredTensor | None:
         """Where a parameter of a saved model lies; None for any other."""

@@ -7,6 +7,7 @@ what comes out says which tensor of the file each parameter is, and which tensor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
@@ -22,7 +23,6 @@ from ..errors import ExportError
 from .assemble import empty, fill, listed
 from .families import check_checkpoint
 from .folders import fill_text_encoder
-from .sd1 import Architecture
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -61,10 +61,17 @@ class _Name(str):
     ndim = 0
 
 
-def load_parts(
-    tensors: dict[str, Tensor], architecture: Architecture, origin: str
-) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
-    """The UNet, the autoencoder and the text encoder of a checkpoint; `tensors` is emptied.
+@dataclass
+class Parts:
+    """A checkpoint's tensors by part, with LDM's names; empty where the file has none."""
+
+    unet: dict[str, Tensor]
+    vae: dict[str, Tensor]
+    text_encoder: dict[str, Tensor]
+
+
+def split_checkpoint(tensors: dict[str, Tensor], origin: str) -> Parts:
+    """The tensors of the UNet, the autoencoder and the text encoder; `tensors` is emptied.
 
     The plain weights are read. A running average (``model_ema.*``) beside them is ignored, as
     Stable Diffusion's own scripts and diffusers ignore it: files that are meant to be used with
@@ -72,7 +79,7 @@ def load_parts(
     are ignored too; they are read by naming the file again for them.
 
     Raises:
-        ExportError: the file is of another family, a tensor is missing, unknown or misshapen.
+        ExportError: the file is of another family, or a tensor is unknown.
     """
     check_checkpoint(tensors, origin)
     parts: dict[str, dict[str, Tensor]] = {UNET: {}, VAE: {}, TEXT_ENCODER: {}}
@@ -91,16 +98,7 @@ def load_parts(
             f"{origin} holds {len(unknown)} tensors that no Stable Diffusion 1.x checkpoint has: "
             f"{listed(unknown)}"
         )
-    for part, what in ((VAE, "autoencoder"), (TEXT_ENCODER, "text encoder")):
-        if not parts[part]:
-            raise ExportError(
-                f"{origin} has no {what} ({part}*); expected a whole checkpoint, not a UNet alone"
-            )
-    return (
-        _load_unet(parts[UNET], architecture.unet, origin),
-        _load_vae(parts[VAE], architecture.vae, origin),
-        _load_text_encoder(parts[TEXT_ENCODER], architecture.text_encoder, origin),
-    )
+    return Parts(*parts.values())
 
 
 def load_controlnet_checkpoint(
@@ -115,14 +113,31 @@ def load_controlnet_checkpoint(
     return fill(model, _renamed(tensors, convert_controlnet_checkpoint, config, origin), origin)
 
 
-def _load_unet(
+def load_unet_checkpoint(
     tensors: dict[str, Tensor], config: Mapping[str, Any], origin: str
 ) -> UNet2DConditionModel:
+    """A UNet under LDM's names; `tensors` is emptied.
+
+    Raises:
+        ExportError: a tensor is missing, unknown or misshapen, or it has no middle block.
+    """
+    if not any(key.startswith(f"{UNET}middle_block.") for key in tensors):
+        raise ExportError(
+            f"{origin} has no middle block, as distilled models (BK-SDM, Segmind small and tiny) "
+            "have none; one file doesn't say what they look like. Give their diffusers folder"
+        )
     model = empty(lambda: UNet2DConditionModel(**config), origin)
     return fill(model, _renamed(tensors, convert_ldm_unet_checkpoint, config, origin), origin)
 
 
-def _load_vae(tensors: dict[str, Tensor], config: Mapping[str, Any], origin: str) -> AutoencoderKL:
+def load_vae_checkpoint(
+    tensors: dict[str, Tensor], config: Mapping[str, Any], origin: str
+) -> AutoencoderKL:
+    """An autoencoder under LDM's names; `tensors` is emptied.
+
+    Raises:
+        ExportError: a tensor is missing, unknown or misshapen.
+    """
     model = empty(lambda: AutoencoderKL(**config), origin)
     renamed = _renamed(tensors, convert_ldm_vae_checkpoint, config, origin)
     for key, value in renamed.items():
@@ -132,12 +147,28 @@ def _load_vae(tensors: dict[str, Tensor], config: Mapping[str, Any], origin: str
     return fill(model, renamed, origin)
 
 
-def _load_text_encoder(
+def load_text_encoder_checkpoint(
     tensors: dict[str, Tensor], config: Mapping[str, Any], origin: str
 ) -> CLIPTextModel:
-    named = {key.removeprefix(_TRANSFORMER): value for key, value in tensors.items()}
+    """CLIP's text encoder out of a checkpoint; `tensors` is emptied.
+
+    Raises:
+        ExportError: a tensor is missing, unknown or misshapen.
+    """
+    named = text_encoder_tensors(tensors)
     tensors.clear()
     return fill_text_encoder(dict(config), named, origin)
+
+
+def text_encoder_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of a whole checkpoint the text encoder's tensors under transformers' names; else all."""
+    if not any(key.startswith(TEXT_ENCODER) for key in tensors):
+        return dict(tensors)
+    return {
+        key.removeprefix(_TRANSFORMER): value
+        for key, value in tensors.items()
+        if key.startswith(TEXT_ENCODER) and not key.startswith(_IGNORED)
+    }
 
 
 def _renamed(

@@ -46,6 +46,13 @@ _FOREIGN_ENTRIES = {
     "class_embed_type": "a class-conditioned model, such as an upscaler",
     "num_class_embeds": "a class-conditioned model, such as an upscaler",
     "center_input_sample": "a model that shifts its latents first",
+    "time_embedding_act_fn": "a model with an activation after its timestep embedding",
+}
+#: Blocks of a UNet's encoder, middle and decoder that a bundle's graphs are made for.
+_BLOCKS = {
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    "mid_block_type": ("UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
 }
 
 
@@ -85,6 +92,13 @@ def check_unet(config: Mapping[str, Any], origin: str) -> None:
             refuse(origin, f"{family} ({entry} is {config[entry]!r})")
     if config.get("attention_type", "default") != "default":
         refuse(origin, "a model with grounded attention, such as GLIGEN")
+    if config.get("time_embedding_type", "positional") != "positional":
+        refuse(origin, f"a model with a {config['time_embedding_type']} timestep embedding")
+    for entry, known in _BLOCKS.items():
+        given = config.get(entry)
+        for block in given if isinstance(given, list | tuple) else [given]:
+            if block is not None and block not in known:
+                refuse(origin, f"a model with a {block} among its blocks ({entry})")
     channels = config.get("in_channels", 4)
     if channels != config.get("out_channels", channels):
         _check_channels(channels, origin)

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from ..errors import ExportError
-from .assemble import empty, fill
-from .families import check_unet
+from .assemble import empty, fill, listed
+from .families import check_unet, check_width
 from .places import DIFFUSERS_WEIGHTS, TRANSFORMERS_WEIGHTS, Component, find_weights
 from .tensors import read_json, read_shards, read_tensors
 
@@ -21,6 +21,16 @@ _Model = TypeVar("_Model")
 #: Names of attention weights that diffusers gave up, still common in published autoencoders.
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _OLD_KEY = re.compile(r"(.+\.attentions\.\d+)\.(query|key|value|proj_attn)\.(weight|bias)")
+
+_TEXT_LAYER = re.compile(r"encoder\.layers\.(\d+)\.")
+#: What a whole CLIP, or one with a projection, has beside the text model that is read.
+_BESIDE_TEXT = (
+    "embeddings.position_ids",
+    "logit_scale",
+    "text_projection",
+    "vision_model.",
+    "visual_projection.",
+)
 
 
 def load_folder(kind: type[_Model], folder: Path) -> _Model:
@@ -31,35 +41,56 @@ def load_folder(kind: type[_Model], folder: Path) -> _Model:
             its tensors aren't those that its configuration asks for.
     """
     config = read_config(folder, kind.__name__)
-    check_unet(config, str(folder))
+    if kind in (UNet2DConditionModel, ControlNetModel):
+        check_unet(config, str(folder))
     reader: Any = kind
     model = empty(lambda: reader.from_config(config), str(folder / "config.json"))
     tensors = load_weights(folder)
     if kind is AutoencoderKL:
-        tensors = {_new_name(key): value for key, value in tensors.items()}
+        tensors = {new_attention_name(key): value for key, value in tensors.items()}
     filled: _Model = fill(model, tensors, str(folder))
     return filled
 
 
 def load_text_encoder(folder: Path) -> CLIPTextModel:
-    """Read CLIP's text model from a transformers folder.
+    """Read CLIP's text model from a transformers folder: its own, or that of a whole CLIP.
 
     Raises:
         ExportError: as `load_folder`.
     """
-    config = read_json(folder / "config.json")
-    if config.get("model_type", "clip_text_model") != "clip_text_model":
-        raise ExportError(
-            f"{folder} is a {config['model_type']}; expected CLIP's text encoder (clip_text_model)"
+    config = text_config(read_json(folder / "config.json"), str(folder))
+    return fill_text_encoder(config, load_weights(folder, TRANSFORMERS_WEIGHTS), str(folder))
+
+
+def text_config(config: dict[str, Any], origin: str) -> dict[str, Any]:
+    """The configuration of CLIP's text model in one of its own or of a whole CLIP.
+
+    Raises:
+        ExportError: it is another model's, or asks for what a bundle's text encoder doesn't do.
+    """
+    kind = config.get("model_type", "clip_text_model")
+    if kind == "clip" and isinstance(config.get("text_config"), dict):
+        return text_config(
+            {"model_type": "clip_text_model", **config["text_config"]}, f"{origin}'s text_config"
         )
-    tensors = load_weights(folder, TRANSFORMERS_WEIGHTS)
-    return fill_text_encoder(config, tensors, str(folder))
+    if kind != "clip_text_model":
+        raise ExportError(f"{origin} is a {kind}; expected CLIP's text encoder (clip_text_model)")
+    if config.get("use_attention_mask"):
+        raise ExportError(
+            f"{origin} masks its padding (use_attention_mask), which Stable Diffusion 1.x doesn't; "
+            "that is not supported"
+        )
+    check_width(int(config.get("hidden_size", 0)), origin)
+    return config
 
 
 def fill_text_encoder(
     config: dict[str, Any], tensors: dict[str, Tensor], origin: str
 ) -> CLIPTextModel:
     """CLIP's text model from its configuration and its tensors; the latter are emptied.
+
+    As in transformers, layers after the first `num_hidden_layers` are left out (a clip skip that is
+    written into the configuration), and so is what a whole CLIP has besides.
 
     Raises:
         ExportError: as `assemble.fill`.
@@ -68,12 +99,14 @@ def fill_text_encoder(
     # transformers dropped this level of names in version 5.6, and checkpoints keep it. Position ids
     # are the numbers 0 to 76, saved by old versions.
     prefix = "text_model." if hasattr(model, "text_model") else ""
-    named = {
-        prefix + key.removeprefix("text_model."): value
-        for key, value in tensors.items()
-        if not key.endswith("embeddings.position_ids")
-    }
-    tensors.clear()
+    layers = int(model.config.num_hidden_layers)
+    named = {}
+    for key in list(tensors):
+        value, name = tensors.pop(key), key.removeprefix("text_model.")
+        layer = _TEXT_LAYER.match(name)
+        is_beyond = layer is not None and int(layer[1]) >= layers
+        if not is_beyond and not name.startswith(_BESIDE_TEXT):
+            named[prefix + name] = value
     filled: CLIPTextModel = fill(model, named, origin)
     return filled
 
@@ -101,10 +134,15 @@ def load_weights(folder: Path, names: tuple[str, ...] = DIFFUSERS_WEIGHTS) -> di
     """
     path = find_weights(folder, Component("", names))
     if path is None:
-        raise ExportError(f"{folder} has no weights; expected {names[0]} or {names[-2]}")
-    return read_shards(path) if path.name.endswith(".index.json") else read_tensors(path)
+        there = listed(sorted(entry.name for entry in folder.iterdir())) or "nothing"
+        raise ExportError(
+            f"{folder} has no weights; expected {names[0]}, a variant of it such as fp16, its "
+            f"shards with their index, or .bin; it holds {there}"
+        )
+    return read_shards(path) if path.suffix == ".json" else read_tensors(path)
 
 
-def _new_name(key: str) -> str:
+def new_attention_name(key: str) -> str:
+    """A key of an autoencoder that an old version of diffusers wrote, as it is named today."""
     match = _OLD_KEY.fullmatch(key)
     return f"{match[1]}.{_OLD_ATTENTION[match[2]]}.{match[3]}" if match else key

@@ -67,6 +67,8 @@ def load_models(
     *,
     t2i_adapters: Sequence[Source] = (),
     tokenizer: Source | None = None,
+    vae: Source | None = None,
+    text_encoder: Source | None = None,
     loras: Sequence[Lora] = (),
     tiny_decoder: Source | None = None,
 ) -> Models:
@@ -79,7 +81,7 @@ def load_models(
     Raises:
         ExportError: a source can't be read, or the models don't fit together.
     """
-    loaded = load_base(base, tokenizer)
+    loaded = load_base(base, tokenizer, vae=vae, text_encoder=text_encoder)
     for lora in loras:
         merge_lora(loaded.unet, loaded.text_encoder, lora)
     factor = load_adapter(adapter)

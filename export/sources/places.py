@@ -11,6 +11,7 @@ import huggingface_hub
 from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
 from ..errors import ExportError
+from .tensors import shard_names
 
 #: A path; or, as text, also a Hugging Face id ``owner/name``, or ``owner/name/file`` for one file.
 Source = str | Path
@@ -22,7 +23,7 @@ _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(.+))?")
 class Component:
     """A model inside a repository: its folder ("" for the root) and its weight files, best first.
 
-    An entry that ends in ``.index.json`` stands for the shards it lists.
+    An entry that ends in ``.json`` is an index, which stands for the shards it lists.
     """
 
     folder: str
@@ -32,20 +33,37 @@ class Component:
         return f"{self.folder}/{name}" if self.folder else name
 
 
-DIFFUSERS_WEIGHTS = (
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.safetensors.index.json",
-    "diffusion_pytorch_model.fp16.safetensors",
-    "diffusion_pytorch_model.bin",
-    "diffusion_pytorch_model.fp16.bin",
-)
-TRANSFORMERS_WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "model.fp16.safetensors",
-    "pytorch_model.bin",
-    "pytorch_model.fp16.bin",
-)
+#: What `variant` is in published repositories, best first.
+_VARIANTS = ("fp32", "fp16", "bf16")
+#: Weights before they were averaged: taken where there are no others.
+_LAST_VARIANTS = ("non_ema",)
+
+
+def _ranked(safetensors: str, pickled: str) -> tuple[str, ...]:
+    """Weight files by name, best first: safetensors, then whole numbers before variants."""
+    files = (safetensors, pickled)
+    whole = [name for file in files for name in (file, f"{file}.index.json", *_variants(file))]
+    last = [name for file in files for name in _variants(file, _LAST_VARIANTS)]
+    return (*whole, *last)
+
+
+def _variants(file: str, variants: Sequence[str] = _VARIANTS) -> list[str]:
+    """Of an index there are three spellings: transformers', diffusers', and that of older files."""
+    stem, suffix = file.rsplit(".", 1)
+    return [
+        name
+        for variant in variants
+        for name in (
+            f"{stem}.{variant}.{suffix}",
+            f"{file}.index.{variant}.json",
+            f"{file}.{variant}.index.json",
+            f"{stem}.{variant}.{suffix}.index.json",
+        )
+    ]
+
+
+DIFFUSERS_WEIGHTS = _ranked("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+TRANSFORMERS_WEIGHTS = _ranked("model.safetensors", "pytorch_model.bin")
 #: A repository that is one diffusers model.
 LONE_MODEL = (Component("", DIFFUSERS_WEIGHTS),)
 
@@ -83,23 +101,31 @@ def _fetch(
 ) -> Path:
     """Download what is wanted; weights of lesser rank only for components without better ones."""
     wanted = [*files, *(component.path("config.json") for component in components)]
-    folder = _download(repository, [*wanted, *_patterns(components, 0)], what)
-    for rank in range(1, max((len(component.weights) for component in components), default=0)):
-        without = [entry for entry in components if find_weights(folder, entry) is None]
+    singles = {
+        component: [name for name in component.weights if not name.endswith(".json")]
+        for component in components
+    }
+    # Indices are small, and few repositories have one: they are asked for together.
+    indices = [
+        component.path(name)
+        for component in components
+        for name in component.weights
+        if name.endswith(".json")
+    ]
+    folder, without = Path(), list(components)
+    for rank in range(max(map(len, singles.values()), default=1)):
+        names = [part.path(singles[part][rank]) for part in without if rank < len(singles[part])]
+        folder = _download(repository, [*wanted, *(indices if rank == 0 else ()), *names], what)
+        without = [entry for entry in without if find_weights(folder, entry) is None]
         if not without:
             break
-        folder = _download(repository, [*wanted, *_patterns(without, rank)], what)
-    return folder
-
-
-def _patterns(components: Sequence[Component], rank: int) -> list[str]:
-    patterns = []
-    for component in components:
-        name = component.path(component.weights[rank])
-        patterns.append(name)
-        if name.endswith(".safetensors.index.json"):
-            patterns.append(name.replace(".safetensors.index.json", "-*-of-*.safetensors"))
-    return patterns
+    shards = [
+        Component(component.folder, ()).path(name)
+        for component in components
+        if (path := find_weights(folder, component)) is not None and path.suffix == ".json"
+        for name in shard_names(path)
+    ]
+    return _download(repository, [*wanted, *shards], what) if shards else folder
 
 
 def find_weights(folder: Path, component: Component) -> Path | None:

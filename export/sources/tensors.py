@@ -63,6 +63,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ExportError(f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull`")
     if head[8:9] == b"{" or path.suffix == ".safetensors":
         return _read_safetensors(path)
+    if head.startswith(b"GGUF"):
+        raise ExportError(
+            f"{path} is a GGUF file, whose weights are quantised; give the model it was made from, "
+            "as .safetensors"
+        )
     if head.startswith((b"PK\x03\x04", b"\x80")):
         return _read_pickle(path)
     raise ExportError(
@@ -72,18 +77,27 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_shards(index: Path) -> dict[str, Tensor]:
-    """The tensors of all files that a ``*.safetensors.index.json`` lists.
+    """The tensors of all files that a model's index lists.
 
     Raises:
         ExportError: the index is malformed, or one of its files can't be read.
     """
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict):
-        raise ExportError(f"{index} has no weight_map; expected the index of a sharded model")
     tensors: dict[str, Tensor] = {}
-    for name in sorted(set(weight_map.values())):
-        tensors.update(read_tensors(index.with_name(Path(name).name)))
+    for name in shard_names(index):
+        tensors.update(read_tensors(index.with_name(name)))
     return tensors
+
+
+def shard_names(index: Path) -> list[str]:
+    """The files beside the index of a sharded model that it lists.
+
+    Raises:
+        ExportError: the index is malformed.
+    """
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(n, str) for n in weight_map.values()):
+        raise ExportError(f"{index} has no weight_map; expected the index of a sharded model")
+    return sorted({Path(name).name for name in weight_map.values()})
 
 
 def read_json(path: Path) -> dict[str, Any]:

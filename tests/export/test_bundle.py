@@ -16,9 +16,11 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from fgdm.export.adapter import TimestepAdapter
 from fgdm.export.bundle import export_bundle
 from fgdm.export.check import check_graph, open_session
+from fgdm.export.defaults import TOLERANCE
 from fgdm.export.errors import ExportError
 from fgdm.export.graphs import decoder_graph
 from fgdm.export.onnx_export import export_graph
+from fgdm.export.signature import Precision
 from fgdm.export.sources import Lora
 from fgdm.export.weights import WeightStore
 from onnx.external_data_helper import load_external_data_for_tensor
@@ -130,6 +132,37 @@ def test_initializers_are_the_safetensors_under_their_own_names(tiny_bundle: Pat
             names.add(key)
             np.testing.assert_array_equal(onnx.numpy_helper.to_array(initializer), stored[key])
     assert names == set(stored)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_equal_parameters_stay_apart(
+    tiny_checkpoint: TinyCheckpoint, tmp_path: Path, precision: Precision
+) -> None:
+    """PyTorch 2.13's exporter makes one of equal parameters of up to 1,024 elements, under the name
+    of the first: new weights in the file's place would then not reach the others."""
+    vae = AutoencoderKL.from_pretrained(tiny_checkpoint.base / "vae").eval()
+    retrained = AutoencoderKL.from_pretrained(tiny_checkpoint.base / "vae").eval()
+    small = [name for name, value in vae.named_parameters() if value.numel() <= 1024]
+    for name in small:
+        torch.nn.init.constant_(vae.get_parameter(name), 0.125)
+    assert len(small) > 20
+    WeightStore(tmp_path / "new", precision).save(retrained, "vae", "model.safetensors")
+    store = WeightStore(tmp_path, precision)
+    store.save(vae, "vae", "model.safetensors")
+    graph = decoder_graph(vae, 4).in_precision(precision)
+    path = export_graph(graph, store)
+    names = {entry.name for entry in onnx.load(path, load_external_data=False).graph.initializer}
+    decoder = {name for name in small if name.startswith(("decoder.", "post_quant_conv."))}
+    assert {f"vae.{name}" for name in decoder} <= names
+    shutil.copy(tmp_path / "new/vae/model.safetensors", tmp_path / "vae/model.safetensors")
+    check_graph(decoder_graph(retrained, 4).in_precision(precision), path, TOLERANCE[precision])
+
+
+def test_the_text_encoder_has_the_names_that_others_read(tiny_bundle: Path) -> None:
+    """transformers wrote text_model. before them until 5.6, and other programs rely on it."""
+    names = load_file(tiny_bundle / "text_encoder/model.safetensors")
+    assert all(name.startswith("text_model.") for name in names)
+    assert "text_model.embeddings.token_embedding.weight" in names
 
 
 def test_subfolders_load_as_the_libraries_own(

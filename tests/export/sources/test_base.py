@@ -13,7 +13,9 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from fgdm.export.errors import ExportError
+from fgdm.export.graphs import backbone_graph
 from fgdm.export.sources import Base, load_base
+from fgdm.export.sources.places import DIFFUSERS_WEIGHTS
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -102,6 +104,76 @@ def test_sharded_weights(folder: Path, tiny_checkpoint: TinyCheckpoint) -> None:
     is_whole(load_base(folder), tiny_checkpoint)
 
 
+@pytest.mark.parametrize("name", DIFFUSERS_WEIGHTS)
+def test_every_name_of_weights(folder: Path, tiny_checkpoint: TinyCheckpoint, name: str) -> None:
+    state = load_file(folder / VAE)
+    (folder / VAE).unlink()
+    write = torch.save if ".bin" in name else save_file
+    if name.endswith(".json"):
+        shards = [f"{i}-{name.partition('.')[2].partition('.index')[0]}" for i in (1, 2)]
+        for i, shard in enumerate(shards):
+            write({k: state[k].clone() for k in list(state)[i::2]}, folder / "vae" / shard)
+        weight_map = {key: shards[i % 2] for i, key in enumerate(state)}
+        (folder / "vae" / name).write_text(json.dumps({"weight_map": weight_map}))
+    else:
+        write(state, folder / "vae" / name)
+    is_whole(load_base(folder), tiny_checkpoint)
+
+
+def test_variants_as_the_libraries_shard_them(
+    folder: Path, tiny_checkpoint: TinyCheckpoint
+) -> None:
+    for part, kind in (("unet", UNet2DConditionModel), ("text_encoder", CLIPTextModel)):
+        model = kind.from_pretrained(tiny_checkpoint.base / part).half()
+        shutil.rmtree(folder / part)
+        model.save_pretrained(folder / part, variant="fp16", max_shard_size="20KB")
+        assert len(list((folder / part).glob("*-of-*.safetensors"))) > 1
+        expected = kind.from_pretrained(folder / part, variant="fp16").float()
+        loaded = load_base(folder)
+        same(loaded.unet if part == "unet" else loaded.text_encoder, expected)
+
+
+def test_a_clip_skip_in_the_configuration(folder: Path) -> None:
+    """The file has more layers than the configuration asks for, as published models have it."""
+    edit(folder / "text_encoder/config.json", num_hidden_layers=1)
+    expected = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    same(load_base(folder).text_encoder, expected)
+    edit(folder / "text_encoder/config.json", num_hidden_layers=3)
+    with pytest.raises(ExportError, match=r"16 of \d+ tensors are missing: .*layers\.2\."):
+        load_base(folder)
+
+
+@pytest.mark.parametrize("middle", [None, "UNetMidBlock2D"])
+def test_a_unet_with_less_of_a_middle_block(folder: Path, middle: str | None) -> None:
+    """BK-SDM's and Segmind's small and tiny models have none."""
+    config = json.loads((folder / "unet/config.json").read_text())
+    torch.manual_seed(2)
+    unet = UNet2DConditionModel.from_config({**config, "mid_block_type": middle}).eval()
+    shutil.rmtree(folder / "unet")
+    unet.save_pretrained(folder / "unet")
+    loaded = load_base(folder).unet
+    same(loaded, unet)
+    graph = backbone_graph(loaded, 32)
+    inputs = graph.random_inputs(1, 8, 8, seed=4)
+    inputs["attn_scale"] = torch.ones(1)
+    sample, timestep, context, *_ = inputs.values()
+    intrablock, down, middle_residual = (
+        [value for name, value in inputs.items() if name.startswith(start)]
+        for start in ("intrablock", "down_", "mid_")
+    )
+    with torch.no_grad():
+        given = graph.module(*inputs.values())
+        expected = unet(
+            sample,
+            timestep,
+            context,
+            down_block_additional_residuals=tuple(down),
+            mid_block_additional_residual=middle_residual[0],
+            down_intrablock_additional_residuals=intrablock,
+        ).sample
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_names_that_old_versions_wrote(folder: Path, tiny_checkpoint: TinyCheckpoint) -> None:
     """Published autoencoders have older attention names; text encoders have position ids."""
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
@@ -155,7 +227,8 @@ def truncate(folder: Path) -> None:
 
 SPOILERS: list[tuple[Callable[[Path], None], str]] = [
     (lambda f: shutil.rmtree(f / "unet"), "base has no folder unet"),
-    (lambda f: shutil.rmtree(f / "vae"), "there is no folder .*vae; expected one with a Autoenc"),
+    (lambda f: shutil.rmtree(f / "vae"), "base has no autoencoder; give one with --vae SOURCE"),
+    (lambda f: shutil.rmtree(f / "text_encoder"), "has no text encoder; give one with --text-enc"),
     (lambda f: (f / UNET).unlink(), r"unet has no weights; expected diffusion_pytorch_model.safe"),
     (lambda f: (f / "unet/config.json").unlink(), r"can't read .*unet/config.json"),
     (lambda f: (f / "unet/config.json").write_text("[]"), "holds a list; expected an object"),
@@ -167,7 +240,7 @@ SPOILERS: list[tuple[Callable[[Path], None], str]] = [
         lambda f: edit(f / "unet/config.json", block_out_channels=[32, 64, 32]),
         r"tensors have another shape: .* is 64.* instead of 32",
     ),
-    (lambda f: edit(f / "unet/config.json", down_block_types=["X"]), "no model that can be made"),
+    (lambda f: edit(f / "unet/config.json", norm_num_groups=7), "no model that can be made"),
     (lambda f: edit(f / "vae/config.json", _class_name="AutoencoderTiny"), "holds a AutoencoderT"),
     (lambda f: edit(f / "text_encoder/config.json", model_type="t5"), "is a t5; expected CLIP's"),
 ]
@@ -198,6 +271,11 @@ def test_a_spoilt_folder_is_an_error(
         ("unet/config.json", {"num_class_embeds": 1000}, "class-conditioned"),
         ("unet/config.json", {"attention_type": "gated"}, "GLIGEN"),
         ("unet/config.json", {"center_input_sample": True}, "shifts its latents"),
+        ("unet/config.json", {"time_embedding_act_fn": "silu"}, "activation after its timestep"),
+        ("unet/config.json", {"time_embedding_type": "fourier"}, "a fourier timestep embedding"),
+        ("unet/config.json", {"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}, "SimpleCross"),
+        ("unet/config.json", {"down_block_types": ["KDownBlock2D"]}, "a KDownBlock2D among its"),
+        ("text_encoder/config.json", {"hidden_size": 1024}, "Stable Diffusion 2.x"),
         ("scheduler/scheduler_config.json", {"prediction_type": "v_prediction"}, "2.x"),
     ],
 )

@@ -10,9 +10,15 @@ import pytest
 import torch
 from fgdm.export.errors import ExportError
 from fgdm.export.sources import load_base
-from fgdm.export.sources.checkpoints import load_controlnet_checkpoint, load_parts
+from fgdm.export.sources.checkpoints import (
+    load_controlnet_checkpoint,
+    load_text_encoder_checkpoint,
+    load_unet_checkpoint,
+    load_vae_checkpoint,
+    split_checkpoint,
+)
 from fgdm.export.sources.sd1 import SCHEDULER, SD1
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.export.sources import layouts, tiny_ldm
 from tests.export.sources.layouts import Entry, UNetSizes, random_file, shapes_file
@@ -29,6 +35,17 @@ FULL_SIZE = {
 @pytest.fixture
 def tokenizer(tiny_checkpoint: TinyCheckpoint) -> Path:
     return tiny_checkpoint.base / "tokenizer"
+
+
+def load_parts(file: dict[str, Tensor]) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """UNet, autoencoder and text encoder of a full-size file."""
+    origin = "sd.safetensors"
+    parts = split_checkpoint(file, origin)
+    return (
+        load_unet_checkpoint(parts.unet, SD1.unet, origin),
+        load_vae_checkpoint(parts.vae, SD1.vae, origin),
+        load_text_encoder_checkpoint(parts.text_encoder, SD1.text_encoder, origin),
+    )
 
 
 # Full size, without numbers.
@@ -55,7 +72,7 @@ def test_full_size_checkpoint_is_read_key_for_key() -> None:
     file: dict[str, Tensor] = {}
     for prefix, entries in FULL_SIZE.items():
         file |= shapes_file([entry.behind(prefix) for entry in entries])
-    models = load_parts(file | layouts.position_ids(), SD1, "sd.safetensors")
+    models = load_parts(file | layouts.position_ids())
     for model, entries in zip(models, FULL_SIZE.values(), strict=True):
         state = {key.removeprefix("text_model."): v for key, v in model.state_dict().items()}
         assert state.keys() == {entry.model for entry in entries}
@@ -81,7 +98,7 @@ def test_no_tensor_of_the_full_size_may_be_missing(prefix: str) -> None:
     for entry in FULL_SIZE[prefix][7::100]:
         without = {key: value for key, value in file.items() if key != prefix + entry.file}
         with pytest.raises(ExportError) as error:
-            load_parts(without, SD1, "sd.safetensors")
+            load_parts(without)
         name = entry.file if "cond" in prefix else entry.model
         assert name.removeprefix("text_model.") in str(error.value)
 
@@ -175,7 +192,7 @@ UNET = "model__diffusion_model__"
         (edited(embedding_manager__x=torch.ones(1)), r"no Stable Diffusion 1.x .* embedding_mana"),
         (
             {k: v for k, v in edited().items() if not k.startswith("first_stage_model.")},
-            r"has no autoencoder \(first_stage_model",
+            r"has no autoencoder; give one with --vae",
         ),
         (
             {k: v for k, v in edited().items() if "norm" not in k},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,18 @@ class Hub:
         self.calls.append(allow_patterns)
         for name in self.files:
             if any(fnmatch(name, pattern) for pattern in allow_patterns):
-                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-                (self.root / name).touch()
+                path = self.root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(self._content(name))
         return str(self.root)
+
+    def _content(self, name: str) -> str:
+        """Of an index, all the shards that lie beside it."""
+        if not name.endswith(".json") or ".index." not in name:
+            return ""
+        folder = Path(name).parent
+        shards = [f for f in self.files if Path(f).parent == folder and "-of-" in f]
+        return json.dumps({"weight_map": {f: Path(f).name for f in shards}})
 
     @property
     def fetched(self) -> set[str]:
@@ -136,7 +146,7 @@ CONFIGS = {"unet/config.json", "text_encoder/config.json", "tokenizer/vocab.json
         (
             {"unet/diffusion_pytorch_model.bin", "text_encoder/pytorch_model.bin"},
             {"unet/diffusion_pytorch_model.bin", "text_encoder/pytorch_model.bin"},
-            4,
+            5,
         ),
         (
             {
@@ -150,6 +160,21 @@ CONFIGS = {"unet/config.json", "text_encoder/config.json", "tokenizer/vocab.json
                 "unet/diffusion_pytorch_model-00001-of-00002.safetensors",
                 "unet/diffusion_pytorch_model-00002-of-00002.safetensors",
                 "text_encoder/model.safetensors",
+            },
+            2,
+        ),
+        (
+            {
+                "unet/diffusion_pytorch_model.bin.index.json",
+                "unet/diffusion_pytorch_model-00001-of-00001.bin",
+                "text_encoder/model.safetensors.index.fp16.json",
+                "text_encoder/model.fp16-00001-of-00001.safetensors",
+            },
+            {
+                "unet/diffusion_pytorch_model.bin.index.json",
+                "unet/diffusion_pytorch_model-00001-of-00001.bin",
+                "text_encoder/model.safetensors.index.fp16.json",
+                "text_encoder/model.fp16-00001-of-00001.safetensors",
             },
             2,
         ),
