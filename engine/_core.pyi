@@ -118,7 +118,10 @@ class Job:
     def cancel(self) -> None: ...
     def done(self) -> bool: ...
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits at most `timeout` seconds; whether the job is done."""
+        """Waits at most `timeout` seconds; whether the job is done.
+
+        RequestError in a callback of the same engine, unless `timeout` is 0.
+        """
 
     def result(self) -> Result: ...
     def when_done(self, function: Callable[[], object]) -> None:
@@ -162,6 +165,9 @@ class Engine:
         """Backend, precision, runtime, threads and processor: what batch times depend on."""
 
     def metrics(self) -> dict[str, Any]: ...
+    def close(self) -> None:
+        """Cancels what is queued or running; waits for it, but not in a callback."""
+
     def measure_batches(
         self, rows: Sequence[int], repeats: int, height: int | None, width: int | None
     ) -> list[tuple[int, int, dict[int, float]]]:
@@ -180,5 +186,8 @@ def find_objects(palette_json: str, prompt: str) -> tuple[list[str], list[str]]:
     """The palette's classes that a prompt names, and its content words that name none."""
 
 def version() -> str: ...
+def finish_closing() -> None:
+    """Waits for engines that were dropped within their own callbacks."""
+
 def tensorrt_headers() -> str:
     """The TensorRT version whose headers the core was built with; "" if it has no such backend."""

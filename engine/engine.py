@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
-from fgdm import __version__, machine, request
+from fgdm import __version__, machine, open_engines, request
 from fgdm.errors import BundleError, RequestError
 from fgdm.job import CallbackGuard, Job, complete
 from fgdm.result import Color, EngineInfo, Result
@@ -44,8 +44,14 @@ class Engine:
     profile: a file of ``fgdm profile``; "" takes the bundle's plans/profile.json, if it is there.
     trace: a file to write a timeline to, for Perfetto (ui.perfetto.dev); "" writes none.
 
+    Close it, or use it in a ``with`` statement; one that is open when the interpreter exits is
+    closed then. From within a callback of its own, what would wait for that callback raises
+    RequestError (docs/embedding.md). In a forked child an engine of the parent raises RequestError:
+    open one in the child.
+
     Raises BundleError for a missing, damaged or newer bundle, RequestError for an unknown backend
-    or precision, BackendError where the runtime is missing or can't do what was asked.
+    or precision, and while the interpreter exits, BackendError where the runtime is missing or
+    can't do what was asked.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class Engine:
         trace: str | os.PathLike[str] = "",
     ) -> None:
         folder = request.text("bundle", os.fspath(bundle))
+        open_engines.check()
         self._engine: _core.Engine | None = _core.Engine(
             folder,
             backend=request.text("backend", backend),
@@ -77,6 +84,7 @@ class Engine:
             profile=request.text("profile", os.fspath(profile)),
             trace=request.text("trace", os.fspath(trace)),
         )
+        open_engines.add(self)
         self._manifest: dict[str, Any] = json.loads(self._engine.manifest)
         self._palette_json = _read_palette(Path(folder), self._manifest)
         palette = json.loads(self._palette_json)
@@ -237,8 +245,14 @@ class Engine:
         }
 
     def close(self) -> None:
-        """Cancels what is queued or running and gives the networks back. May be called twice."""
-        self._engine = None
+        """Cancels what is queued or running, waits for it, and gives the networks back.
+
+        May be called twice. From within a callback of its own it doesn't wait.
+        """
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            open_engines.discard(self)
+            engine.close()
 
     def __enter__(self) -> Engine:
         return self

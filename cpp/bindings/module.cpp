@@ -3,12 +3,16 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <thread>
+
 #include "errors.hpp"
 #include "fgdm/engine.hpp"
+#include "fgdm/error.hpp"
 #include "fgdm/objects.hpp"
 #include "fgdm/palette.hpp"
 #include "fgdm/tensorrt.hpp"
 #include "fgdm/tokenizer.hpp"
+#include "interpreter.hpp"
 #include "request.hpp"
 
 namespace py = pybind11;
@@ -26,19 +30,53 @@ py::array_t<std::uint8_t> array_of(const Pixels& pixels) {
 }
 
 // A step as Python sees it: only valid while the callback runs, so it copies what it gives away.
-struct PythonStep {
-  const StepInfo* info;
+// The interpreter lock guards it: whoever reads it holds the lock, and so does who ends its
+// validity.
+class PythonStep {
+public:
+  explicit PythonStep(const StepInfo* info) : info_(info) {}
 
   const StepInfo& get() const {
-    if (info == nullptr)
-      throw py::value_error("a StepInfo may only be read inside the step callback");
-    return *info;
+    if (info_ == nullptr)
+      throw RequestError("a StepInfo can only be read inside the step callback; copy there what is "
+                         "needed later");
+    return *info_;
   }
+
+  // A preview runs a network without the lock, on the engine's thread, where alone nothing else
+  // runs one.
+  Pixels preview(std::optional<int> candidate) const {
+    const auto& info = get();
+    if (std::this_thread::get_id() != thread_)
+      throw RequestError("preview() can only be called on the thread that the step callback runs "
+                         "on; call it inside the step callback and hand on the picture");
+    const py::gil_scoped_release unlocked;
+    return info.preview(candidate.value_or(info.candidates.front()));
+  }
+
+  // Ends with the callback, however that ends.
+  class Validity {
+  public:
+    explicit Validity(PythonStep& step) : step_(step) {}
+    ~Validity() { step_.info_ = nullptr; }
+    Validity(const Validity&) = delete;
+    Validity& operator=(const Validity&) = delete;
+
+  private:
+    PythonStep& step_;
+  };
+
+private:
+  const StepInfo* info_;
+  std::thread::id thread_ = std::this_thread::get_id();
 };
 
-// The last reference may go on the engine's thread, which must hold the interpreter lock then.
+// The last reference may go on the engine's thread, which must hold the interpreter lock then. An
+// interpreter that is on its way out keeps the object: nobody may enter it any more.
 std::shared_ptr<py::object> shared_python(const py::object& object) {
   return {new py::object(object), [](py::object* last) {
+            if (is_finalizing())
+              return;
             const py::gil_scoped_acquire lock;
             delete last;
           }};
@@ -49,11 +87,19 @@ StepCallback callback_from(const py::object& function) {
     return {};
   const auto held = shared_python(function);
   return [held](const StepInfo& info) {
+    if (is_finalizing())
+      return true;
     const py::gil_scoped_acquire lock;
-    auto step = std::make_shared<PythonStep>(PythonStep{&info});
-    const py::object answer = (*held)(step);
-    step->info = nullptr;
-    return !answer.is_none() && answer.cast<bool>();
+    const auto step = std::make_shared<PythonStep>(&info);
+    const PythonStep::Validity valid(*step);
+    try {
+      const py::object answer = (*held)(step);
+      return !answer.is_none() && answer.cast<bool>();
+    } catch (py::error_already_set& error) {
+      // It must not leave this thread, where nobody may hold it without the lock.
+      error.discard_as_unraisable("a step callback");
+      return true;
+    }
   };
 }
 
@@ -79,12 +125,7 @@ void bind_step(py::module_& module) {
       .def(
           "preview",
           [](const PythonStep& step, std::optional<int> candidate) {
-            const auto& info = step.get();
-            const auto picture = [&] {
-              const py::gil_scoped_release unlocked;
-              return info.preview(candidate.value_or(info.candidates.front()));
-            }();
-            return array_of(picture);
+            return array_of(step.preview(candidate));
           },
           py::arg("candidate") = py::none());
 }
@@ -142,7 +183,7 @@ void bind_result(py::module_& module) {
 }
 
 void bind_job(py::module_& module) {
-  const auto release = py::call_guard<py::gil_scoped_release>();
+  const auto release = py::call_guard<Unlocked>();
   py::class_<Job>(module, "Job")
       .def("cancel", &Job::cancel)
       .def("done", &Job::done)
@@ -153,8 +194,10 @@ void bind_job(py::module_& module) {
           "when_done",
           [](const Job& job, const py::function& function) {
             auto held = shared_python(function);
-            const py::gil_scoped_release unlocked;
+            const Unlocked unlocked;
             job.when_done([held] {
+              if (is_finalizing())
+                return;
               const py::gil_scoped_acquire lock;
               try {
                 (*held)();
@@ -196,7 +239,7 @@ void bind_engine(py::module_& module) {
                                          std::move(policy),
                                          profile,
                                          trace};
-             const py::gil_scoped_release unlocked;
+             const Unlocked unlocked;
              return std::make_unique<Engine>(bundle, options);
            }),
            py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
@@ -226,13 +269,14 @@ void bind_engine(py::module_& module) {
             return all;
           },
           py::arg("rows"), py::arg("repeats"), py::arg("height"), py::arg("width"),
-          py::call_guard<py::gil_scoped_release>())
+          py::call_guard<Unlocked>())
+      .def("close", &Engine::close, py::call_guard<Unlocked>())
       .def("submit", [](Engine& engine, const std::string& prompt, const py::kwargs& kwargs) {
         py::dict options = kwargs.attr("copy")();
         const py::object function = options.attr("pop")("step_callback", py::none());
         auto request = request_from(prompt, py::kwargs(options));
         auto callback = callback_from(function);
-        const py::gil_scoped_release unlocked;
+        const Unlocked unlocked;
         return engine.submit(std::move(request), std::move(callback));
       });
 }
@@ -263,7 +307,7 @@ void bind_text(py::module_& module) {
 }  // namespace
 }  // namespace fgdm::python
 
-PYBIND11_MODULE(_core, module) {
+PYBIND11_MODULE(_core_module, module) {
   using namespace fgdm::python;
   module.doc() = "The C++ core of fgdm.";
   bind_errors(module);
@@ -273,5 +317,12 @@ PYBIND11_MODULE(_core, module) {
   bind_engine(module);
   bind_text(module);
   module.def("version", [] { return FGDM_VERSION; });
+  module.def("finish_closing", &fgdm::Engine::finish_closing, pybind11::call_guard<Unlocked>());
   module.def("tensorrt_headers", &fgdm::tensorrt_headers);
+}
+
+// What `import fgdm._core` calls. pybind11 itself waits for ever in some versions'
+// sub-interpreters.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+  return fgdm::python::refuse_sub_interpreter() ? nullptr : PyInit__core_module();
 }

@@ -1,6 +1,7 @@
 #include "context_cache.hpp"
 
 #include "fgdm/error.hpp"
+#include "precision.hpp"
 
 namespace fgdm {
 
@@ -32,7 +33,8 @@ Context ContextCache::encode(const std::string& prompt, Timings& timings) {
               graphs_.run(manifest.text_encoder, "text_encoder", {&input, 1}, {&output, 1}));
   if (!context->is_finite(1))  // kept, it would spoil every request with this prompt
     throw BackendError("text_encoder: what it made of the prompt \"" + prompt +
-                       "\" is not finite; precision \"fp32\" usually helps");
+                       "\" is not finite; " + finer_precision(graphs_.precision()) +
+                       "the bundle's text encoder may be damaged");
   return context;
 }
 

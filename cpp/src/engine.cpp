@@ -1,6 +1,9 @@
 #include "fgdm/engine.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <thread>
 
 #include "cuda_gpu.hpp"
@@ -16,19 +19,37 @@
 
 namespace fgdm {
 
+namespace {
+
+// Engines that are being closed on threads of their own, and the process that does it.
+std::atomic<int> closing{0};
+std::atomic<pid_t> closing_process{0};
+
+// The batch times that an engine plans with. A file that was named must be there.
+std::vector<BatchTimes> batch_times(const std::filesystem::path& bundle,
+                                    const std::filesystem::path& named, const std::string& key) {
+  if (named.empty())
+    return read_profile(bundle / "plans" / "profile.json", key);
+  std::error_code failed;
+  if (!std::filesystem::is_regular_file(named, failed))
+    throw RequestError("profile is " + named.string() +
+                       ", which is no file; expected one that fgdm profile wrote");
+  return read_profile(named, key);
+}
+
+}  // namespace
+
 struct Engine::Implementation {
   Implementation(const std::filesystem::path& folder, const EngineOptions& options)
       : began(JobState::Clock::now()), max_batch_rows(options.max_batch_rows),
         bundle(Bundle::open(folder)), graphs(bundle, options),
         profile_key(graphs.backend() + " " + graphs.precision() + " " + graphs.runtime() + " " +
                     std::to_string(options.threads) + " threads " + processor_name()),
-        scheduler(bundle, graphs, options,
-                  read_profile(options.profile.empty() ? folder / "plans" / "profile.json"
-                                                       : options.profile,
-                               profile_key)),
+        scheduler(bundle, graphs, options, batch_times(folder, options.profile, profile_key)),
         load_seconds(std::chrono::duration<double>(JobState::Clock::now() - began).count()) {}
 
   JobState::Clock::time_point began;
+  HomeProcess home;
   int max_batch_rows;
   Bundle bundle;
   Graphs graphs;
@@ -53,14 +74,40 @@ Engine::Engine(const std::filesystem::path& bundle, const EngineOptions& options
 }
 
 Engine::~Engine() {
+  if (!implementation_->home.is_here()) {
+    // The thread and the runtimes' threads stayed in the parent, which gives everything back.
+    static_cast<void>(implementation_.release());
+    return;
+  }
   const cuda::CallersContext kept;
-  if (implementation_->scheduler.is_own_thread())  // a callback's: somebody else has to wait for it
-    std::thread([ended = std::move(implementation_)]() mutable { ended.reset(); }).detach();
-  else
+  if (!implementation_->scheduler.is_own_thread()) {
     implementation_.reset();
+    return;
+  }
+  // A callback's: somebody else has to wait for it.
+  closing_process = ::getpid();
+  ++closing;
+  std::thread([ended = std::move(implementation_)]() mutable {
+    ended.reset();
+    --closing;
+    closing.notify_all();
+  }).detach();
+}
+
+void Engine::finish_closing() {
+  if (closing_process != ::getpid())
+    return;  // a forked child has the number, but not the threads
+  while (const int engines = closing)
+    closing.wait(engines);
+}
+
+void Engine::close() {
+  if (implementation_->home.is_here())
+    implementation_->scheduler.stop();
 }
 
 Job Engine::submit(Request request, StepCallback callback) {
+  implementation_->home.check("this engine");
   const auto& bundle = implementation_->bundle;
   auto job = std::make_shared<JobState>();
   job->request = resolve(std::move(request), bundle.manifest());
@@ -77,6 +124,10 @@ Job Engine::submit(Request request, StepCallback callback) {
 }
 
 Result Engine::generate(Request request, StepCallback callback) {
+  implementation_->home.check("this engine");
+  if (implementation_->scheduler.is_own_thread())
+    throw RequestError("generate() in a callback of the same engine would wait for the callback; "
+                       "use submit() there");
   return submit(std::move(request), std::move(callback)).result();
 }
 
@@ -102,6 +153,7 @@ const std::string& Engine::profile_key() const {
   return implementation_->profile_key;
 }
 Metrics Engine::metrics() const {
+  implementation_->home.check("this engine");
   return implementation_->scheduler.metrics();
 }
 
@@ -109,6 +161,7 @@ std::vector<BatchTimes> Engine::measure_batches(std::span<const int> rows, int r
                                                 std::optional<int> height,
                                                 std::optional<int> width) {
   auto& self = *implementation_;
+  self.home.check("this engine");
   for (const int count : rows)
     if (count < 1 || count > self.max_batch_rows)
       throw RequestError("rows has " + std::to_string(count) + ", expected 1 to max_batch_rows, " +
@@ -117,7 +170,8 @@ std::vector<BatchTimes> Engine::measure_batches(std::span<const int> rows, int r
     throw RequestError("repeats is " + std::to_string(repeats) + ", expected 1 or more");
   std::vector<BatchTimes> times;
   self.scheduler.perform([&] {
-    times = fgdm::measure_batches(self.bundle, self.graphs, rows, repeats, height, width);
+    times = fgdm::measure_batches(self.bundle, self.graphs, rows, repeats, height, width,
+                                  [&] { self.scheduler.check_stopping(); });
   });
   return times;
 }

@@ -7,6 +7,7 @@
 #include "cuda_device.hpp"
 #include "fgdm/error.hpp"
 #include "plan_loader.hpp"
+#include "precision.hpp"
 #include "processor.hpp"
 
 namespace fgdm {
@@ -27,15 +28,15 @@ std::vector<Provider> wanted(const std::string& backend, const std::vector<Provi
                      "\", expected \"auto\", \"cpu\", \"openvino\", \"cuda\" or \"tensorrt\"");
 }
 
-bool wants_bfloat16(const std::string& precision, Provider provider) {
+// `made` is the type of the bundle's graphs.
+bool wants_bfloat16(const std::string& precision, const std::string& made, Provider provider) {
   const auto arithmetic = provider == Provider::openvino ? processor_bfloat16() : Bfloat16::none;
-  if (precision == "fp32")
-    return false;
   if (precision == "auto")
     return arithmetic == Bfloat16::tiles;  // vectors were no faster than float32: docs/precision.md
-  if (precision != "bf16")
-    throw RequestError("precision is \"" + precision +
-                       "\", expected \"auto\", \"fp32\" or \"bf16\"");
+  if (precision != "bf16") {
+    check_precision(precision, made, "graphs");
+    return false;
+  }
   if (arithmetic == Bfloat16::none)
     throw BackendError("precision \"bf16\" needs the openvino backend on a processor with "
                        "avx512_bf16 or amx_bf16; use precision \"fp32\" here");
@@ -82,7 +83,8 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
   runtime_name_ = "onnxruntime " + runtime_->version();
   const auto providers = wanted(options.backend, runtime_->providers());
   for (const auto provider : providers) {
-    const bool bfloat16 = wants_bfloat16(options.precision, provider);
+    const auto& made = bundle.manifest().precision;
+    const bool bfloat16 = wants_bfloat16(options.precision, made, provider);
     try {
       load_all(bundle, provider, bfloat16);
     } catch (const Error& error) {
@@ -94,7 +96,7 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
       continue;
     }
     backend_ = provider_name(provider);
-    precision_ = bfloat16 ? "bf16" : "fp32";
+    precision_ = bfloat16 ? "bf16" : made;
     return;
   }
   throw BackendError("this ONNX Runtime library has none of the providers cpu, openvino and cuda");

@@ -5,9 +5,11 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "fgdm/engine.hpp"
+#include "home_process.hpp"
 
 namespace fgdm {
 
@@ -20,12 +22,14 @@ struct JobState {
   Clock::time_point submitted = Clock::now();
   std::atomic<bool> cancelled{false};
   int overtaken = 0;  // the requests that came later and began earlier; the scheduler's
+  HomeProcess home;
+  std::thread::id worker;  // the engine's thread, which can't wait for what it has to do itself
 
   // Throws CancelledError or DeadlineError if there is nothing left to do.
   void check() const;
 
-  void succeed(Result value);
-  void fail(std::exception_ptr failure);
+  void succeed(Result value) noexcept;
+  void fail(std::exception_ptr failure) noexcept;
 
   mutable std::mutex mutex;
   mutable std::condition_variable changed;
@@ -35,7 +39,7 @@ struct JobState {
   std::vector<std::function<void()>> when_done;
 
 private:
-  void finish();
+  void finish() noexcept;
 };
 
 }  // namespace fgdm

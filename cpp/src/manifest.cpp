@@ -265,6 +265,9 @@ Manifest Manifest::parse(std::string_view json) {
 
   Manifest manifest;
   manifest.name = root["name"].text();
+  manifest.precision = root["precision"].text();
+  if (manifest.precision != "fp32" && manifest.precision != "fp16")
+    fail("precision is \"" + manifest.precision + "\", expected \"fp32\" or \"fp16\"");
   const auto text = root["text_encoder"];
   manifest.text_encoder = text["graph"].text();
   manifest.tokenizer = inner_path(text["tokenizer"].text());

@@ -19,7 +19,6 @@ struct MemoryInfo;
 struct TypeInfo;
 struct TensorInfo;
 struct Allocator;
-struct ThreadingOptions;
 struct ArenaConfig;
 
 /// The oldest interface version that has everything used here (ONNX Runtime 1.21).
@@ -39,6 +38,7 @@ template <std::size_t Slot, typename Signature> struct Function {
 };
 
 using GetErrorMessage = Function<2, const char*(const Status*) noexcept>;
+using CreateEnv = Function<3, Status*(int, const char*, Env**) noexcept>;
 using CreateSession =
     Function<7, Status*(const Env*, const char*, const SessionOptions*, Session**) noexcept>;
 using Run =
@@ -46,6 +46,8 @@ using Run =
                         std::size_t, const char* const*, std::size_t, Value**) noexcept>;
 using CreateSessionOptions = Function<10, Status*(SessionOptions**) noexcept>;
 using SetGraphOptimizationLevel = Function<23, Status*(SessionOptions*, int) noexcept>;
+using SetIntraOpNumThreads = Function<24, Status*(SessionOptions*, int) noexcept>;
+using SetInterOpNumThreads = Function<25, Status*(SessionOptions*, int) noexcept>;
 using SessionGetInputCount = Function<30, Status*(const Session*, std::size_t*) noexcept>;
 using SessionGetOutputCount = Function<31, Status*(const Session*, std::size_t*) noexcept>;
 using SessionGetInputTypeInfo =
@@ -75,20 +77,12 @@ using ReleaseSession = Function<95, void(Session*) noexcept>;
 using ReleaseValue = Function<96, void(Value*) noexcept>;
 using ReleaseTypeInfo = Function<98, void(TypeInfo*) noexcept>;
 using ReleaseSessionOptions = Function<100, void(SessionOptions*) noexcept>;
-using CreateEnvWithGlobalThreadPools =
-    Function<119, Status*(int, const char*, const ThreadingOptions*, Env**) noexcept>;
-using DisablePerSessionThreads = Function<120, Status*(SessionOptions*) noexcept>;
-using CreateThreadingOptions = Function<121, Status*(ThreadingOptions**) noexcept>;
-using ReleaseThreadingOptions = Function<122, void(ThreadingOptions*) noexcept>;
 using GetAvailableProviders = Function<125, Status*(char***, int*) noexcept>;
 using ReleaseAvailableProviders = Function<126, Status*(char**, int) noexcept>;
 using AddSessionConfigEntry =
     Function<130, Status*(SessionOptions*, const char*, const char*) noexcept>;
 using CreateAndRegisterAllocator =
     Function<144, Status*(Env*, const MemoryInfo*, const ArenaConfig*) noexcept>;
-using SetGlobalIntraOpNumThreads = Function<147, Status*(ThreadingOptions*, int) noexcept>;
-using SetGlobalInterOpNumThreads = Function<148, Status*(ThreadingOptions*, int) noexcept>;
-using SetGlobalSpinControl = Function<149, Status*(ThreadingOptions*, int) noexcept>;
 using ReleaseArenaConfig = Function<157, void(ArenaConfig*) noexcept>;
 using CreateArenaConfig = Function<164, Status*(const char* const*, const std::size_t*, std::size_t,
                                                 ArenaConfig**) noexcept>;

@@ -1,6 +1,7 @@
 #include "fgdm/ort_session.hpp"
 
 #include <array>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -209,16 +210,8 @@ private:
 class Runtime final : public OrtRuntime {
 public:
   Runtime(const Table& api, std::string version, int threads)
-      : api_(api), version_(std::move(version)), env_(api) {
-    Handle<ort::ThreadingOptions, ort::ReleaseThreadingOptions> threading(api_);
-    check(api_, api_.call<ort::CreateThreadingOptions>(threading.out()), "thread pool");
-    check(api_, api_.call<ort::SetGlobalIntraOpNumThreads>(threading.get(), threads), "threads");
-    check(api_, api_.call<ort::SetGlobalInterOpNumThreads>(threading.get(), 1), "threads");
-    check(api_, api_.call<ort::SetGlobalSpinControl>(threading.get(), 1), "threads");
-    check(api_,
-          api_.call<ort::CreateEnvWithGlobalThreadPools>(
-              ort::logging_level_error, "fgdm",
-              static_cast<const ort::ThreadingOptions*>(threading.get()), env_.out()),
+      : api_(api), version_(std::move(version)), threads_(threads), env_(api) {
+    check(api_, api_.call<ort::CreateEnv>(ort::logging_level_error, "fgdm", env_.out()),
           "starting ONNX Runtime");
     share_arena();
   }
@@ -242,7 +235,7 @@ public:
                                 bool bfloat16) override {
     Handle<ort::SessionOptions, ort::ReleaseSessionOptions> options(api_);
     check(api_, api_.call<ort::CreateSessionOptions>(options.out()), "session options");
-    check(api_, api_.call<ort::DisablePerSessionThreads>(options.get()), "session options");
+    use_own_threads(options.get());
     check(api_,
           api_.call<ort::SetGraphOptimizationLevel>(options.get(), ort::graph_optimization_all),
           "session options");
@@ -258,6 +251,16 @@ public:
   }
 
 private:
+  // Every session has a pool of its own: the environment's would be one for the whole process, with
+  // as many threads as the first engine asked for, and a forked child would find it dead. An
+  // engine's graphs run one after the other, so a pool rests as soon as its graph has ended.
+  void use_own_threads(ort::SessionOptions* options) const {
+    check(api_, api_.call<ort::SetIntraOpNumThreads>(options, threads_), "threads");
+    check(api_, api_.call<ort::SetInterOpNumThreads>(options, 1), "threads");
+    check(api_, api_.call<ort::AddSessionConfigEntry>(options, "session.force_spinning_stop", "1"),
+          "threads");
+  }
+
   // Graphs run one after the other, so one arena holds the largest one's intermediate tensors
   // instead of every graph's. It grows by what is asked for, not to the next power of two.
   void share_arena() {
@@ -290,10 +293,13 @@ private:
 
   void append_openvino(ort::SessionOptions* options, bool bfloat16) const {
     const std::array<const char*, 3> keys{"device_type", "precision", "load_config"};
-    const std::array<const char*, 3> values{
-        "CPU", "ACCURACY",
-        bfloat16 ? R"({"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}})"
-                 : R"({"CPU": {"INFERENCE_PRECISION_HINT": "f32"}})"};
+    std::string config = R"({"CPU": {"INFERENCE_PRECISION_HINT": ")";
+    config += bfloat16 ? "bf16" : "f32";
+    config += '"';
+    if (threads_ > 0)  // it has a pool of its own
+      config += R"(, "INFERENCE_NUM_THREADS": ")" + std::to_string(threads_) + '"';
+    config += "}}";
+    const std::array<const char*, 3> values{"CPU", "ACCURACY", config.c_str()};
     check(api_,
           api_.call<ort::AppendOpenVinoProvider>(options, keys.data(), values.data(), keys.size()),
           "adding the OpenVINO provider");
@@ -327,8 +333,21 @@ private:
 
   Table api_;
   std::string version_;
+  int threads_;
   Handle<ort::Env, ort::ReleaseEnv> env_;
 };
+
+// ONNX Runtime 1.31's wheels for Linux report to their maker: a thread that begins with the
+// library, a device number in the user's cache, uploads. A guest in somebody's process doesn't ask
+// for that, and the thread, which a forked child lacks, makes the child hang when it exits. Who
+// wants it sets the variable to 0.
+void disable_telemetry() {
+  static const bool once = [] {
+    ::setenv("ORT_DISABLE_TELEMETRY", "1", 0);
+    return true;
+  }();
+  static_cast<void>(once);
+}
 
 }  // namespace
 
@@ -340,6 +359,7 @@ std::string_view provider_name(Provider provider) {
 }
 
 std::shared_ptr<OrtRuntime> OrtRuntime::open(const std::filesystem::path& library, int threads) {
+  disable_telemetry();
   const auto named = library.empty() ? environment("FGDM_ONNXRUNTIME") : library.string();
   const auto names = named.empty()
                          ? std::vector<std::string>{"libonnxruntime.so.1", "libonnxruntime.so"}

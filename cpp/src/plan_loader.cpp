@@ -6,6 +6,7 @@
 #include "cuda_device.hpp"
 #include "fgdm/error.hpp"
 #include "library.hpp"
+#include "precision.hpp"
 #include "tensorrt_runtime.hpp"
 #include "words.hpp"
 
@@ -28,15 +29,6 @@ std::filesystem::path find_plugin() {
                        "kernels/, or give its path in FGDM_TENSORRT_PLUGIN, or build plans without "
                        "--plugin");
   return path;
-}
-
-void check_precision(const std::string& asked, const std::string& built) {
-  if (asked == "auto" || asked == built)
-    return;
-  if (asked != "fp32" && asked != "fp16" && asked != "bf16")
-    throw RequestError("precision is \"" + asked + "\", expected \"auto\", \"fp32\" or \"bf16\"");
-  throw BackendError("precision \"" + asked + "\" was asked for, but the bundle's plans are " +
-                     built + "; use precision \"auto\", or export the bundle in another precision");
 }
 
 }  // namespace
@@ -76,7 +68,7 @@ LoadedPlans open_plans(const Bundle& bundle, const std::filesystem::path& librar
       bundle.manifest(), find_plans(bundle.folder(), bundle.manifest(), target, loaded.problems),
       {gpu->architecture(), runtime->version()}, loaded.problems);
   loaded.precision = plans.front().precision;
-  check_precision(precision, loaded.precision);
+  check_precision(precision, loaded.precision, "plans");
   if (std::ranges::any_of(plans, &Plan::uses_plugin))
     runtime->load_plugin(find_plugin());
   loaded.backend = std::make_unique<TensorRtBackend>(gpu, std::move(runtime), std::move(plans));

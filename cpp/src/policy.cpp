@@ -12,6 +12,9 @@ namespace {
 // Pictures are nearer to their end than maps: at equal demand they get four fifths of the time.
 constexpr double image_weight = 4.0;
 
+// Full batches between two tries of larger ones, at most.
+constexpr int longest_wait = 10000;
+
 int worthwhile_rows(const BatchTimes& times) {
   double best = std::numeric_limits<double>::infinity();
   for (const auto& [rows, seconds] : times.seconds)
@@ -41,12 +44,17 @@ Policy::Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTim
       worthwhile_[{times.latent_height, times.latent_width}] = worthwhile_rows(times);
 }
 
+// If memory doesn't matter.
+int Policy::wanted_rows(Resolution resolution) const {
+  const auto found = worthwhile_.find(resolution);
+  return found == worthwhile_.end() ? max_batch_rows_ : std::min(max_batch_rows_, found->second);
+}
+
 int Policy::most_rows(Resolution resolution) const {
-  int most = max_batch_rows_;
-  for (const auto* limits : {&worthwhile_, &fits_in_memory_})
-    if (const auto found = limits->find(resolution); found != limits->end())
-      most = std::min(most, found->second);
-  return most;
+  const int wanted = wanted_rows(resolution);
+  const auto found = memory_.find(resolution);
+  return found == memory_.end() || found->second.rows == 0 ? wanted
+                                                           : std::min(wanted, found->second.rows);
 }
 
 Resolution Policy::next_resolution(std::span<const Waiting> waiting) {
@@ -108,7 +116,26 @@ void Policy::served(Resolution resolution, double image_share, double seconds) {
 }
 
 void Policy::ran_out_of_memory(Resolution resolution, int rows) {
-  fits_in_memory_[resolution] = std::max(1, std::min(most_rows(resolution), rows / 2));
+  const int fits = std::max(1, std::min(most_rows(resolution), rows / 2));
+  const auto [found, is_first] = memory_.try_emplace(resolution);
+  auto& memory = found->second;
+  memory.rows = fits;
+  memory.fitted = 0;
+  if (!is_first)
+    memory.wait = std::min(2 * memory.wait, longest_wait);
+}
+
+void Policy::fitted(Resolution resolution, int rows) {
+  const auto found = memory_.find(resolution);
+  if (found == memory_.end() || found->second.rows == 0 || rows < found->second.rows)
+    return;
+  auto& memory = found->second;
+  if (++memory.fitted < memory.wait)
+    return;
+  memory.fitted = 0;
+  memory.rows *= 2;
+  if (memory.rows >= wanted_rows(resolution))
+    memory.rows = 0;
 }
 
 }  // namespace fgdm

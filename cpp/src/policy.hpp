@@ -35,6 +35,8 @@ struct Waiting {
 class Policy {
 public:
   static constexpr int patience = 200;
+  // Full batches that fit, after the first lack of memory, before larger ones are tried again.
+  static constexpr int first_wait = 50;
 
   // `kind` as in EngineOptions::policy; RequestError for any other word.
   Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTimes> profile);
@@ -45,21 +47,34 @@ public:
   // A batch at this resolution, of which images were the fraction `image_share`, took so long.
   void served(Resolution resolution, double image_share, double seconds);
 
-  // Memory ran out with so many rows: batches at this resolution stay smaller from now on.
+  // Memory ran out with so many rows: batches at this resolution stay smaller, until so many of
+  // that size have fitted that somebody else may have given memory back. Each time that was wrong,
+  // twice as many are waited for.
   void ran_out_of_memory(Resolution resolution, int rows);
+
+  // A batch of so many rows found the memory it needs.
+  void fitted(Resolution resolution, int rows);
 
   // The rows that a batch at this resolution may have: the fewest whose measured time per row is
   // within 3 % of the best. More would only delay everyone.
   int most_rows(Resolution resolution) const;
 
 private:
+  // What is learnt of a resolution where memory ran out.
+  struct Memory {
+    int rows = 0;    // that fit; 0: as many as are asked for
+    int fitted = 0;  // full batches since
+    int wait = first_wait;
+  };
+
   Resolution next_resolution(std::span<const Waiting> waiting);
+  int wanted_rows(Resolution resolution) const;
 
   bool throughput_;
   int max_batch_rows_;
-  std::map<Resolution, int> worthwhile_;      // by the profile
-  std::map<Resolution, int> fits_in_memory_;  // learnt
-  std::map<Resolution, double> clocks_;       // seconds of service, weighed
+  std::map<Resolution, int> worthwhile_;  // by the profile
+  std::map<Resolution, Memory> memory_;
+  std::map<Resolution, double> clocks_;  // seconds of service, weighed
 };
 
 }  // namespace fgdm

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,9 +18,11 @@ namespace fgdm {
 // profile.
 std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const std::string& key);
 
-// As Engine::measure_batches. A step: conditioning networks, backbone, guidance, sampler.
-std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
-                                        std::span<const int> rows, int repeats,
-                                        std::optional<int> height, std::optional<int> width);
+// As Engine::measure_batches. A step: conditioning networks, backbone, guidance, sampler. `check`
+// is called before each and may throw to end it.
+std::vector<BatchTimes> measure_batches(
+    const Bundle& bundle, Graphs& graphs, std::span<const int> rows, int repeats,
+    std::optional<int> height, std::optional<int> width,
+    const std::function<void()>& check = [] {});
 
 }  // namespace fgdm

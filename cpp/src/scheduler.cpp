@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <optional>
 
 #include "fgdm/error.hpp"
 
@@ -54,20 +55,37 @@ Scheduler::Scheduler(const Bundle& bundle, Graphs& graphs, const EngineOptions& 
       max_queue_(static_cast<std::size_t>(options.max_queue)),
       max_active_(static_cast<std::size_t>(options.max_active)),
       policy_(options.policy, options.max_batch_rows, std::move(profile)),
-      contexts_(bundle, graphs, cached_contexts), thread_([this] { serve(); }) {}
+      contexts_(bundle, graphs, cached_contexts), thread_([this] { serve(); }),
+      worker_(thread_.get_id()) {}
 
 Scheduler::~Scheduler() {
+  stop();
+}
+
+void Scheduler::stop() {
   {
     const std::scoped_lock lock(mutex_);
     stopping_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  if (is_own_thread())
+    return;
+  const std::scoped_lock lock(joining_);
+  if (thread_.joinable())
+    thread_.join();
+}
+
+// With the mutex locked.
+void Scheduler::check_open() const {
+  if (stopping_)
+    throw RequestError("this engine is closed; open the bundle again");
 }
 
 void Scheduler::submit(std::shared_ptr<JobState> job) {
+  job->worker = worker_;
   {
     const std::scoped_lock lock(mutex_);
+    check_open();
     if (queue_.size() >= max_queue_) {
       ++metrics_.refused;
       throw QueueFullError(std::to_string(queue_.size()) +
@@ -81,14 +99,28 @@ void Scheduler::submit(std::shared_ptr<JobState> job) {
 }
 
 void Scheduler::perform(const std::function<void()>& function) {
+  if (is_own_thread())
+    throw RequestError("a callback of an engine can't wait for the same engine, which would wait "
+                       "for the callback; call this from another thread");
   std::packaged_task<void()> task(function);
   auto done = task.get_future();
   {
     const std::scoped_lock lock(mutex_);
+    check_open();
     functions_.push_back(std::move(task));
   }
   changed_.notify_one();
-  done.get();
+  try {
+    done.get();
+  } catch (const std::future_error&) {  // its turn never came
+    throw CancelledError("the engine was closed before this was done");
+  }
+}
+
+void Scheduler::check_stopping() const {
+  const std::scoped_lock lock(mutex_);
+  if (stopping_)
+    throw CancelledError("the engine was closed before this was done");
 }
 
 Metrics Scheduler::metrics() const {
@@ -100,17 +132,35 @@ Metrics Scheduler::metrics() const {
 
 void Scheduler::serve() {
   while (next_round()) {
-    sweep();
-    admit();
-    take_step();
-    publish();
+    try {
+      sweep();
+      admit();
+      take_step();
+      publish();
+    } catch (...) {  // lack of memory for the scheduler's own lists, say; requests to come may fit
+      fail_all(current_failure());
+    }
   }
-  const auto closed =
-      std::make_exception_ptr(CancelledError("the engine was closed before the request was done"));
+  fail_all(
+      std::make_exception_ptr(CancelledError("the engine was closed before the request was done")));
+  const std::scoped_lock lock(mutex_);
+  functions_.clear();  // who waits for them is told by their broken promises
+}
+
+// Answers everything that is active or queued.
+void Scheduler::fail_all(const std::exception_ptr& error) {
   while (!tasks_.empty())
-    end(*tasks_.back(), closed);
-  for (const auto& job : queue_)  // nobody submits to an engine that is being destroyed
-    job->fail(closed);
+    end(*tasks_.back(), error);
+  passed_over_.clear();
+  std::deque<std::shared_ptr<JobState>> waiting;
+  {
+    const std::scoped_lock lock(mutex_);
+    waiting.swap(queue_);
+  }
+  for (const auto& job : waiting) {
+    answer(error, seconds_since(job->submitted));
+    job->fail(error);
+  }
 }
 
 // Waits for something to do; false when the scheduler stops.
@@ -177,9 +227,17 @@ void Scheduler::admit() {
 }
 
 void Scheduler::begin(const std::shared_ptr<JobState>& job) {
-  counted_.queue_seconds += seconds_since(job->submitted);
-  tasks_.push_back(std::make_unique<Task>(bundle_, graphs_, contexts_, job, next_number_++,
-                                          std::max(1, max_batch_rows_ / 2)));
+  const double queued = seconds_since(job->submitted);
+  try {
+    tasks_.push_back(std::make_unique<Task>(bundle_, graphs_, contexts_, job, next_number_++,
+                                            std::max(1, max_batch_rows_ / 2)));
+  } catch (...) {
+    const auto failure = current_failure();
+    answer(failure, queued);
+    job->fail(failure);
+    return;
+  }
+  counted_.queue_seconds += queued;
   try {
     tasks_.back()->begin();
   } catch (...) {
@@ -228,6 +286,7 @@ void Scheduler::run_batch(const Batch& batch) {
   }
   policy_.served(resolution, static_cast<double>(image_rows) / rows, seconds_since(begin));
   if (!failure) {
+    policy_.fitted(resolution, rows);
     graphs_.trace().span("batches", image_rows > 0 ? "image" : "maps", begin, rows);
     ++counted_.batches;
     counted_.rows += rows;
@@ -295,22 +354,38 @@ void Scheduler::go_on(const Batch& batch) {
   }
 }
 
-// Answers a request and forgets it.
-void Scheduler::end(Task& task, std::exception_ptr error) {
-  for (const auto* trajectory : task.ready())
-    passed_over_.erase(trajectory);
+// Answers a request and forgets it, whatever else fails.
+void Scheduler::end(Task& task, std::exception_ptr error) noexcept {
   const auto found = std::ranges::find(tasks_, &task, &std::unique_ptr<Task>::get);
   const auto ending = std::move(*found);
   tasks_.erase(found);
-  counted_.rows_saved += ending->rows_saved();
-  counted_.candidates_failed += ending->candidates_failed();
-  graphs_.trace().request(ending->number(), ending->job().submitted, error ? "failed" : "done");
-  answer(error, 0);
-  publish();  // before the caller hears of it, so that the numbers include it
+  std::optional<Result> result;
+  if (!error) {
+    try {
+      result = ending->result();
+    } catch (...) {
+      error = current_failure();
+    }
+  }
+  try {
+    book(*ending, error);
+  } catch (...) {  // numbers that lack a request are better than a request without an answer
+  }
   if (error)
-    ending->fail(error);
+    ending->job().fail(error);
   else
-    ending->succeed();
+    ending->job().succeed(std::move(*result));
+}
+
+// Counts what a request took, before its caller hears of its end, so that the numbers include it.
+void Scheduler::book(Task& task, const std::exception_ptr& error) {
+  for (const auto* trajectory : task.ready())
+    passed_over_.erase(trajectory);
+  counted_.rows_saved += task.rows_saved();
+  counted_.candidates_failed += task.candidates_failed();
+  answer(error, 0);
+  graphs_.trace().request(task.number(), task.job().submitted, error ? "failed" : "done");
+  publish();
 }
 
 // Counts an answer.

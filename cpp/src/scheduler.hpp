@@ -28,36 +28,46 @@ public:
   Scheduler(const Bundle& bundle, Graphs& graphs, const EngineOptions& options,
             std::vector<BatchTimes> profile);
 
-  // Cancels what is queued or active, answers it, and waits for the thread, which must not be the
-  // one that destroys it.
+  // Stops. Must not run on the scheduler's own thread.
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // Queues a resolved request. Throws QueueFullError.
+  // Queues a resolved request. Throws QueueFullError, and RequestError once it stops.
   void submit(std::shared_ptr<JobState> job);
 
   // Runs a function on the scheduler's thread between two batches, and waits for it. It may use the
-  // graphs, and throw.
+  // graphs, and throw. Throws RequestError on that thread and once it stops, CancelledError if it
+  // stops before the function's turn.
   void perform(const std::function<void()>& function);
+
+  // Cancels what is queued or active, answers it, and waits for the thread, unless that is the
+  // caller's. May be called again.
+  void stop();
+
+  // For a function that takes long: throws CancelledError once the scheduler stops.
+  void check_stopping() const;
 
   Metrics metrics() const;
 
   // Whether the caller is the scheduler's thread, as callbacks are.
-  bool is_own_thread() const { return std::this_thread::get_id() == thread_.get_id(); }
+  bool is_own_thread() const { return std::this_thread::get_id() == worker_; }
 
 private:
   using Batch = std::vector<std::pair<Task*, Trajectory*>>;
 
   void serve();
   bool next_round();
+  void fail_all(const std::exception_ptr& error);
+  void check_open() const;
   void admit();
   void begin(const std::shared_ptr<JobState>& job);
   void take_step();
   void run_batch(const Batch& batch);
   StepBatch& step_batch(Resolution resolution);
   void go_on(const Batch& batch);
-  void end(Task& task, std::exception_ptr error);
+  void end(Task& task, std::exception_ptr error) noexcept;
+  void book(Task& task, const std::exception_ptr& error);
   void answer(const std::exception_ptr& error, double queued);
   void sweep();
   void publish();
@@ -82,7 +92,9 @@ private:
   std::deque<std::packaged_task<void()>> functions_;
   Metrics metrics_{};
   bool stopping_ = false;
-  std::thread thread_;  // last: it uses everything above
+  std::mutex joining_;
+  std::thread thread_;      // it uses everything above
+  std::thread::id worker_;  // the thread's; stays when it has ended
 };
 
 }  // namespace fgdm

@@ -6,6 +6,7 @@
 #include "fgdm/noise.hpp"
 #include "fgdm/objects.hpp"
 #include "fgdm/palette.hpp"
+#include "precision.hpp"
 
 namespace fgdm {
 namespace {
@@ -183,8 +184,8 @@ void Task::give_up(const Trajectory& spoiled) {
 }
 
 BackendError Task::not_finite(const std::string& what) const {
-  return BackendError("factor " + run_->factor.name + ", " + what +
-                      " not finite; a lower guidance scale, or precision \"fp32\", usually helps");
+  return BackendError("factor " + run_->factor.name + ", " + what + " not finite; " +
+                      finer_precision(graphs_.precision()) + "a lower guidance scale may help");
 }
 
 const std::string& Task::preview_decoder() const {
@@ -422,7 +423,7 @@ void Task::paint() {
   run_.reset();
 }
 
-void Task::succeed() {
+Result Task::result() {
   using Seconds = std::chrono::duration<double>;
   const double total = Seconds(JobState::Clock::now() - began_).count();
   const double sessions = graphs_.total_seconds() - sessions_before_;
@@ -432,7 +433,7 @@ void Task::succeed() {
   result_.timings["core"] = std::max(0.0, total - sessions);
   result_.timings["total"] = total;
   result_.request = request_;
-  job_->succeed(std::move(result_));
+  return std::move(result_);
 }
 
 }  // namespace fgdm

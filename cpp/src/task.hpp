@@ -25,7 +25,7 @@ public:
   Task(const Bundle& bundle, Graphs& graphs, ContextCache& contexts, std::shared_ptr<JobState> job,
        std::int64_t number, int decode_rows);
 
-  const JobState& job() const { return *job_; }
+  JobState& job() const { return *job_; }
   std::int64_t number() const { return number_; }  // in the order requests came
   std::int64_t rows_saved() const { return rows_saved_; }
   std::int64_t candidates_failed() const { return candidates_failed_; }
@@ -42,9 +42,8 @@ public:
 
   bool done() const { return !run_; }
 
-  // Hands the request its result.
-  void succeed();
-  void fail(std::exception_ptr error) { job_->fail(std::move(error)); }
+  // What the request asked for, once it is done. To be called once.
+  Result result();
 
 private:
   void begin_factor(std::uint32_t index);

@@ -14,10 +14,13 @@ namespace {
 
 TEST(OrtAbi, SlotsAreTheHeadersSlots) {
   EXPECT_SLOT(GetErrorMessage, GetErrorMessage);
+  EXPECT_SLOT(CreateEnv, CreateEnv);
   EXPECT_SLOT(CreateSession, CreateSession);
   EXPECT_SLOT(Run, Run);
   EXPECT_SLOT(CreateSessionOptions, CreateSessionOptions);
   EXPECT_SLOT(SetGraphOptimizationLevel, SetSessionGraphOptimizationLevel);
+  EXPECT_SLOT(SetIntraOpNumThreads, SetIntraOpNumThreads);
+  EXPECT_SLOT(SetInterOpNumThreads, SetInterOpNumThreads);
   EXPECT_SLOT(SessionGetInputCount, SessionGetInputCount);
   EXPECT_SLOT(SessionGetOutputCount, SessionGetOutputCount);
   EXPECT_SLOT(SessionGetInputTypeInfo, SessionGetInputTypeInfo);
@@ -40,17 +43,10 @@ TEST(OrtAbi, SlotsAreTheHeadersSlots) {
   EXPECT_SLOT(ReleaseValue, ReleaseValue);
   EXPECT_SLOT(ReleaseTypeInfo, ReleaseTypeInfo);
   EXPECT_SLOT(ReleaseSessionOptions, ReleaseSessionOptions);
-  EXPECT_SLOT(CreateEnvWithGlobalThreadPools, CreateEnvWithGlobalThreadPools);
-  EXPECT_SLOT(DisablePerSessionThreads, DisablePerSessionThreads);
-  EXPECT_SLOT(CreateThreadingOptions, CreateThreadingOptions);
-  EXPECT_SLOT(ReleaseThreadingOptions, ReleaseThreadingOptions);
   EXPECT_SLOT(GetAvailableProviders, GetAvailableProviders);
   EXPECT_SLOT(ReleaseAvailableProviders, ReleaseAvailableProviders);
   EXPECT_SLOT(AddSessionConfigEntry, AddSessionConfigEntry);
   EXPECT_SLOT(CreateAndRegisterAllocator, CreateAndRegisterAllocator);
-  EXPECT_SLOT(SetGlobalIntraOpNumThreads, SetGlobalIntraOpNumThreads);
-  EXPECT_SLOT(SetGlobalInterOpNumThreads, SetGlobalInterOpNumThreads);
-  EXPECT_SLOT(SetGlobalSpinControl, SetGlobalSpinControl);
   EXPECT_SLOT(ReleaseArenaConfig, ReleaseArenaCfg);
   EXPECT_SLOT(CreateArenaConfig, CreateArenaCfgV2);
   EXPECT_SLOT(AppendCudaProvider, SessionOptionsAppendExecutionProvider_CUDA_V2);

@@ -113,6 +113,26 @@ TEST(Policy, RemembersWhatDidNotFitInMemory) {
   EXPECT_EQ(policy.choose(std::vector{map_row(0), map_row(0)}).size(), 1U);
 }
 
+// Protects an engine from staying slow because somebody else took memory for a while.
+TEST(Policy, TriesLargerBatchesAgainAfterALackOfMemory) {
+  Policy policy("latency", 32, {});
+  policy.ran_out_of_memory(map_size, 32);
+  const auto fit = [&](int batches) {
+    for (int i = 0; i < batches; ++i)
+      policy.fitted(map_size, policy.most_rows(map_size));
+  };
+  fit(Policy::first_wait - 1);
+  policy.fitted(map_size, 2);  // a small batch says nothing about a full one
+  EXPECT_EQ(policy.most_rows(map_size), 16);
+  fit(1);
+  EXPECT_EQ(policy.most_rows(map_size), 32);
+  policy.ran_out_of_memory(map_size, 32);  // too early: the next try comes after twice as many
+  fit(2 * Policy::first_wait - 1);
+  EXPECT_EQ(policy.most_rows(map_size), 16);
+  fit(1);
+  EXPECT_EQ(policy.most_rows(map_size), 32);
+}
+
 TEST(Policy, UnknownKind) {
   EXPECT_THROW(Policy("fast", 8, {}), RequestError);
 }

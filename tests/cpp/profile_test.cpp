@@ -26,6 +26,20 @@ TEST(Profile, HoldsTheSizesOfMapsAndImage) {
   EXPECT_THROW(measure_batches(scenes(), graphs, rows, 1, 100, 100), RequestError);
 }
 
+TEST(Profile, TimesAsManyRowsAsItSays) {
+  std::vector<std::int64_t> seen;
+  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto,
+                                                     std::span<const NamedTensor> outputs) {
+    if (graph == scenes().manifest().backbone)
+      seen.push_back(outputs.front().tensor.shape.front());
+  });
+  measure_batches(scenes(), graphs, rows, 1, {}, {});
+  const std::vector<std::int64_t> once{1, 1, 2, 2, 4, 4, 6, 6};  // the first call warms up
+  auto expected = once;
+  expected.insert(expected.end(), once.begin(), once.end());  // of maps, then of images
+  EXPECT_EQ(seen, expected);
+}
+
 TEST(Profile, LeavesOutWhatFindsNoMemory) {
   for (const std::int64_t most : {4, 0}) {
     auto graphs = fake_graphs(scenes().manifest(), [=](const std::string& graph, auto,

@@ -133,7 +133,7 @@ def run_engine(bundle: Path, settings: Settings, guidance: str) -> tuple[Any, di
         traces[info.factor].noise.append(noise)
         traces[info.factor].latents.append(current[info.factor])
 
-    with Engine(bundle, backend="cpu", precision="fp32") as engine:
+    with Engine(bundle, backend="cpu") as engine:
         result = engine.generate(
             settings.prompt,
             negative_prompt=settings.negative,

@@ -19,8 +19,9 @@ namespace fgdm {
 // Where and how an engine runs its graphs.
 struct EngineOptions {
   std::string backend = "auto";  // "auto", "cpu", "openvino", "cuda" or "tensorrt"
-  std::string precision =
-      "auto";       // "auto", "fp32", or "bf16" (openvino on a processor that has it)
+  // "auto"; "fp32" or "fp16", as the bundle's graphs or plans are; or "bf16" (openvino on a
+  // processor that has it, float32 graphs).
+  std::string precision = "auto";
   int threads = 0;  // of the runtime; 0: its own choice
   // libonnxruntime and libnvinfer; empty: what FGDM_ONNXRUNTIME and FGDM_TENSORRT name, or the
   // system's.
@@ -142,14 +143,15 @@ public:
   void cancel() const;
   bool done() const;
 
-  // Blocks until the job is done, at most `timeout`; false if it isn't done by then.
+  // Blocks until the job is done, at most `timeout`; false if it isn't done by then. Throws
+  // RequestError in a callback of the same engine, unless the timeout is zero.
   bool wait(std::optional<std::chrono::duration<double>> timeout = std::nullopt) const;
 
   // Blocks until the job is done. Throws what the request failed with.
   const Result& result() const;
 
   // Calls `function` once the job is done: on the engine's thread, or at once if it is.
-  // It must not throw.
+  // It must not throw; what it throws is dropped.
   void when_done(std::function<void()> function) const;
 
 private:
@@ -182,8 +184,11 @@ struct BatchTimes {
 // batches, and requests enter and leave between steps. A request's result doesn't depend on its
 // company.
 //
-// All methods can be called from any thread. Destruction cancels what is queued or running and
-// waits for it; from within a callback it doesn't wait, as that would be for itself.
+// All methods can be called from any thread. From within a callback of the same engine, what would
+// wait for the callback (generate, measure_batches, Job::wait) throws RequestError. In a forked
+// child, closing does nothing and all other work throws RequestError: open an engine there.
+// Destruction cancels what is queued or running and waits for it; from within a callback it doesn't
+// wait, as that would be for itself.
 class Engine {
 public:
   // Throws BundleError for the bundle, BackendError for the runtime.
@@ -192,11 +197,19 @@ public:
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  // Cancels what is queued or running and waits for it (not from within a callback). Afterwards
+  // requests are refused with RequestError; the networks are given back by destruction.
+  void close();
+
   // Checks a request (RequestError) and queues it (QueueFullError).
   Job submit(Request request, StepCallback callback = {});
 
   // submit() and result().
   Result generate(Request request, StepCallback callback = {});
+
+  // Waits for the threads of engines that were destroyed from within their own callbacks. For hosts
+  // that are about to take down what callbacks use.
+  static void finish_closing();
 
   const std::string& manifest_json() const;
   const std::string& backend() const;          // what "auto" became

@@ -72,6 +72,7 @@ struct FileSpec {
 // of is described in it.
 struct Manifest {
   std::string name;
+  std::string precision;                // of the graphs, "fp32" or "fp16"
   std::string text_encoder, tokenizer;  // graph; folder
   int max_length, hidden_size;          // of the text encoder's context
   std::string vae_decoder, vae_encoder;

@@ -14,15 +14,16 @@ enum class Provider { cpu, openvino, cuda };
 
 std::string_view provider_name(Provider provider);
 
-/// ONNX Runtime itself: the opened library, its environment, one thread pool for all sessions and
-/// one arena for those on the CPU.
+/// ONNX Runtime itself: the opened library, its environment, and one arena for all sessions on the
+/// CPU. Every session has a thread pool of its own.
 ///
 /// The library is found at run time, so fgdm has no link-time dependency on it.
 class OrtRuntime : public std::enable_shared_from_this<OrtRuntime> {
 public:
   /// Opens the library at `library`; if that is empty, the one FGDM_ONNXRUNTIME names, or the one
-  /// the system's loader finds. `threads` = 0 lets the runtime choose. Throws BackendError with
-  /// what to install if there is none, or if it is older than interface version 21.
+  /// the system's loader finds. `threads` of each session; 0 lets the runtime choose. Throws
+  /// BackendError with what to install if there is none, or if it is older than interface
+  /// version 21.
   static std::shared_ptr<OrtRuntime> open(const std::filesystem::path& library, int threads);
 
   virtual ~OrtRuntime() = default;
