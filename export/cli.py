@@ -261,7 +261,9 @@ def _named_source(text: str) -> tuple[str, str]:
 
 
 def _network(text: str) -> tuple[str, str | None, float]:
-    condition, separator, source = text.rpartition("=")
+    condition, separator, source = text.partition("=")
+    if not separator or "/" in condition or Path(text).exists():
+        condition, separator, source = "", "", text  # all of it; paths may have an equals sign
     source, scale = _scaled_source(source)
     if not source or (separator and not condition):
         raise argparse.ArgumentTypeError(

@@ -107,6 +107,33 @@ def test_sources(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
     )
 
 
+def test_an_equals_sign_may_be_part_of_a_path(
+    tiny_checkpoint: TinyCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sweeps and Lightning make such names; only the first sign separates, and none in a path."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "epoch=22-step=5335.ckpt").touch()
+    args = parse(
+        *options(tiny_checkpoint, tmp_path),
+        "--adapter=segmentation=runs/lr=1e-5/adapter",
+        "--controlnet=/runs/lr=1e-5/net:0.5",
+        "--controlnet=runs/lr=1e-5/net",
+        "--controlnet=depth=runs/lr=1e-5/net:0.5",
+        "--controlnet=epoch=22-step=5335.ckpt",
+        "--t2i-adapter=sketch=lr=1e-5.pth",
+        "--lora=runs/lr=1e-5/style.safetensors:0.5",
+    )
+    assert args.adapter == ("segmentation", "runs/lr=1e-5/adapter")
+    assert args.controlnet[1:] == [
+        ("/runs/lr=1e-5/net", None, 0.5),
+        ("runs/lr=1e-5/net", None, 1.0),
+        ("runs/lr=1e-5/net", "depth", 0.5),
+        ("epoch=22-step=5335.ckpt", None, 1.0),
+    ]
+    assert args.t2i_adapter == [("lr=1e-5.pth", "sketch", 1.0)]
+    assert args.lora == [("runs/lr=1e-5/style.safetensors", 0.5)]
+
+
 @pytest.mark.parametrize(
     "bad",
     [
