@@ -98,7 +98,21 @@ class Result:
     @property
     def requested(self) -> list[str]: ...
     @property
+    def excluded(self) -> list[str]: ...
+    @property
+    def unread(self) -> list[str]:
+        """Classes that are named only in `truncated`."""
+
+    @property
     def unrecognized(self) -> list[str]: ...
+    @property
+    def unrecognized_omitted(self) -> int: ...
+    @property
+    def truncated(self) -> str:
+        """The end of the prompt that the text encoder doesn't read."""
+
+    @property
+    def negative_truncated(self) -> str: ...
     @property
     def chosen(self) -> int: ...
     @property
@@ -159,6 +173,10 @@ class Engine:
         """Backends that "auto" passed over, and why."""
 
     @property
+    def trace_problem(self) -> str:
+        """Why the trace is incomplete; "": it isn't."""
+
+    @property
     def load_seconds(self) -> float: ...
     @property
     def profile_key(self) -> str:
@@ -182,8 +200,9 @@ class Engine:
     ) -> Job:
         """Options as in fgdm.request.RequestOptions, checked by it."""
 
-def find_objects(palette_json: str, prompt: str) -> tuple[list[str], list[str]]:
-    """The palette's classes that a prompt names, and its content words that name none."""
+def find_objects(palette_json: str, prompt: str) -> tuple[list[str], list[str], list[str], int]:
+    """The palette's classes that a prompt asks for, its content words that name none (the first
+    hundred), the classes that it excludes, and how many more such words there are."""
 
 def version() -> str: ...
 def finish_closing() -> None:

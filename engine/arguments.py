@@ -11,3 +11,26 @@ def picture_size(text: str) -> tuple[int, int]:
     if not separator or not height.isdecimal() or not width.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} isn't HEIGHTxWIDTH, e.g. 512x512")
     return int(height), int(width)
+
+
+def whole_numbers(text: str) -> list[int]:
+    """``3,6``: whole numbers, separated by commas."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} isn't a list of whole numbers, e.g. 3,6"
+        ) from None
+
+
+def numbers(text: str) -> list[float]:
+    """``0.5,1``: numbers, separated by commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a list of numbers, e.g. 0.5,1") from None
+
+
+def names(text: str) -> list[str]:
+    """``dog,tree``: names, separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
-from fgdm import __version__, cli_generate, cli_profile, doctor, inspect
-from fgdm.errors import (
-    BackendError,
-    BundleError,
-    CancelledError,
-    Error,
-    OutOfMemoryError,
-    RequestError,
-)
-from fgdm.files import OutputError
+from fgdm import __version__, cli_generate, cli_profile, doctor, exits, inspect, streams
+from fgdm.errors import CancelledError, Error, RequestError
 
-EXIT_INTERNAL = 1
-EXIT_REQUEST = 2
-EXIT_BUNDLE = 3
-EXIT_BACKEND = 4
-EXIT_OUTPUT = 5
-EXIT_CANCELLED = 130
-
-_EPILOG = """\
+_EPILOG = f"""\
 examples:
   fgdm generate "two dogs beside a house under a tree"
   fgdm build bundles/scenes --target tensorrt-rtx --gpu sm_89
@@ -36,13 +21,7 @@ examples:
   fgdm doctor
 
 exit codes:
-  0    done (doctor: this machine can generate)
-  1    internal error, or doctor found that this machine can't generate
-  2    wrong usage or request
-  3    the bundle is missing, damaged or too new
-  4    the runtime or device failed, is missing, or ran out of memory
-  5    the output can't be written
-  130  cancelled with Ctrl-C
+{exits.table()}
 
 FGDM_DEBUG=1 shows the traceback of an error.
 """
@@ -61,39 +40,42 @@ example:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code. Wrong usage leaves by SystemExit(2), as argparse does."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # no text that was read may break the output
-        sys.stdout.reconfigure(errors="backslashreplace")
+    streams.open_closed()
+    streams.keep_printable()
+    warnings.showwarning = _show_warning
     try:
-        args = build_parser(arguments).parse_args(arguments)
-        code: int = args.run(args)
+        code = _run(arguments)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OUTPUT
+        streams.give_up_output()
+        return exits.OUTPUT
     except (KeyboardInterrupt, CancelledError):
-        _say("cancelled")
-        return EXIT_CANCELLED
-    except Exception as error:
+        streams.say("cancelled")
+        return exits.CANCELLED
+    except Exception as failure:
+        error = streams.as_output_error(failure)
         if os.environ.get("FGDM_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        _say(f"error: {_message(error)}")
-        return exit_code(error)
+        streams.say(f"error: {_message(error)}")
+        code = exits.exit_code(error)
+        if code == exits.OUTPUT:
+            streams.give_up_output()
+        return code
 
 
-def exit_code(error: BaseException) -> int:
-    """The exit code that stands for an error."""
-    if isinstance(error, OutputError):
-        return EXIT_OUTPUT
-    if isinstance(error, RequestError):
-        return EXIT_REQUEST
-    if isinstance(error, BundleError):
-        return EXIT_BUNDLE
-    if isinstance(error, (BackendError, OutOfMemoryError, MemoryError)):
-        return EXIT_BACKEND
-    if isinstance(error, (KeyboardInterrupt, CancelledError)):
-        return EXIT_CANCELLED
-    return EXIT_INTERNAL
+def _run(arguments: list[str]) -> int:
+    try:
+        args = build_parser(arguments).parse_args(arguments)
+    except SystemExit:  # argparse has printed a help or a complaint
+        sys.stdout.flush()
+        raise
+    code: int = args.run(args)
+    return code
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    streams.say(f"warning: {message}")
 
 
 def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -207,7 +189,3 @@ def _message(error: Exception) -> str:
         text = f"internal error, {type(error).__name__}: {error} (FGDM_DEBUG=1 shows where)"
     line = " ".join(text.split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-
-
-def _say(text: str) -> None:
-    print(f"fgdm: {text}", file=sys.stderr)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fgdm
+from fgdm.arguments import names, numbers, whole_numbers
 from fgdm.errors import BackendError, BundleError, RequestError
 from fgdm.files import OutputFolder
 from fgdm.progress import Progress
@@ -34,8 +35,7 @@ examples:
 Writes image.png, map.png, candidates.png (all maps, their recall and classes, the chosen one
 marked) and result.json into the output folder, all of them or none.
 
-exit codes: 0 done, 1 internal error, 2 wrong usage or request, 3 bundle, 4 runtime, device or
-memory, 5 output not writable, 130 cancelled with Ctrl-C
+`fgdm --help` lists the exit codes.
 """
 
 
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--negative-prompt", default="", metavar="TEXT", help="what to steer away from")
     add(
         "--objects",
-        type=_split_names,
+        type=names,
         metavar="NAME,NAME",
         help="the classes that recall counts; default: those that the prompt names",
     )
@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--controlnet-conditioning-scale",
-        type=_split_numbers,
+        type=numbers,
         metavar="S[,S]",
         help="weight of what the image is painted from, one for all networks or one for each",
     )
@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, what in (("", "the image"), ("condition-", "the maps")):
         add(
             f"--{name}guidance-interval",
-            type=_split_numbers,
+            type=numbers,
             default=(0.0, 1.0),
             metavar="START,STOP",
             help=f"fractions of the steps of {what} in which there is guidance; default: 0,1",
@@ -112,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = saving.add_argument
     add(
         "--prune",
-        type=_split_integers,
+        type=whole_numbers,
         default=(),
         metavar="STEP,STEP",
         help="map steps after which the worse half of the candidates is dropped",
@@ -163,11 +163,13 @@ def run(args: argparse.Namespace) -> int:
                 "result.json": text.encode("ascii"),
             }
         )
+    lines = [] if args.quiet else [*_summary(result), *map(str, written)]
     if args.json:
-        print(text, end="")
-    if not args.quiet:
-        stream = sys.stderr if args.json else sys.stdout
-        print("\n".join([*_summary(result), *map(str, written)]), file=stream)
+        print(text, end="", flush=True)
+        with contextlib.suppress(OSError):  # what can't be told is no reason to fail
+            print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr, flush=True)
+    elif lines:
+        print(*lines, sep="\n")
     return 0
 
 
@@ -201,7 +203,7 @@ def default_bundle() -> Path:
 
 
 def _generate(args: argparse.Namespace, prompt: str, bundle: Path) -> Result:
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         progress = None if args.quiet else stack.enter_context(Progress())
         if progress:
             progress.stage(f"loading {bundle}")
@@ -254,18 +256,6 @@ def _read_prompt() -> str:
         ) from None
 
 
-def _split_integers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
-def _split_numbers(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
-
-
-def _split_names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def _png(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "PNG")
@@ -279,8 +269,22 @@ def _summary(result: Result) -> list[str]:
         + (f", missing {', '.join(result.missing)}" if result.missing else "")
         + f"; seed {result.seed}, {result.timings['total']:.1f} s"
     ]
+    if result.excluded:
+        lines.append(f"excluded by the prompt, not counted: {', '.join(result.excluded)}")
     if result.unrecognized:
-        lines.append(f"not in the palette: {', '.join(result.unrecognized)}")
+        more = result.unrecognized_omitted
+        lines.append(
+            f"not in the palette: {', '.join(result.unrecognized)}"
+            + (f" and {more} more" if more else "")
+        )
+    for name, cut in (("prompt", result.truncated), ("negative prompt", result.negative_truncated)):
+        if cut:
+            lines.append(
+                f"the {name} is too long for the text encoder, which doesn't read its end, "
+                f"{len(cut)} characters: {cut.strip()!r:.80}"
+            )
+    if result.unread:
+        lines.append(f"named only there, not counted: {', '.join(result.unread)}")
     if failed := sum(candidate.failed for candidate in result.candidates):
         lines.append(
             f"{failed} of {len(result.candidates)} maps failed: not all their values were finite; "

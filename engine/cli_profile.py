@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fgdm.arguments import picture_size
+from fgdm.arguments import picture_size, whole_numbers
 from fgdm.cli_generate import add_machine_arguments, default_bundle, open_engine
 from fgdm.errors import BundleError, RequestError
 from fgdm.files import OutputFolder
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("bundle", nargs="?", type=Path, help="folder; default: bundles/scenes, if it is here")
     add(
         "--rows",
-        type=lambda text: [int(part) for part in text.split(",")],
+        type=whole_numbers,
         default=[1, 2, 4, 8, 16, 20, 32],
         metavar="N,N",
         help="of the batches to measure; default: 1,2,4,8,16,20,32",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
 from fgdm import __version__, machine, open_engines, request
@@ -23,6 +24,20 @@ if TYPE_CHECKING:
 PROFILE_SCHEMA = 1
 
 StepCallback = Callable[[_core.StepInfo], "bool | None"]
+
+
+class PromptObjects(NamedTuple):
+    """What a prompt asks for, in a palette's words.
+
+    requested: classes, in the order of their first mention. unrecognized: content words that name
+    none, the first hundred; unrecognized_omitted: how many more there are. excluded: classes that
+    the prompt names only as what shall not be there ("a house without trees").
+    """
+
+    requested: list[str]
+    unrecognized: list[str]
+    excluded: list[str]
+    unrecognized_omitted: int
 
 
 class Engine:
@@ -114,9 +129,10 @@ class Engine:
         """What "auto" passed over, or runs slower than it could, and why."""
         return self._open().notes
 
-    def find_objects(self, prompt: str) -> tuple[list[str], list[str]]:
-        """The palette's classes that `prompt` names, and its content words that name none."""
-        return _core.find_objects(self._palette_json, request.text("prompt", prompt))
+    def find_objects(self, prompt: str) -> PromptObjects:
+        """What `prompt` asks for, in the palette's words; see PromptObjects."""
+        found = _core.find_objects(self._palette_json, request.text("prompt", prompt))
+        return PromptObjects(*found)
 
     def generate(
         self,
@@ -143,13 +159,15 @@ class Engine:
 
         Options that aren't given, or None, take the bundle's defaults.
 
+        prompt: text of at most 32,768 bytes in UTF-8. What lies beyond the text encoder's length is
+        told in Result.truncated; what the prompt excludes ("without trees") isn't requested.
         negative_prompt: what to steer away from. objects: the classes that recall counts, by any
         name the palette knows; without them, those that the prompt names.
         candidates: how many maps to sample. seed: 0 to 2^64 - 1; None draws one and reports it.
         condition_steps, num_inference_steps: sampling steps of the maps and of the image.
         guidance: of the image, "segfree" (segmentation-free from `segfree_start` on) or "cfg".
         guidance_scale, condition_guidance_scale: g in ε = ε_neg + g (ε_pos - ε_neg), of the image
-        and of the maps; the papers' w is g - 1.
+        and of the maps; the papers' w is g - 1. Up to 1 there is no guidance, as in diffusers.
         segfree_scale: a; the strongest token of each patch is weighted by -a in the negative
         branch. segfree_guidance_scale: g of those steps. segfree_start: the fraction of the steps
         before them, 0 to 1 (segmentation-free guidance paper, section 3).
@@ -161,8 +179,8 @@ class Engine:
         min_area: the fraction of a map, 0 to 1, from which on a class counts as found: what is too
         small would not be painted.
         height, width: of the image in pixels; maps have half of each.
-        latents: (1, 4, h, w), condition_latents: (candidates, 4, h, w), float32: the noise to start
-        from instead of the seed's; h and w are latent cells.
+        latents: (1, 4, h, w), condition_latents: (candidates, 4, h, w), arrays or PyTorch tensors:
+        the noise to start from instead of the seed's; h and w are latent cells.
         control_images: what networks of the image factor paint from that no factor of the bundle
         makes, by condition: RGB pictures, or (height, width, 3) uint8, of the image's size.
 
@@ -247,12 +265,16 @@ class Engine:
     def close(self) -> None:
         """Cancels what is queued or running, waits for it, and gives the networks back.
 
-        May be called twice. From within a callback of its own it doesn't wait.
+        May be called twice. From within a callback of its own it doesn't wait. Warns
+        (RuntimeWarning) of a trace that couldn't be written.
         """
         engine, self._engine = self._engine, None
         if engine is not None:
             open_engines.discard(self)
+            problem = engine.trace_problem
             engine.close()
+            if problem:
+                warnings.warn(problem, RuntimeWarning, stacklevel=2)
 
     def __enter__(self) -> Engine:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import threading
@@ -84,19 +85,22 @@ class Progress:
 
     def _end(self) -> None:
         if self._terminal and not self._finished:
-            self._stream.write("\n")
-            self._stream.flush()
+            self._write("\n")
         self._finished = True
 
     def _redraw(self, line: str) -> None:
         columns = shutil.get_terminal_size().columns
-        self._stream.write("\r" + line[: columns - 1] + "\x1b[K")
-        self._stream.flush()
+        self._write("\r" + line[: columns - 1] + "\x1b[K")
 
     def _line(self, line: str) -> None:
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        self._write(line + "\n")
         self._written = self._clock()
+
+    def _write(self, text: str) -> None:
+        """What can't be shown, on a full disk or without a reader, stops no work."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
 
 
 def _bar(stage: str, done: int, total: int, elapsed: float) -> str:

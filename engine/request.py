@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,9 @@ _SEED_RANGE = (0, 2**64 - 1)
 class RequestOptions(TypedDict, total=False):
     """Keyword arguments of ``Engine.generate`` and ``Engine.submit``, which say what they mean."""
 
-    negative_prompt: str
+    negative_prompt: str | None
     objects: Sequence[str] | None
-    candidates: int
+    candidates: int | None
     seed: int | None
     condition_steps: int | None
     num_inference_steps: int | None
@@ -34,31 +34,33 @@ class RequestOptions(TypedDict, total=False):
     segfree_scale: float | None
     segfree_guidance_scale: float | None
     segfree_start: float | None
-    guidance_interval: tuple[float, float]
-    condition_guidance_interval: tuple[float, float]
+    guidance_interval: tuple[float, float] | None
+    condition_guidance_interval: tuple[float, float] | None
     controlnet_conditioning_scale: float | Sequence[float] | None
     sampler: str | None
     condition_sampler: str | None
     min_area: float | None
     height: int | None
     width: int | None
-    latents: npt.NDArray[np.float32] | None
-    condition_latents: npt.NDArray[np.float32] | None
+    latents: npt.ArrayLike | None
+    condition_latents: npt.ArrayLike | None
     control_images: Mapping[str, Image.Image | npt.NDArray[np.uint8]] | None
-    prune: Sequence[int]
+    prune: Sequence[int] | None
     stop_at_recall: float | None
-    wave: int
-    priority: int
+    wave: int | None
+    priority: int | None
     deadline: float | None
 
 
 def checked(options: Mapping[str, object]) -> dict[str, object]:
     """RequestOptions as the core takes them. TypeError for an unknown one, RequestError for a value
-    of the wrong type."""
+    of the wrong type. None is as good as not given."""
     unknown = [name for name in options if name not in _CHECKS]
     if unknown:
         raise TypeError(f"a request has no option {unknown[0]!r}; it has {', '.join(_CHECKS)}")
-    return {name: _CHECKS[name](name, value) for name, value in options.items()}
+    return {
+        name: _CHECKS[name](name, value) for name, value in options.items() if value is not None
+    }
 
 
 def text(name: str, value: object) -> str:
@@ -84,11 +86,6 @@ def texts(name: str, value: object) -> list[str] | None:
             f"{name} must be a list of class names such as ['dog', 'tree'], got {value!r:.60}"
         )
     return [text(f"{name}[{i}]", item) for i, item in enumerate(value)]
-
-
-def optional(check: Callable[[str, object], object]) -> Callable[[str, object], object]:
-    """A check that lets None pass."""
-    return lambda name, value: None if value is None else check(name, value)
 
 
 def required_integer(name: str, value: object) -> int:
@@ -152,56 +149,68 @@ def pictures(name: str, value: object) -> dict[str, npt.NDArray[np.uint8]] | Non
 
 
 def _picture(name: str, value: object) -> npt.NDArray[np.uint8]:
-    given = np.asarray(value.convert("RGB") if isinstance(value, Image.Image) else value)
+    what = "a PIL picture or a uint8 array of shape (height, width, 3)"
+    given = _as_numpy(name, value.convert("RGB") if isinstance(value, Image.Image) else value, what)
     if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != 3:
-        raise RequestError(
-            f"{name} must be a PIL picture or a uint8 array of shape (height, width, 3), got "
-            f"{given.dtype} of shape {given.shape}"
-        )
+        raise RequestError(f"{name} must be {what}, got {given.dtype} of shape {given.shape}")
     return np.ascontiguousarray(given)
 
 
 def array(name: str, value: object) -> npt.NDArray[np.float32] | None:
-    """Contiguous float32, or None. Raises RequestError for anything but an array of numbers."""
+    """Contiguous float32, or None. Raises RequestError for anything but an array of numbers.
+
+    Takes what numpy takes, and PyTorch's tensors of any floating type on any device.
+    """
     if value is None:
         return None
-    try:
-        given = np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise RequestError(f"{name} must be a numpy array of float32, got {error}") from None
+    what = "an array or tensor of numbers"
+    given = _as_numpy(name, value, what)
     if given.dtype.kind not in "fiu":
-        raise RequestError(f"{name} must be a numpy array of float32, got dtype {given.dtype}")
+        raise RequestError(f"{name} must be {what}, got dtype {given.dtype}")
     with np.errstate(over="ignore"):  # what overflows to infinity, the core names and refuses
         return np.ascontiguousarray(given, dtype=np.float32)
+
+
+def _as_numpy(name: str, value: object, what: str) -> npt.NDArray[Any]:
+    """An array; of a tensor its values, without PyTorch being imported here."""
+    try:
+        if all(hasattr(value, method) for method in ("detach", "cpu", "is_floating_point")):
+            tensor: Any = value
+            tensor = tensor.detach().cpu()
+            # numpy has no bfloat16
+            value = tensor.float() if tensor.is_floating_point() else tensor
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RequestError(f"{name} must be {what}, got {error!s:.200}") from None
 
 
 _CHECKS: dict[str, Callable[[str, object], object]] = {
     "negative_prompt": text,
     "objects": texts,
     "candidates": required_integer,
-    "seed": optional(required_integer),
-    "condition_steps": optional(required_integer),
-    "num_inference_steps": optional(required_integer),
-    "guidance": optional(text),
-    "guidance_scale": optional(required_real),
-    "condition_guidance_scale": optional(required_real),
-    "segfree_scale": optional(required_real),
-    "segfree_guidance_scale": optional(required_real),
-    "segfree_start": optional(required_real),
+    "seed": required_integer,
+    "condition_steps": required_integer,
+    "num_inference_steps": required_integer,
+    "guidance": text,
+    "guidance_scale": required_real,
+    "condition_guidance_scale": required_real,
+    "segfree_scale": required_real,
+    "segfree_guidance_scale": required_real,
+    "segfree_start": required_real,
     "guidance_interval": interval,
     "condition_guidance_interval": interval,
     "controlnet_conditioning_scale": reals,
-    "sampler": optional(text),
-    "condition_sampler": optional(text),
-    "min_area": optional(required_real),
-    "height": optional(required_integer),
-    "width": optional(required_integer),
+    "sampler": text,
+    "condition_sampler": text,
+    "min_area": required_real,
+    "height": required_integer,
+    "width": required_integer,
     "latents": array,
     "condition_latents": array,
     "control_images": pictures,
     "prune": integers,
-    "stop_at_recall": optional(required_real),
+    "stop_at_recall": required_real,
     "wave": required_integer,
     "priority": required_integer,
-    "deadline": optional(required_real),
+    "deadline": required_real,
 }

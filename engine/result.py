@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Color = tuple[int, int, int]
 
 #: Version of the JSON form; result.schema.json describes it.
-RESULT_SCHEMA = 2
+RESULT_SCHEMA = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,12 @@ class Result:
     image: RGB, (height, width) as asked.
     map, labels, recall, found, missing: of the chosen candidate (see Candidate).
     requested: the classes looked for. unrecognized: content words of the prompt that name no class
-    of the palette; empty when the request listed its objects.
+    of the palette, the first hundred; unrecognized_omitted: how many more there are.
+    excluded: classes that the prompt names only as what shall not be there. These are empty
+    when the request listed its objects.
+    truncated, negative_truncated: the ends of the prompt and of the negative prompt that the text
+    encoder doesn't read, as they are too long for it; "" if it reads all. unread: classes that are
+    named only in `truncated`; they aren't requested.
     chosen: index into candidates. seed: the request's seed, drawn at random if none was given.
     map_rows: backbone rows that the maps took.
     timings: seconds per stage, of batches its share: text_encoder, adapter, backbone, controlnet,
@@ -118,7 +123,12 @@ class Result:
     found: tuple[str, ...]
     missing: tuple[str, ...]
     requested: tuple[str, ...]
+    excluded: tuple[str, ...]
+    unread: tuple[str, ...]
     unrecognized: tuple[str, ...]
+    unrecognized_omitted: int
+    truncated: str
+    negative_truncated: str
     chosen: int
     candidates: tuple[Candidate, ...]
     seed: int
@@ -142,7 +152,12 @@ class Result:
             found=tuple(core.found),
             missing=tuple(core.missing),
             requested=tuple(core.requested),
+            excluded=tuple(core.excluded),
+            unread=tuple(core.unread),
             unrecognized=tuple(core.unrecognized),
+            unrecognized_omitted=core.unrecognized_omitted,
+            truncated=core.truncated,
+            negative_truncated=core.negative_truncated,
             chosen=core.chosen,
             candidates=tuple(Candidate.from_core(candidate) for candidate in core.candidates),
             seed=core.seed,
@@ -159,7 +174,12 @@ class Result:
             "schema": RESULT_SCHEMA,
             "prompt": self.prompt,
             "requested": list(self.requested),
+            "excluded": list(self.excluded),
+            "unread": list(self.unread),
             "unrecognized": list(self.unrecognized),
+            "unrecognized_omitted": self.unrecognized_omitted,
+            "truncated": self.truncated,
+            "negative_truncated": self.negative_truncated,
             "recall": self.recall,
             "found": list(self.found),
             "missing": list(self.missing),

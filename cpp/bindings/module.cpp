@@ -166,7 +166,12 @@ void bind_result(py::module_& module) {
       .def_property_readonly("found", [](const Result& self) { return chosen(self).found; })
       .def_property_readonly("missing", [](const Result& self) { return chosen(self).missing; })
       .def_readonly("requested", &Result::requested)
+      .def_readonly("excluded", &Result::excluded)
       .def_readonly("unrecognized", &Result::unrecognized)
+      .def_readonly("unrecognized_omitted", &Result::unrecognized_omitted)
+      .def_readonly("truncated", &Result::truncated)
+      .def_readonly("negative_truncated", &Result::negative_truncated)
+      .def_readonly("unread", &Result::unread)
       .def_readonly("chosen", &Result::chosen)
       .def_property_readonly("candidates",
                              [](const std::shared_ptr<Result>& self) {
@@ -256,6 +261,7 @@ void bind_engine(py::module_& module) {
                                const auto notes = engine.notes();
                                return std::vector<std::string>(notes.begin(), notes.end());
                              })
+      .def_property_readonly("trace_problem", &Engine::trace_problem)
       .def_property_readonly("load_seconds", &Engine::load_seconds)
       .def_property_readonly("profile_key", &Engine::profile_key)
       .def("metrics", [](const Engine& engine) { return metrics_of(engine.metrics()); })
@@ -296,12 +302,16 @@ void bind_text(py::module_& module) {
       [](const std::string& palette_json, const std::string& prompt) {
         const auto palette = Palette::parse(palette_json);
         auto objects = find_objects(palette, prompt);
-        std::vector<std::string> names;
-        for (const int index : objects.requested)
-          names.push_back(palette.classes()[static_cast<std::size_t>(index)].name);
-        return std::pair(std::move(names), std::move(objects.unrecognized));
+        const auto names = [&](const std::vector<int>& indices) {
+          std::vector<std::string> found;
+          for (const int index : indices)
+            found.push_back(palette.classes()[static_cast<std::size_t>(index)].name);
+          return found;
+        };
+        return std::tuple(names(objects.requested), std::move(objects.unrecognized),
+                          names(objects.excluded), objects.unrecognized_omitted);
       },
-      py::arg("palette_json"), py::arg("prompt"));
+      py::arg("palette_json"), py::arg("prompt"), py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace

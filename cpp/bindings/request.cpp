@@ -71,6 +71,10 @@ std::optional<SamplerKind> take_sampler(py::dict& options, const char* option) {
                      "\", expected \"ddim\" or \"dpmsolver++\"");
 }
 
+std::optional<std::string> sampler_text(std::optional<SamplerKind> kind) {
+  return kind ? std::optional(std::string(sampler_name(*kind))) : std::nullopt;
+}
+
 GuidanceKind guidance_from(const std::string& name) {
   if (name == "cfg")
     return GuidanceKind::cfg;
@@ -140,7 +144,7 @@ py::dict parameters_of(const Request& request) {
                   "segfree_start"_a = request.segfree_start,
                   "controlnet_conditioning_scale"_a = request.controlnet_conditioning_scale,
                   "sampler"_a = sampler_name(*request.sampler),
-                  "condition_sampler"_a = sampler_name(*request.condition_sampler),
+                  "condition_sampler"_a = sampler_text(request.condition_sampler),
                   "min_area"_a = request.min_area, "height"_a = request.height,
                   "width"_a = request.width, "latents"_a = given(request.latents),
                   "condition_latents"_a = given(request.condition_latents),

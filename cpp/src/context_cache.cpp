@@ -2,17 +2,18 @@
 
 #include "fgdm/error.hpp"
 #include "precision.hpp"
+#include "words.hpp"
 
 namespace fgdm {
 
-Context ContextCache::get(const std::string& prompt, Timings& timings) {
-  if (const auto found = by_prompt_.find(prompt); found != by_prompt_.end()) {
+Context ContextCache::get(const EncodedText& prompt, Timings& timings) {
+  if (const auto found = by_prompt_.find(prompt.text); found != by_prompt_.end()) {
     ++hits_;
     recent_.splice(recent_.begin(), recent_, found->second);
     return recent_.front().context;
   }
-  recent_.push_front({prompt, encode(prompt, timings)});
-  by_prompt_[prompt] = recent_.begin();
+  recent_.push_front({prompt.text, encode(prompt, timings)});
+  by_prompt_[prompt.text] = recent_.begin();
   ++misses_;
   if (recent_.size() > capacity_) {
     by_prompt_.erase(recent_.back().prompt);
@@ -21,9 +22,9 @@ Context ContextCache::get(const std::string& prompt, Timings& timings) {
   return recent_.front().context;
 }
 
-Context ContextCache::encode(const std::string& prompt, Timings& timings) {
+Context ContextCache::encode(const EncodedText& prompt, Timings& timings) {
   const auto& manifest = bundle_.manifest();
-  auto ids = bundle_.tokenizer().encode(prompt);
+  auto ids = prompt.ids;
   auto context = std::make_shared<RowBuffer>(
       graphs_.device(), manifest.context_dtype(),
       std::vector<std::int64_t>{manifest.max_length, manifest.hidden_size}, 1);
@@ -32,7 +33,7 @@ Context ContextCache::encode(const std::string& prompt, Timings& timings) {
   timings.add("text_encoder",
               graphs_.run(manifest.text_encoder, "text_encoder", {&input, 1}, {&output, 1}));
   if (!context->is_finite(1))  // kept, it would spoil every request with this prompt
-    throw BackendError("text_encoder: what it made of the prompt \"" + prompt +
+    throw BackendError("text_encoder: what it made of the prompt \"" + excerpt(prompt.text) +
                        "\" is not finite; " + finer_precision(graphs_.precision()) +
                        "the bundle's text encoder may be damaged");
   return context;

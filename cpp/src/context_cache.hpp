@@ -7,6 +7,7 @@
 
 #include "factor_run.hpp"
 #include "fgdm/bundle.hpp"
+#include "texts.hpp"
 
 namespace fgdm {
 
@@ -18,7 +19,7 @@ public:
 
   // Throws what the text encoder throws, and BackendError if what it makes is not finite; a failed
   // prompt is not kept.
-  Context get(const std::string& prompt, Timings& timings);
+  Context get(const EncodedText& prompt, Timings& timings);
 
   std::int64_t hits() const { return hits_; }
   std::int64_t misses() const { return misses_; }
@@ -29,7 +30,7 @@ private:
     Context context;
   };
 
-  Context encode(const std::string& prompt, Timings& timings);
+  Context encode(const EncodedText& prompt, Timings& timings);
 
   const Bundle& bundle_;
   Graphs& graphs_;

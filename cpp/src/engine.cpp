@@ -9,7 +9,6 @@
 #include "cuda_gpu.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
-#include "fgdm/objects.hpp"
 #include "graphs.hpp"
 #include "job.hpp"
 #include "processor.hpp"
@@ -111,13 +110,7 @@ Job Engine::submit(Request request, StepCallback callback) {
   const auto& bundle = implementation_->bundle;
   auto job = std::make_shared<JobState>();
   job->request = resolve(std::move(request), bundle.manifest());
-  // Texts and classes are checked now, so that a bad request fails in the caller's hands.
-  bundle.tokenizer().encode(job->request.prompt);
-  bundle.tokenizer().encode(job->request.negative_prompt);
-  if (job->request.objects)
-    for (const auto& factor : bundle.manifest().factors)
-      if (!factor.palette.empty())
-        resolve_objects(bundle.palette(factor.palette), *job->request.objects);
+  job->texts = read_texts(job->request, bundle);
   job->callback = std::move(callback);
   implementation_->scheduler.submit(job);
   return Job(std::move(job));
@@ -145,6 +138,9 @@ std::string Engine::runtime() const {
 }
 std::span<const std::string> Engine::notes() const {
   return implementation_->graphs.notes();
+}
+std::string Engine::trace_problem() const {
+  return implementation_->graphs.trace_problem();
 }
 double Engine::load_seconds() const {
   return implementation_->load_seconds;

@@ -54,6 +54,7 @@ public:
   const std::shared_ptr<Device>& device() const { return device_; }
 
   Trace& trace() { return trace_; }
+  std::string trace_problem() const { return trace_.problem(); }
 
   const std::string& backend() const { return backend_; }
   const std::string& precision() const { return precision_; }

@@ -29,9 +29,11 @@ GuidancePhase phase_at(int step, int num_steps, const GuidanceConfig& config) {
   if (place < config.interval.start || place >= config.interval.stop)
     return {false, 1.0F, 1.0F};
   const double first_segfree = std::floor(config.segfree_start * num_steps + 0.5);
-  if (config.kind == GuidanceKind::segfree && step >= first_segfree)
-    return {true, config.segfree_guidance_scale, -config.segfree_scale};
-  return {false, config.guidance_scale, 1.0F};
+  const bool segfree = config.kind == GuidanceKind::segfree && step >= first_segfree;
+  const float scale = segfree ? config.segfree_guidance_scale : config.guidance_scale;
+  if (!(scale > 1.0F))
+    return {false, 1.0F, 1.0F};
+  return {segfree, scale, segfree ? -config.segfree_scale : 1.0F};
 }
 
 }  // namespace fgdm

@@ -1,6 +1,7 @@
 #include "job.hpp"
 
 #include "fgdm/error.hpp"
+#include "words.hpp"
 
 namespace fgdm {
 
@@ -11,7 +12,7 @@ void JobState::check() const {
     return;
   const std::chrono::duration<double> age = Clock::now() - submitted;
   if (age.count() > *request.deadline)
-    throw DeadlineError("the deadline of " + std::to_string(*request.deadline) +
+    throw DeadlineError("the deadline of " + shown(*request.deadline) +
                         " s passed; give it more time, ask for less, or submit when fewer requests "
                         "are waiting");
 }

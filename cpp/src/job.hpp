@@ -10,6 +10,7 @@
 
 #include "fgdm/engine.hpp"
 #include "home_process.hpp"
+#include "texts.hpp"
 
 namespace fgdm {
 
@@ -17,7 +18,8 @@ namespace fgdm {
 struct JobState {
   using Clock = std::chrono::steady_clock;
 
-  Request request;  // resolved
+  Request request;     // resolved
+  RequestTexts texts;  // of the request
   StepCallback callback;
   Clock::time_point submitted = Clock::now();
   std::atomic<bool> cancelled{false};

@@ -1,11 +1,17 @@
 #include "fgdm/objects.hpp"
 
 #include <algorithm>
-#include <array>
-#include <map>
+#include <functional>
+#include <optional>
 #include <set>
+#include <span>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "fgdm/error.hpp"
+#include "negation.hpp"
+#include "prompt_words.hpp"
+#include "words.hpp"
 
 namespace fgdm {
 namespace {
@@ -34,87 +40,131 @@ const std::set<std::string_view>& function_words() {
   return words;
 }
 
-// Lower-cased runs of letters, digits and non-ASCII bytes.
-std::vector<std::string> words_of(std::string_view text) {
-  std::vector<std::string> words(1);
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 'A' && byte <= 'Z')
-      words.back() += static_cast<char>(byte - 'A' + 'a');
-    else if ((byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') || byte >= 0x80)
-      words.back() += c;
-    else if (!words.back().empty())
-      words.emplace_back();
+// Where the forms of a palette's classes are looked up: by their first word, the longest first.
+class Forms {
+public:
+  explicit Forms(const Palette& palette) {
+    const auto& classes = palette.classes();
+    for (std::size_t i = 0; i < classes.size(); ++i) {
+      add(classes[i].name, static_cast<int>(i));
+      for (const auto* list : {&classes[i].synonyms, &classes[i].forms})
+        for (const auto& form : *list)
+          add(form, static_cast<int>(i));
+    }
+    for (auto& [first, forms] : by_first_word_)
+      std::ranges::stable_sort(forms, std::greater<>{},
+                               [](const Form& form) { return form.words.size(); });
   }
-  if (words.back().empty())
-    words.pop_back();
-  return words;
-}
 
-// Every form of every class as a sequence of words.
-std::map<std::vector<std::string>, int> forms_of(const Palette& palette) {
-  std::map<std::vector<std::string>, int> forms;
-  const auto& classes = palette.classes();
-  for (std::size_t i = 0; i < classes.size(); ++i) {
-    forms.emplace(words_of(classes[i].name), static_cast<int>(i));
-    for (const auto* list : {&classes[i].synonyms, &classes[i].forms})
-      for (const auto& form : *list)
-        forms.emplace(words_of(form), static_cast<int>(i));
+  struct Found {
+    int index;           // of the class
+    std::size_t length;  // words
+  };
+
+  // The longest form that `words` begin with; of equal ones the first class's.
+  std::optional<Found> find(std::span<const PromptWord> words) const {
+    const auto known = words.empty() ? by_first_word_.end() : by_first_word_.find(words[0].text);
+    if (known == by_first_word_.end())
+      return std::nullopt;
+    for (const auto& form : known->second)
+      if (form.words.size() <= words.size() &&
+          std::ranges::equal(form.words, words.first(form.words.size()), {}, &PromptWord::text,
+                             &PromptWord::text))
+        return Found{form.index, form.words.size()};
+    return std::nullopt;
   }
-  return forms;
-}
 
-void append_once(std::vector<int>& indices, int index) {
-  if (std::ranges::find(indices, index) == indices.end())
-    indices.push_back(index);
-}
+private:
+  struct Form {
+    std::vector<PromptWord> words;
+    int index;
+  };
+
+  void add(std::string_view text, int index) {
+    auto words = prompt_words(text);
+    if (words.empty())
+      return;
+    auto& forms = by_first_word_[words.front().text];
+    forms.push_back({std::move(words), index});
+  }
+
+  std::unordered_map<std::string, std::vector<Form>> by_first_word_;
+};
+
+// Class indices, each once, in the order they came.
+class ClassSet {
+public:
+  explicit ClassSet(const Palette& palette) : has_(palette.classes().size()) {}
+
+  void add(int index) {
+    if (!contains(index))
+      indices_.push_back(index);
+    has_[static_cast<std::size_t>(index)] = true;
+  }
+  bool contains(int index) const { return has_[static_cast<std::size_t>(index)]; }
+  std::vector<int> indices() const { return indices_; }
+
+private:
+  std::vector<bool> has_;
+  std::vector<int> indices_;
+};
 
 }  // namespace
 
 PromptObjects find_objects(const Palette& palette, std::string_view prompt) {
-  const auto forms = forms_of(palette);
-  std::size_t longest = 1;
-  for (const auto& [words, index] : forms)
-    longest = std::max(longest, words.size());
-
-  const auto words = words_of(prompt);
+  const Forms forms(palette);
+  const auto words = prompt_words(prompt);
+  const auto role = roles(words);
+  ClassSet requested(palette), excluded(palette);
+  std::unordered_set<std::string_view> unrecognized;
   PromptObjects objects;
   for (std::size_t at = 0; at < words.size();) {
-    std::size_t taken = 0;
-    for (std::size_t length = std::min(longest, words.size() - at); length > 0; --length) {
-      const auto begin = words.begin() + static_cast<std::ptrdiff_t>(at);
-      const auto form = forms.find({begin, begin + static_cast<std::ptrdiff_t>(length)});
-      if (form == forms.end())
-        continue;
-      append_once(objects.requested, form->second);
-      taken = length;
-      break;
+    if (const auto found = forms.find(std::span(words).subspan(at))) {
+      (role[at] == Role::excluded ? excluded : requested).add(found->index);
+      at += found->length;
+      continue;
     }
-    if (taken == 0 && !function_words().contains(words[at]) &&
-        std::ranges::find(objects.unrecognized, words[at]) == objects.unrecognized.end())
-      objects.unrecognized.push_back(words[at]);
-    at += std::max<std::size_t>(taken, 1);
+    const std::string& word = words[at].text;
+    if (role[at] == Role::asked && !function_words().contains(word) &&
+        unrecognized.insert(word).second) {
+      if (objects.unrecognized.size() < most_unrecognized)
+        objects.unrecognized.push_back(excerpt(word));
+      else
+        ++objects.unrecognized_omitted;
+    }
+    ++at;
   }
+  objects.requested = requested.indices();
+  for (const int index : excluded.indices())
+    if (!requested.contains(index))
+      objects.excluded.push_back(index);
   return objects;
 }
 
 std::vector<int> resolve_objects(const Palette& palette, const std::vector<std::string>& names) {
-  const auto forms = forms_of(palette);
-  std::vector<int> indices;
-  std::string unknown;
+  constexpr std::size_t most_named = 10;
+  const Forms forms(palette);
+  ClassSet classes(palette);
+  std::vector<std::string> unknown;
+  std::size_t omitted = 0;
   for (const auto& name : names) {
-    if (const auto form = forms.find(words_of(name)); form != forms.end())
-      append_once(indices, form->second);
+    const auto words = prompt_words(name);
+    if (const auto found = forms.find(words); found && found->length == words.size())
+      classes.add(found->index);
+    else if (unknown.size() < most_named)
+      unknown.push_back("\"" + excerpt(name) + "\"");
     else
-      unknown += (unknown.empty() ? "\"" : ", \"") + name + "\"";
+      ++omitted;
   }
   if (unknown.empty())
-    return indices;
-  std::string known;
+    return classes.indices();
+  std::vector<std::string> known;
   for (const auto& entry : palette.classes())
-    known += (known.empty() ? "" : ", ") + entry.name;
-  throw RequestError("objects names " + unknown + ", which palette \"" + palette.name() +
-                     "\" does not have; it has: " + known);
+    known.push_back(entry.name);
+  throw RequestError("objects names " + joined(unknown, ", ") +
+                     (omitted > 0 ? " and " + std::to_string(omitted) + " more" : "") +
+                     ", which palette \"" + palette.name() +
+                     "\" does not have; it has: " + joined(known, ", "));
 }
 
 }  // namespace fgdm

@@ -91,7 +91,7 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
   const auto request = resolve(asked, manifest);
   ContextCache contexts(bundle, graphs, 1);
   Timings unused;
-  const auto context = contexts.get("", unused);
+  const auto context = contexts.get({"", bundle.tokenizer().encode("")}, unused);
 
   const std::set<int> ascending(rows.begin(), rows.end());
   std::vector<BatchTimes> times;

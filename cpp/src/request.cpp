@@ -1,21 +1,16 @@
 #include "request.hpp"
 
 #include <cmath>
+#include <cstdint>
+#include <numeric>
 #include <random>
 #include <set>
-#include <sstream>
 
 #include "fgdm/error.hpp"
+#include "words.hpp"
 
 namespace fgdm {
 namespace {
-
-// A number as a person would write it.
-template <typename T> std::string shown(T value) {
-  std::ostringstream text;
-  text << value;
-  return text.str();
-}
 
 template <typename T> void require_between(const char* name, T value, T least, T most) {
   if (!(value >= least && value <= most))  // also false for NaN
@@ -33,21 +28,53 @@ const FactorSpec& image_factor(const Manifest& manifest) {
   return manifest.factors.back();
 }
 
-void check_size(const char* name, int value, int cell) {
-  require_between(name, value, cell, 4096);
-  if (value % cell != 0)
-    throw RequestError(std::string(name) + " is " + shown(value) + ", expected a multiple of " +
-                       shown(cell) + "; the nearest are " + shown(value / cell * cell) + " and " +
-                       shown((value / cell + 1) * cell));
+// Maps scale with the image, and every factor's size must be a multiple of what the networks
+// shrink it by: the number whose multiples the image's height (or width) can be.
+std::int64_t size_step(const Manifest& manifest, int FactorSpec::* side) {
+  const std::int64_t cell = manifest.latent_downscale * manifest.backbone_downscale;
+  const std::int64_t image = image_factor(manifest).*side;
+  std::int64_t step = cell;
+  for (const auto& factor : manifest.factors) {
+    const std::int64_t of_cells = cell * image;  // image * factor / image must divide by the cell
+    step = std::lcm(step, of_cells / std::gcd(of_cells, std::int64_t{factor.*side}));
+  }
+  return step;
 }
 
-// Maps shrink with the image, so the image's size must be divisible where the map's has to be.
-int size_cell(const Manifest& manifest) {
-  const int cell = manifest.latent_downscale * manifest.backbone_downscale;
-  int ratio = 1;
-  for (const auto& factor : manifest.factors)
-    ratio = std::max(ratio, image_factor(manifest).height / factor.height);
-  return cell * ratio;
+void check_size(const char* name, int value, std::int64_t step) {
+  constexpr int most = 4096;
+  require_between(name, std::int64_t{value}, std::min<std::int64_t>(step, most),
+                  std::int64_t{most});
+  if (value % step == 0)
+    return;
+  const auto below = value / step * step, above = below + step;
+  std::string nearest = below > 0 ? shown(below) : "";
+  if (above <= most)
+    nearest += (nearest.empty() ? "" : " and ") + shown(above);
+  throw RequestError(std::string(name) + " is " + shown(value) + ", expected a multiple of " +
+                     shown(step) + "; the nearest are " + nearest);
+}
+
+void check_text(const char* name, const std::string& text) {
+  if (text.size() > max_prompt_size)
+    throw RequestError(std::string(name) + " has " + shown(text.size()) +
+                       " bytes, expected at most " + shown(max_prompt_size) +
+                       "; the text encoder reads only its beginning: shorten it");
+}
+
+// A value of an enumeration that is none of its names, which only a cast can make.
+void check_enumerators(const Request& request) {
+  const auto refuse = [](const char* name, int value) {
+    throw RequestError(std::string(name) + " is " + shown(value) +
+                       ", which is no enumerator; give one by its name");
+  };
+  if (request.guidance && *request.guidance != GuidanceKind::cfg &&
+      *request.guidance != GuidanceKind::segfree)
+    refuse("guidance", static_cast<int>(*request.guidance));
+  for (const auto& [name, kind] : {std::pair("sampler", request.sampler),
+                                   std::pair("condition_sampler", request.condition_sampler)})
+    if (kind && !sampler_kind(sampler_name(*kind)))
+      refuse(name, static_cast<int>(*kind));
 }
 
 void check_latents(const char* name, const std::vector<float>& latents, std::size_t expected,
@@ -69,9 +96,14 @@ void check_interval(const char* name, const Interval& interval) {
                        "), expected two fractions of the steps, 0 <= start <= stop <= 1");
 }
 
-// What spends less on maps that cannot win; condition_steps is known by now.
-void check_savings(const Request& request) {
-  const int last = *request.condition_steps - 1;
+// What spends less on maps that cannot win.
+void check_savings(const Request& request, const FactorSpec& factor) {
+  const int last = factor_steps(request, factor) - 1;
+  if (last < 1 && !request.prune.empty())
+    throw RequestError("prune has " + shown(request.prune.front()) + ", but maps of factor " +
+                       factor.name +
+                       " take one step, after which they are done; leave prune out, or raise "
+                       "condition_steps");
   for (std::size_t i = 0; i < request.prune.size(); ++i) {
     if (request.prune[i] < 1 || request.prune[i] > last)
       throw RequestError("prune has " + shown(request.prune[i]) + ", expected steps from 1 to " +
@@ -80,9 +112,8 @@ void check_savings(const Request& request) {
       throw RequestError("prune must ascend, but " + shown(request.prune[i]) + " follows " +
                          shown(request.prune[i - 1]));
   }
-  require_between("stop_at_recall", *request.stop_at_recall, 0.0, 1.0);
   require_between("wave", request.wave, 0, 1000);
-  if (request.wave > 0 && *request.stop_at_recall == 0.0)
+  if (request.wave > 0 && factor_stop_at_recall(request, factor) == 0.0)
     throw RequestError("wave is " + shown(request.wave) +
                        " without stop_at_recall, which says when to stop; give both");
 }
@@ -95,12 +126,15 @@ void resolve_conditioning_scales(std::vector<double>& scales, const FactorSpec& 
       defaults.push_back(spec.scale);
   if (scales.empty())
     scales = defaults;
-  if (scales.size() == 1)
-    scales.assign(defaults.size(), scales.front());
+  if (scales.size() == 1) {
+    const double all = scales.front();
+    scales.assign(defaults.size(), all);
+  }
   if (scales.size() != defaults.size())
     throw RequestError("controlnet_conditioning_scale has " + shown(scales.size()) +
-                       " values, expected 1 or " + shown(defaults.size()) +
-                       ", one for each network that sees a control image");
+                       (scales.size() == 1 ? " value" : " values") + ", expected 1" +
+                       (defaults.size() > 1 ? " or " + shown(defaults.size()) : "") +
+                       ": one for each network that sees a control image, or one for all");
   for (const double scale : scales)
     require_between("controlnet_conditioning_scale", scale, 0.0, 10.0);
 }
@@ -129,6 +163,28 @@ void check_control_images(const Request& request, const Manifest& manifest) {
   }
 }
 
+// Sets an option of the condition factors to the default that all of them share. Where they differ
+// it stays unset, and each takes its own.
+template <typename T, typename Default>
+void fill_shared(std::optional<T>& option, const Manifest& manifest, Default default_of) {
+  std::set<T> defaults;
+  for (const auto& factor : manifest.factors)
+    if (!factor.is_image)
+      defaults.insert(default_of(factor));
+  if (!option && defaults.size() == 1)
+    option = *defaults.begin();
+}
+
+void fill_condition_options(Request& request, const Manifest& manifest) {
+  using F = const FactorSpec&;
+  fill_shared(request.condition_steps, manifest, [](F f) { return f.num_inference_steps; });
+  fill_shared(request.condition_sampler, manifest, [](F f) { return f.sampler; });
+  fill_shared(request.condition_guidance_scale, manifest,
+              [](F f) { return static_cast<double>(f.guidance.guidance_scale); });
+  fill_shared(request.stop_at_recall, manifest, [](F f) { return f.stop_at_recall; });
+  fill_shared(request.min_area, manifest, [](F f) { return f.min_area; });
+}
+
 std::string latent_shape(int rows, const Manifest& manifest, const FactorSize& size) {
   return "(" + shown(rows) + ", " + shown(manifest.latent_channels) + ", " +
          shown(size.latent_height) + ", " + shown(size.latent_width) + ")";
@@ -137,8 +193,8 @@ std::string latent_shape(int rows, const Manifest& manifest, const FactorSize& s
 }  // namespace
 
 void check_image_size(const Request& request, const Manifest& manifest) {
-  check_size("height", *request.height, size_cell(manifest));
-  check_size("width", *request.width, size_cell(manifest));
+  check_size("height", *request.height, size_step(manifest, &FactorSpec::height));
+  check_size("width", *request.width, size_step(manifest, &FactorSpec::width));
 }
 
 Request resolve(Request request, const Manifest& manifest) {
@@ -146,6 +202,9 @@ Request resolve(Request request, const Manifest& manifest) {
   if (request.prompt.find_first_not_of(" \t\r\n") == std::string::npos)
     throw RequestError("prompt is empty; say what the picture should show, such as \"a dog beside "
                        "a house\"");
+  check_text("prompt", request.prompt);
+  check_text("negative_prompt", request.negative_prompt);
+  check_enumerators(request);
   require_between("candidates", request.candidates, 1, 1000);
   check_optional("condition_steps", request.condition_steps, 1, 1000);
   check_optional("num_inference_steps", request.num_inference_steps, 1, 1000);
@@ -156,6 +215,7 @@ Request resolve(Request request, const Manifest& manifest) {
   check_optional("segfree_start", request.segfree_start, 0.0, 1.0);
   resolve_conditioning_scales(request.controlnet_conditioning_scale, image);
   check_optional("min_area", request.min_area, 0.0, 1.0);
+  check_optional("stop_at_recall", request.stop_at_recall, 0.0, 1.0);
   check_interval("guidance_interval", request.guidance_interval);
   check_interval("condition_guidance_interval", request.condition_guidance_interval);
   require_between("priority", request.priority, -1000, 1000);
@@ -175,14 +235,10 @@ Request resolve(Request request, const Manifest& manifest) {
   request.segfree_guidance_scale =
       request.segfree_guidance_scale.value_or(static_cast<double>(defaults.segfree_guidance_scale));
   request.segfree_start = request.segfree_start.value_or(defaults.segfree_start);
-  const auto& first = manifest.factors.front();
-  request.condition_steps = request.condition_steps.value_or(first.num_inference_steps);
-  request.condition_sampler = request.condition_sampler.value_or(first.sampler);
-  request.condition_guidance_scale =
-      request.condition_guidance_scale.value_or(static_cast<double>(first.guidance.guidance_scale));
-  request.stop_at_recall = request.stop_at_recall.value_or(first.stop_at_recall);
-  request.min_area = request.min_area.value_or(first.min_area);
-  check_savings(request);
+  fill_condition_options(request, manifest);
+  for (const auto& factor : manifest.factors)
+    if (!factor.is_image)
+      check_savings(request, factor);
 
   for (const auto& factor : manifest.factors) {
     const auto size = factor_size(request, manifest, factor);
@@ -220,7 +276,8 @@ GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor
   config.interval =
       factor.is_image ? resolved.guidance_interval : resolved.condition_guidance_interval;
   if (!factor.is_image) {
-    config.guidance_scale = static_cast<float>(*resolved.condition_guidance_scale);
+    if (resolved.condition_guidance_scale)
+      config.guidance_scale = static_cast<float>(*resolved.condition_guidance_scale);
     return config;
   }
   config.kind = *resolved.guidance;
@@ -243,11 +300,20 @@ std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec
 }
 
 SamplerKind factor_sampler(const Request& resolved, const FactorSpec& factor) {
-  return factor.is_image ? *resolved.sampler : *resolved.condition_sampler;
+  return factor.is_image ? *resolved.sampler : resolved.condition_sampler.value_or(factor.sampler);
 }
 
 int factor_steps(const Request& resolved, const FactorSpec& factor) {
-  return factor.is_image ? *resolved.num_inference_steps : *resolved.condition_steps;
+  return factor.is_image ? *resolved.num_inference_steps
+                         : resolved.condition_steps.value_or(factor.num_inference_steps);
+}
+
+double factor_stop_at_recall(const Request& resolved, const FactorSpec& factor) {
+  return resolved.stop_at_recall.value_or(factor.stop_at_recall);
+}
+
+double factor_min_area(const Request& resolved, const FactorSpec& factor) {
+  return resolved.min_area.value_or(factor.min_area);
 }
 
 }  // namespace fgdm

@@ -5,8 +5,9 @@
 
 namespace fgdm {
 
-// Checks every option of a request and fills in the manifest's defaults. Throws RequestError that
-// names the option, its value and what is allowed.
+// Checks every option of a request and fills in the manifest's defaults. What all condition factors
+// share stays unset where their own defaults differ: the functions below know them. Throws
+// RequestError that names the option, its value and what is allowed.
 Request resolve(Request request, const Manifest& manifest);
 
 // Throws RequestError unless height and width, which are set, are such as the networks can take.
@@ -31,5 +32,10 @@ std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec
 // The sampler of a factor in a resolved request, and its steps.
 SamplerKind factor_sampler(const Request& resolved, const FactorSpec& factor);
 int factor_steps(const Request& resolved, const FactorSpec& factor);
+
+// Of a condition factor in a resolved request: the recall with which a map has won (0: none has),
+// and the part of a map from which on a class counts as found.
+double factor_stop_at_recall(const Request& resolved, const FactorSpec& factor);
+double factor_min_area(const Request& resolved, const FactorSpec& factor);
 
 }  // namespace fgdm

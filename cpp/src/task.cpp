@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "fgdm/noise.hpp"
-#include "fgdm/objects.hpp"
 #include "fgdm/palette.hpp"
 #include "precision.hpp"
 
@@ -23,10 +22,10 @@ std::size_t pixels(const FactorSize& size) {
 }
 
 // The map steps after which candidates are compared.
-std::vector<int> checkpoints(const Request& request) {
-  if (!request.prune.empty() || *request.stop_at_recall == 0.0)
+std::vector<int> checkpoints(const Request& request, const FactorSpec& factor) {
+  if (!request.prune.empty() || factor_stop_at_recall(request, factor) == 0.0)
     return request.prune;
-  const int steps = *request.condition_steps;
+  const int steps = factor_steps(request, factor);
   std::vector<int> found;
   for (const int tenths : {4, 6, 8})
     if (const int step = (steps * tenths + 5) / 10;
@@ -43,6 +42,8 @@ Task::Task(const Bundle& bundle, Graphs& graphs, ContextCache& contexts,
       job_(std::move(job)), request_(job_->request), number_(number), decode_rows_(decode_rows),
       sessions_before_(graphs.total_seconds()) {
   result_.seed = *request_.seed;
+  result_.truncated = job_->texts.truncated;
+  result_.negative_truncated = job_->texts.negative_truncated;
 }
 
 void Task::begin() {
@@ -52,9 +53,9 @@ void Task::begin() {
 void Task::begin_factor(std::uint32_t index) {
   const auto& factor = manifest_.factors[index];
   job_->check();
-  auto positive =
-      contexts_.get(factor.prompt_prefix + request_.prompt + factor.prompt_suffix, timings_);
-  auto negative = contexts_.get(request_.negative_prompt, timings_);
+  const auto& texts = job_->texts;
+  auto positive = contexts_.get(texts.factors.at(index).prompt, timings_);
+  auto negative = contexts_.get(texts.negative_prompt, timings_);
   run_ = std::make_unique<FactorRun>(manifest_, factor, index, request_, std::move(positive),
                                      std::move(negative));
   for (std::size_t i = 0; i < factor.conditionings.size(); ++i)
@@ -63,32 +64,31 @@ void Task::begin_factor(std::uint32_t index) {
                                          control_image(network), graphs_, timings_);
   next_candidate_ = 0;
   if (!factor.is_image)
-    begin_objects(bundle_.palette(factor.palette));
+    begin_objects(bundle_.palette(factor.palette), texts.factors.at(index));
   begin_wave();
 }
 
-void Task::begin_objects(const Palette& palette) {
-  if (request_.objects) {
-    requested_ = resolve_objects(palette, *request_.objects);
-  } else {
-    auto objects = find_objects(palette, request_.prompt);
-    requested_ = std::move(objects.requested);
-    result_.unrecognized = std::move(objects.unrecognized);
-  }
+void Task::begin_objects(const Palette& palette, const FactorTexts& texts) {
+  requested_ = texts.requested;
   result_.requested = names_of(palette, requested_);
+  result_.excluded = names_of(palette, texts.excluded);
+  result_.unread = names_of(palette, texts.unread);
+  result_.unrecognized = texts.unrecognized;
+  result_.unrecognized_omitted = texts.unrecognized_omitted;
 }
 
 void Task::begin_wave() {
   const bool is_image = run_->factor.is_image;
   const int all = is_image ? 1 : request_.candidates;
   // Where nothing is asked for, every map has all of it.
-  const bool first_wins = !is_image && requested_.empty() && *request_.stop_at_recall > 0.0;
+  const bool first_wins =
+      !is_image && requested_.empty() && factor_stop_at_recall(request_, run_->factor) > 0.0;
   const int wave = first_wins ? 1 : is_image || request_.wave == 0 ? all : request_.wave;
   const int end = std::min(all, next_candidate_ + wave);
   for (; next_candidate_ < end; ++next_candidate_)
     alive_.push_back(
         std::make_unique<Trajectory>(*run_, next_candidate_, initial_latents(next_candidate_)));
-  checkpoints_ = is_image ? std::vector<int>{} : checkpoints(request_);
+  checkpoints_ = is_image ? std::vector<int>{} : checkpoints(request_, run_->factor);
   next_checkpoint_ = 0;
 }
 
@@ -308,7 +308,7 @@ auto Task::measured(const Trajectory& trajectory, std::vector<std::uint8_t> labe
                     std::vector<std::uint8_t> rgb) const -> Judged {
   const auto& palette = bundle_.palette(run_->factor.palette);
   const auto& size = run_->size;
-  auto recall = measure(labels, requested_, *request_.min_area);
+  auto recall = measure(labels, requested_, factor_min_area(request_, run_->factor));
   Candidate candidate{trajectory.candidate,
                       recall.recall,
                       names_of(palette, recall.found),
@@ -321,7 +321,7 @@ auto Task::measured(const Trajectory& trajectory, std::vector<std::uint8_t> labe
 }
 
 bool Task::has_won(const MapRecall& map) const {
-  const double enough = *request_.stop_at_recall;
+  const double enough = factor_stop_at_recall(request_, run_->factor);
   return enough > 0.0 && map.recall >= enough;
 }
 

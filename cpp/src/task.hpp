@@ -48,7 +48,7 @@ public:
 private:
   void begin_factor(std::uint32_t index);
   void begin_wave();
-  void begin_objects(const Palette& palette);
+  void begin_objects(const Palette& palette, const FactorTexts& texts);
   RowBuffer initial_latents(int candidate) const;
   std::vector<float> control_image(const ConditioningSpec& network) const;
 

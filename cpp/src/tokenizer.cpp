@@ -77,6 +77,11 @@ public:
     return result;
   }
 
+  bool fits(std::string_view utf8) const {
+    const auto most = static_cast<std::size_t>(max_length_) - 2;
+    return text_ids(utf8, most + 1).size() <= most;
+  }
+
 private:
   void name(int id, const std::string& token) {
     const auto index = static_cast<std::size_t>(id);
@@ -123,6 +128,10 @@ int Tokenizer::max_length() const {
 
 std::vector<std::int64_t> Tokenizer::encode(std::string_view utf8) const {
   return implementation_->encode(utf8);
+}
+
+bool Tokenizer::fits(std::string_view utf8) const {
+  return implementation_->fits(utf8);
 }
 
 std::vector<std::string> Tokenizer::tokenize(std::string_view utf8) const {

@@ -95,6 +95,22 @@ TEST(PhaseTest, RoundsTheSwitchHalfUp) {
   EXPECT_EQ(num_cfg_steps(10, segfree(0.26)), 3);
 }
 
+// Protects diffusers' meaning of a small scale: up to 1 the positive row is all there is.
+TEST(PhaseTest, AScaleUpToOneIsNoGuidance) {
+  for (const float scale : {0.0F, 0.5F, 1.0F}) {
+    GuidanceConfig config = segfree(0.5);
+    config.guidance_scale = scale;
+    EXPECT_EQ(phase_at(0, 20, config).rows(), 1);
+    EXPECT_EQ(phase_at(0, 20, config).guidance_scale, 1.0F);
+    EXPECT_EQ(phase_at(10, 20, config).rows(), 2);  // the other steps have a scale of their own
+    config.segfree_guidance_scale = scale;
+    EXPECT_EQ(phase_at(10, 20, config).rows(), 1);
+  }
+  GuidanceConfig config = segfree(1.0);
+  config.guidance_scale = 1.01F;
+  EXPECT_EQ(phase_at(0, 20, config).rows(), 2);
+}
+
 TEST(PhaseTest, RefusesImpossibleArguments) {
   EXPECT_THROW(phase_at(-1, 20, segfree(0.5)), RequestError);
   EXPECT_THROW(phase_at(20, 20, segfree(0.5)), RequestError);

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "fgdm/error.hpp"
 
 namespace {
@@ -44,6 +46,34 @@ TEST(Objects, WhatThePaletteLacksIsReportedOnce) {
   const auto objects = find_objects(palette(), "a red unicorn beside a dog and another unicorn");
   EXPECT_EQ(objects.requested, (std::vector<int>{0}));
   EXPECT_EQ(objects.unrecognized, (Words{"unicorn", "another"}));
+}
+
+// Protects the caller from a prompt's size: time in proportion to it, and a bounded answer.
+// (Quadratic, these words took minutes.)
+TEST(Objects, ManyWordsTakeLittleTimeAndLittleRoom) {
+  std::string prompt(100'000, 'z');
+  for (int i = 0; i < 200'000; ++i)
+    prompt += " q" + std::to_string(i) + ",";
+  const auto begin = std::chrono::steady_clock::now();
+  const auto objects = find_objects(palette(), "no dogs, " + prompt);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  EXPECT_EQ(objects.unrecognized.size(), fgdm::most_unrecognized);
+  EXPECT_EQ(objects.unrecognized_omitted, 200'001 - fgdm::most_unrecognized);
+  EXPECT_LE(objects.unrecognized.front().size(), 63U);
+}
+
+TEST(Objects, ARefusalOfManyNamesIsShortAndCountsThem) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 5000; ++i)
+    names.push_back(std::string(1000, 'x') + std::to_string(i));
+  try {
+    fgdm::resolve_objects(palette(), names);
+    FAIL() << "unknown classes were accepted";
+  } catch (const fgdm::RequestError& error) {
+    const std::string message = error.what();
+    EXPECT_LT(message.size(), 1200U);
+    EXPECT_NE(message.find("and 4990 more"), std::string::npos) << message;
+  }
 }
 
 TEST(Objects, AnUnknownNameIsRefusedWithTheKnownOnes) {

@@ -78,6 +78,72 @@ TEST(Request, ControlImagesAreCheckedAgainstTheBundle) {
             (std::vector<float>{0.25F, 0.75F}));
 }
 
+// Protects the runtime from maps that its networks can't halve: width is looked at as height is,
+// and ratios that are no whole number, too.
+TEST(Request, EverySideOfEveryFactorIsAMultipleOfTheCell) {
+  auto json = fgdm::test::valid_manifest();
+  json["factors"][0]["width"] = 48;
+  const auto bundle = fgdm::Manifest::parse(json.dump());
+  auto value = request();
+  value.width = 96;  // the map's would be 36
+  try {
+    fgdm::resolve(value, bundle);
+    FAIL() << "96 was accepted";
+  } catch (const fgdm::RequestError& error) {
+    EXPECT_NE(std::string(error.what()).find("width is 96, expected"), std::string::npos)
+        << error.what();
+  }
+  value.width = 256;
+  const auto size = fgdm::factor_size(fgdm::resolve(value, bundle), bundle, bundle.factors[0]);
+  EXPECT_EQ(size.width, 96);
+  EXPECT_EQ(size.height, 64);
+}
+
+// Protects a second condition factor from the first one's defaults.
+TEST(Request, EveryConditionFactorHasItsOwnDefaults) {
+  auto json = fgdm::test::valid_manifest();
+  auto second = json["factors"][0];
+  second["name"] = "second";
+  second["num_inference_steps"] = 3;
+  second["sampler"] = "dpmsolver++";
+  second["guidance_scale"] = 9.0;
+  second["stop_at_recall"] = 0.25;
+  second["min_area"] = 0.5;
+  json["factors"].insert(json["factors"].begin() + 1, second);
+  const auto bundle = fgdm::Manifest::parse(json.dump());
+  const auto &one = bundle.factors[0], &two = bundle.factors[1];
+  const auto resolved = fgdm::resolve(request(), bundle);
+  EXPECT_EQ(fgdm::factor_steps(resolved, one), 10);
+  EXPECT_EQ(fgdm::factor_steps(resolved, two), 3);
+  EXPECT_EQ(fgdm::factor_sampler(resolved, one), fgdm::SamplerKind::ddim);
+  EXPECT_EQ(fgdm::factor_sampler(resolved, two), fgdm::SamplerKind::dpmsolver_multistep);
+  EXPECT_EQ(fgdm::factor_guidance(resolved, two).guidance_scale, 9.0F);
+  EXPECT_EQ(fgdm::factor_stop_at_recall(resolved, two), 0.25);
+  EXPECT_EQ(fgdm::factor_min_area(resolved, one), 0.01);
+  EXPECT_EQ(fgdm::factor_min_area(resolved, two), 0.5);
+
+  auto value = request();  // what is given holds for all
+  value.condition_steps = 5;
+  value.min_area = 0.0;
+  const auto asked = fgdm::resolve(value, bundle);
+  EXPECT_EQ(fgdm::factor_steps(asked, two), 5);
+  EXPECT_EQ(fgdm::factor_min_area(asked, two), 0.0);
+  value.prune = {4};
+  value.condition_steps.reset();  // the second one has 3
+  EXPECT_THROW(fgdm::resolve(value, bundle), fgdm::RequestError);
+}
+
+TEST(Request, OneScaleIsForAllNetworks) {
+  auto json = fgdm::test::valid_manifest();
+  for (int i = 0; i < 20; ++i)  // more than a vector of one has room for
+    json["factors"][1]["conditionings"].push_back(json["factors"][1]["conditionings"][0]);
+  const auto bundle = fgdm::Manifest::parse(json.dump());
+  auto value = request();
+  value.controlnet_conditioning_scale = {0.25};
+  EXPECT_EQ(fgdm::resolve(value, bundle).controlnet_conditioning_scale,
+            std::vector<double>(21, 0.25));
+}
+
 TEST(Request, MapsScaleWithTheImage) {
   auto value = request();
   value.height = 192;
@@ -106,8 +172,22 @@ TEST(Request, EveryWrongOptionIsNamed) {
       {"segfree_start", [](Request& r) { r.segfree_start = 1.5; }},
       {"controlnet_conditioning_scale",
        [&](Request& r) { r.controlnet_conditioning_scale = {nan}; }},
-      {"has 2 values, expected 1 or 1",
+      {"has 2 values, expected 1: one for each",
        [](Request& r) { r.controlnet_conditioning_scale = {1, 1}; }},
+      {"prompt has 32769 bytes, expected at most 32768",
+       [](Request& r) { r.prompt.assign(fgdm::max_prompt_size + 1, 'a'); }},
+      {"negative_prompt has 32769 bytes",
+       [](Request& r) { r.negative_prompt.assign(fgdm::max_prompt_size + 1, 'a'); }},
+      {"guidance is 7", [](Request& r) { r.guidance = static_cast<fgdm::GuidanceKind>(7); }},
+      {"sampler is 9", [](Request& r) { r.sampler = static_cast<fgdm::SamplerKind>(9); }},
+      {"condition_sampler is -1",
+       [](Request& r) { r.condition_sampler = static_cast<fgdm::SamplerKind>(-1); }},
+      {"prune has 1, but maps of factor segmentation take one step",
+       [](Request& r) {
+         r.condition_steps = 1;
+         r.prune = {1};
+       }},
+      {"stop_at_recall is 2", [](Request& r) { r.stop_at_recall = 2; }},
       {"holds \"depth\"", [](Request& r) { r.control_images["depth"] = {}; }},
       {"min_area", [](Request& r) { r.min_area = 2; }},
       {"height is 100, expected a multiple of 32; the nearest are 96 and 128",

@@ -27,6 +27,7 @@ inline std::shared_ptr<JobState> submit(Scheduler& scheduler, Request request,
                                         StepCallback callback = {}) {
   auto job = std::make_shared<JobState>();
   job->request = resolve(std::move(request), scenes().manifest());
+  job->texts = read_texts(job->request, scenes());
   job->callback = std::move(callback);
   scheduler.submit(job);
   return job;

@@ -200,7 +200,7 @@ TEST(Scheduler, AnEncodedPromptIsForgottenWhenOthersWereUsedLater) {
   ContextCache contexts(scenes(), graphs, 2);
   Timings timings;
   for (const auto* prompt : {"a dog", "a house", "a dog", "the sun", "a dog", "a house"})
-    contexts.get(prompt, timings);
+    contexts.get({prompt, scenes().tokenizer().encode(prompt)}, timings);
   EXPECT_EQ(contexts.hits(), 2);  // a dog, twice; the house made room for the sun
   EXPECT_EQ(contexts.misses(), 4);
 }
@@ -455,6 +455,7 @@ TEST(Scheduler, TenThousandRequests) {
         request.prune = {1};
       auto job = std::make_shared<JobState>();
       job->request = resolve(std::move(request), scenes().manifest());
+      job->texts = read_texts(job->request, scenes());
       job->when_done.emplace_back([&] { ++answers; });
       try {
         scheduler.submit(job);

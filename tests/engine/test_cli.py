@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from typing import Any
 
 import fgdm
 import pytest
-from fgdm import cli, cli_generate, errors
+from fgdm import cli, cli_generate, errors, exits
 from fgdm.result import Result
 from PIL import Image
 
@@ -180,7 +182,8 @@ def test_undecodable_standard_input_is_a_request_error(
         (MemoryError(), 4),
         (errors.CancelledError("no"), 130),
         (KeyboardInterrupt(), 130),
-        (errors.DeadlineError("no"), 1),
+        (errors.DeadlineError("no"), 6),
+        (errors.QueueFullError("no"), 6),
         (errors.Error("no"), 1),
         (ZeroDivisionError("a bug"), 1),
     ],
@@ -194,13 +197,111 @@ def test_every_error_is_one_line_and_an_exit_code(
 ) -> None:
     engine.error = error
     assert cli.main(["generate", "a dog", "--json"]) == code
-    assert cli.exit_code(error) == code
+    assert exits.exit_code(error) == code
     printed = capsys.readouterr()
     assert printed.out == ""
     last = printed.err.splitlines()[-1]
     assert last == "fgdm: cancelled" if code == 130 else last.startswith("fgdm: error: ")
     assert "Traceback" not in printed.err
     assert list(tmp_path.iterdir()) == []  # no output folder, no half-written file
+
+
+def test_one_table_of_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the help and in the documentation: every code that an error can get, and no other."""
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert exits.table() in capsys.readouterr().out
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", readme, re.MULTILINE))
+    assert {int(code): meaning for code, meaning in rows.items()} == exits.TABLE
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    assert {exits.exit_code(kind()) for kind in kinds} | {0, 5} == set(exits.TABLE)
+
+
+def run_in_shell(redirection: str, command: list[str]) -> subprocess.CompletedProcess[str]:
+    shell = ["bash", "-c", f'"$@" {redirection}', "_", sys.executable, "-P", "-m", "fgdm"]
+    return subprocess.run([*shell, *command], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_closed_and_full_streams_are_no_error(
+    make_bundle: Callable[..., Path], redirection: str
+) -> None:
+    done = run_in_shell(redirection, ["inspect", str(make_bundle())])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_on_a_full_disk_is_told(
+    make_bundle: Callable[..., Path], unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    command = ["inspect", str(make_bundle()), "--json"]
+    done = run_in_shell(">/dev/full", command)
+    assert done.returncode == exits.OUTPUT
+    assert done.stderr == (
+        "fgdm: error: can't write to standard output: No space left on device; send it where there "
+        "is room\n"
+    )
+
+
+def test_progress_on_a_full_disk_stops_nothing(engine: FakeEngine, tmp_path: Path) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    with contextlib.redirect_stderr(Full()):
+        assert cli.main(["generate", "a dog"]) == 0
+    assert (tmp_path / "out/image.png").is_file()
+
+
+def test_a_closed_standard_input_is_an_empty_prompt() -> None:
+    done = run_in_shell("<&-", ["generate", "-", "--bundle", "no", "--output", "/dev/null/x"])
+    assert done.returncode in (exits.REQUEST, exits.OUTPUT)
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_modules_are_imported_shows_no_traceback() -> None:
+    """A module that the command imports is interrupted, as the first of them may be."""
+    script = (
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'fgdm.cli_profile': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from fgdm.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (exits.CANCELLED, "fgdm: cancelled\n")
+
+
+@pytest.mark.parametrize("option", ["--prune", "--guidance-interval"])
+def test_bad_lists_are_told_in_words(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["generate", "a dog", option, "1,x"])
+    assert "'1,x' isn't a list of" in capsys.readouterr().err
+
+
+def test_what_was_not_read_or_not_counted_is_told(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.result = replace(
+        engine.result,
+        excluded=("tree",),
+        unread=("dog",),
+        unrecognized=("dragon",),
+        unrecognized_omitted=3,
+        truncated=" and a dog" * 100,
+    )
+    assert cli.main(["generate", "a house"]) == 0
+    printed = capsys.readouterr().out
+    assert "excluded by the prompt, not counted: tree" in printed
+    assert "not in the palette: dragon and 3 more" in printed
+    assert "the prompt is too long for the text encoder" in printed and "1000 char" in printed
+    assert "named only there, not counted: dog" in printed
 
 
 def test_debug_shows_the_traceback(
@@ -321,7 +422,7 @@ def test_a_closed_pipe_is_no_traceback(make_bundle: Callable[..., Path]) -> None
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait() == cli.EXIT_OUTPUT
+        assert process.wait() == exits.OUTPUT
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

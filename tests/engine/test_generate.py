@@ -49,6 +49,44 @@ def test_a_result_holds_everything(engine: Engine) -> None:
     assert parts == pytest.approx(result.timings["total"])
 
 
+def test_a_prompt_says_what_is_forbidden_and_what_was_not_read(engine: Engine) -> None:
+    prompt = "a ball without grass " + "and a very big sky " * 30 + "and two dogs"
+    result = engine.generate(prompt, candidates=1, condition_steps=1, num_inference_steps=1)
+    assert "ball" in result.requested and "dog" not in result.requested
+    assert result.excluded == ("grass",)
+    assert result.unread == ("dog",)
+    assert result.truncated and prompt.endswith(result.truncated)
+    assert result.negative_truncated == ""
+    found = engine.find_objects("no dogs, only a ball")
+    assert (found.requested, found.excluded) == (["ball"], ["dog"])
+
+
+def test_none_takes_every_default(engine: Engine) -> None:
+    from fgdm.request import RequestOptions  # noqa: PLC0415
+
+    options: dict[str, Any] = {**dict.fromkeys(RequestOptions.__annotations__), **QUICK, "seed": 1}
+    given = engine.generate(PROMPT, **options)
+    assert given.image.tobytes() == engine.generate(PROMPT, seed=1, **QUICK).image.tobytes()
+
+
+def test_a_guidance_scale_up_to_one_is_no_guidance(engine: Engine) -> None:
+    """As in diffusers, which runs the prompt alone then; so the negative prompt changes nothing."""
+    pictures = {
+        engine.generate(
+            PROMPT,
+            seed=1,
+            guidance="cfg",
+            guidance_scale=scale,
+            condition_guidance_scale=scale,
+            negative_prompt=negative,
+            **QUICK,
+        ).image.tobytes()
+        for scale in (0.0, 0.5, 1.0)
+        for negative in ("", "a big ball")
+    }
+    assert len(pictures) == 1
+
+
 def test_the_same_seed_gives_the_same_picture(engine: Engine) -> None:
     first, second = (engine.generate(PROMPT, seed=5, **QUICK) for _ in range(2))
     other = engine.generate(PROMPT, seed=6, **QUICK)

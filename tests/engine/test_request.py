@@ -73,5 +73,31 @@ def test_arrays_become_contiguous_float32() -> None:
 
 @pytest.mark.parametrize("value", ["noise", [[1.0], [1.0, 2.0]], np.array([object()]), 1j])
 def test_arrays_must_hold_numbers(value: object) -> None:
-    with pytest.raises(RequestError, match="latents must be a numpy array of float32"):
+    with pytest.raises(RequestError, match="latents must be an array or tensor of numbers"):
         request.array("latents", value)
+
+
+def test_none_is_as_good_as_not_given() -> None:
+    assert request.checked(dict.fromkeys(request.RequestOptions.__annotations__)) == {}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int64"])
+def test_tensors_become_arrays(dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    given = torch.arange(64).reshape(1, 4, 4, 4).to(getattr(torch, dtype)).transpose(2, 3)
+    if given.is_floating_point():
+        given.requires_grad_()
+    array = request.array("latents", given)
+    assert array is not None and array.dtype == np.float32 and array.flags.c_contiguous
+    assert (array == given.detach().float().numpy()).all()
+
+
+def test_tensors_without_values_or_of_the_wrong_kind_are_refused() -> None:
+    torch = pytest.importorskip("torch")
+    for bad in (torch.zeros(1, 4, 2, 2, device="meta"), torch.zeros(2, dtype=torch.complex64)):
+        with pytest.raises(RequestError, match="latents must be an array or tensor of numbers"):
+            request.array("latents", bad)
+    with pytest.raises(RequestError, match="control_images"):
+        request.pictures("control_images", {"depth": torch.zeros(4, 4, 3)})
+    picture = torch.zeros(4, 4, 3, dtype=torch.uint8)
+    assert request.pictures("control_images", {"depth": picture}) is not None

@@ -66,7 +66,12 @@ def test_from_core_takes_every_field_over() -> None:
         **common,
         image=rng.integers(0, 256, (12, 16, 3), np.uint8),
         requested=["dog", "tree"],
+        excluded=["cat"],
+        unread=["boat"],
         unrecognized=["dragon"],
+        unrecognized_omitted=2,
+        truncated=" and a boat",
+        negative_truncated="",
         chosen=0,
         map_rows=8,
         candidates=[

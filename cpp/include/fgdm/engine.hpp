@@ -42,19 +42,21 @@ struct Pixels {
   std::vector<std::uint8_t> data;
 };
 
+// The longest prompt that is accepted, in bytes. (A text encoder reads the first 77 tokens or so.)
+inline constexpr std::size_t max_prompt_size = std::size_t{1} << 15;
+
 // What a request asks for. Unset options take the bundle's defaults; names are diffusers' where
 // diffusers has the thing.
 struct Request {
-  std::string prompt;
-  std::string negative_prompt;
+  std::string prompt, negative_prompt;              // UTF-8, at most max_prompt_size bytes
   std::optional<std::vector<std::string>> objects;  // requested classes; unset: from the prompt
   int candidates = 10;                              // maps to sample, 1 to 1000
   std::optional<std::uint64_t> seed;                // unset: random, reported in the result
   std::optional<int> condition_steps;               // sampler steps of condition factors, 1 to 1000
   std::optional<int> num_inference_steps;           // sampler steps of the image, 1 to 1000
   std::optional<GuidanceKind> guidance;             // of the image factor
-  std::optional<double> guidance_scale;             // of the image factor, 0 to 100
-  std::optional<double> condition_guidance_scale;   // of condition factors, 0 to 100
+  std::optional<double> guidance_scale;             // of the image factor, 0 to 100; up to 1: none
+  std::optional<double> condition_guidance_scale;   // of condition factors, likewise
   std::optional<double> segfree_scale;              // a, 0 to 1000
   std::optional<double> segfree_guidance_scale;     // 0 to 100
   std::optional<double> segfree_start;              // fraction of the steps, 0 to 1
@@ -124,7 +126,15 @@ struct Result {
   std::vector<Candidate> candidates;
   int chosen;  // index into candidates
   std::vector<std::string> requested;
-  std::vector<std::string> unrecognized;  // words of the prompt that name no class of the palette
+  std::vector<std::string> excluded;  // classes that the prompt names as what shall not be there
+  // Words of the prompt that name no class of the palette, the first hundred; how many more.
+  std::vector<std::string> unrecognized;
+  std::size_t unrecognized_omitted = 0;
+  // The ends of the prompt and of the negative prompt that the text encoder doesn't read, as they
+  // are too long for it; empty: it reads all. Classes that are named only there are `unread`: they
+  // aren't requested, unless Request::objects asks for them.
+  std::string truncated, negative_truncated;
+  std::vector<std::string> unread;
   std::uint64_t seed;
   std::int64_t map_rows = 0;  // backbone rows that the maps took
   // Seconds per stage: this request's share of the batches it was in. "queue": until work on it
@@ -217,6 +227,8 @@ public:
   std::string runtime() const;                 // such as "onnxruntime 1.31.1"
   std::span<const std::string> notes() const;  // what "auto" passed over or is slower, and why
   double load_seconds() const;
+  // Why the trace is incomplete, such as a full disk; empty: it isn't.
+  std::string trace_problem() const;
   const std::string& profile_key() const;  // what batch times are measured with
   Metrics metrics() const;
 

@@ -46,8 +46,9 @@ struct GuidancePhase {
 // rest segmentation-free, where t_s = segfree_start * num_steps rounded to the nearest integer,
 // halves up. This is Algorithm 1 of the segmentation-free paper with t_s as it defines it, the
 // number of classifier-free iterations; its line 03 taken literally ("t >= T - t_s", t from T down)
-// would count one more. A step outside the interval has guidance_scale 1: its positive row is all
-// it needs. Throws RequestError unless 0 <= step < num_steps and 0 <= segfree_start <= 1.
+// would count one more. A step outside the interval, or whose scale is 1 or less, has
+// guidance_scale 1: its positive row is all it needs. (diffusers, too, takes a scale of up to 1 for
+// no guidance.) Throws RequestError unless 0 <= step < num_steps and 0 <= segfree_start <= 1.
 GuidancePhase phase_at(int step, int num_steps, const GuidanceConfig& config);
 
 }  // namespace fgdm

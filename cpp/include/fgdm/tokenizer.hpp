@@ -32,6 +32,9 @@ public:
   // Throws RequestError if the text is not UTF-8 (and says where) or exceeds max_text_size.
   std::vector<std::int64_t> encode(std::string_view utf8) const;
 
+  // Whether encode() keeps all of the text's tokens. Throws as encode().
+  bool fits(std::string_view utf8) const;
+
   // The text's tokens as the vocabulary spells them: all of them, without beginning, end and
   // padding. Throws as encode().
   std::vector<std::string> tokenize(std::string_view utf8) const;

@@ -133,4 +133,4 @@ def test_the_core_reads_forms_as_they_are_written(palette: str) -> None:
 
 @pytest.mark.parametrize("word", ["hat", "shoes", "plate", "glasses"])
 def test_what_coco_stuff_maps_never_hold_is_unrecognized(word: str) -> None:
-    assert core.find_objects(palette_json("coco-stuff"), word) == ([], [word])
+    assert core.find_objects(palette_json("coco-stuff"), word) == ([], [word], [], 0)
