@@ -1,5 +1,6 @@
 # make demo [PROMPT="two dogs beside a house"]   a picture in out/, without a GPU or PyTorch
 # make test                                      every test of this machine's kind, in its own environment
+# make nightly                                   thousands of hostile cases against bundles
 # make full-size                                 Stable Diffusion 1.5's shapes: 15 minutes, 16 GB of memory
 # make bench                                     what a CPU can measure in 20 minutes, beside the targets
 # make tensorrt-headers TENSORRT_INCLUDES="a b" the TensorRT sources against the headers in each folder
@@ -16,7 +17,7 @@ TEST_VENV := .venv-test
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard cpp/*.* cpp/*/*.* cpp/*/*/*.* kernels/*/* engine/*)
 TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.* train/*.py) constraints.txt
 
-.PHONY: demo test full-size bench kernels gpu-check gpu-kit lint format sanitize fuzz tensorrt-headers aarch64 clean
+.PHONY: demo test nightly full-size bench kernels gpu-check gpu-kit lint format sanitize fuzz tensorrt-headers aarch64 clean
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/fgdm generate "$(PROMPT)" --bundle bundles/scenes --output out --stop-at-recall 0
@@ -43,7 +44,11 @@ test: $(TEST_VENV)/.ready build/tests/build.ninja
 	$(TEST_VENV)/bin/cmake --build build/tests
 	$(TEST_VENV)/bin/ctest --test-dir build/tests --output-on-failure
 	FGDM_ORT_OPS_HOST="$$(ls build/tests/kernels/onnxruntime/libfgdm_ort_ops_host.so 2>/dev/null)" \
-	  $(TEST_VENV)/bin/python -m pytest -m "not full_size and not gpu"
+	  $(TEST_VENV)/bin/python -m pytest -m "not full_size and not gpu and not nightly"
+
+# Thousands of hostile cases: FGDM_HOSTILE_SEED chooses others.
+nightly: $(TEST_VENV)/.ready
+	$(TEST_VENV)/bin/python -m pytest -m nightly -s
 
 full-size: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/python -m pytest -m full_size -s
