@@ -6,6 +6,7 @@ so the smallest reproduction of a failure is the line that a failure prints.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -49,8 +50,7 @@ def serve(prepare: Callable[[list[str]], Callable[[int], dict[str, Any]]]) -> No
     """A worker's main: answers each number on standard input with a line of JSON.
 
     `prepare` takes the arguments and returns the function that runs a case; that returns a
-    dictionary with "problem", None if all is well, and "description". A case number as second
-    argument runs this one alone, so that it can be debugged.
+    dictionary with "problem", None if all is well, and "description".
     """
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -100,10 +100,8 @@ class Worker:
         """Lets the process end, kills it if it doesn't; "" if it ended well."""
         assert self._process.stdin is not None
         if not self._process.stdin.closed:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-            except BrokenPipeError:
-                pass
         how = ""
         try:
             code = self._process.wait(LIMIT)
