@@ -99,7 +99,19 @@ def change_file_kind(random_: random.Random, folder: Path) -> str:
     """Something else in a file's place."""
     path = random_.choice([*_files(folder), folder / "manifest.json", folder / "manifest.sha256"])
     kind = random_.choice(
-        "missing folder fifo loop dangling outside zero sparse locked copy inner".split()
+        [
+            "missing",
+            "folder",
+            "fifo",
+            "loop",
+            "dangling",
+            "outside",
+            "zero",
+            "sparse",
+            "locked",
+            "copy",
+            "inner",
+        ]
     )
     content = path.read_bytes() if path.is_file() else b""
     if not path.is_dir():
