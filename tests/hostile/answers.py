@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fgdm
 import jsonschema
 import numpy as np
 from fgdm.result import Result
 
-_SCHEMA = Path(__file__).parents[2] / "engine" / "result.schema.json"
+_SCHEMA = Path(fgdm.__file__).parent / "result.schema.json"
 
 
 def check_result(result: Result) -> str | None:

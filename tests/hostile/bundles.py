@@ -24,7 +24,7 @@ from tests.hostile.answers import check_result
 
 PROMPT = "two dogs beside a house under a tree"
 #: Of `fgdm inspect`: sound, or a bundle that isn't.
-_INSPECT_CODES = (0, cli.EXIT_BUNDLE)
+_INSPECT_CODES = (0, 3)
 
 
 def prepare(arguments: list[str]) -> Callable[[int], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A worker that asks one engine for anything: python -m tests.hostile.options BUNDLE SEED < numbers.
+"""A worker that asks an engine for anything: python -m tests.hostile.options BUNDLE SEED < numbers.
 
 Every fifth case is a command line. What is allowed is small, so that a case is milliseconds.
 """
@@ -28,6 +28,8 @@ from tests.hostile.values import NUMBERS, TEXTS
 
 PROMPT = "two dogs beside a house under a tree"
 _NAMES = sorted(RequestOptions.__annotations__)
+#: The exit code of an internal error, which none of them may be.
+_INTERNAL = 1
 _KEPT = {"candidates": 2, "condition_steps": 1, "num_inference_steps": 1, "seed": 1, "deadline": 8}
 
 
@@ -151,7 +153,7 @@ def _judge_command(words: list[str]) -> str | None:
         except BaseException as error:
             return f"it raised {type(error).__name__}: {error!s:.300}"
     text = said.getvalue()
-    if code == cli.EXIT_INTERNAL or "Traceback" in text or "internal error" in text:
+    if code == _INTERNAL or "Traceback" in text or "internal error" in text:
         return f"exit code {code}: {text[-400:]}"
     return None
 
