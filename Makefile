@@ -2,6 +2,7 @@
 # make test                                      every test of this machine's kind, in its own environment
 # make nightly                                   thousands of hostile cases against bundles
 # make full-size                                 Stable Diffusion 1.5's shapes: 15 minutes, 16 GB of memory
+# make nightly                                   what takes too long for every change: hours, 16 GB
 # make bench                                     what a CPU can measure in 20 minutes, beside the targets
 # make tensorrt-headers TENSORRT_INCLUDES="a b" the TensorRT sources against the headers in each folder
 # make aarch64                                   the core for 64-bit Arm, and its tests under emulation
@@ -15,9 +16,10 @@ PROMPT ?= two dogs beside a house under a tree with a kite and the sun
 DEMO_VENV := .venv-demo
 TEST_VENV := .venv-test
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard cpp/*.* cpp/*/*.* cpp/*/*/*.* kernels/*/* engine/*)
-TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.* train/*.py) constraints.txt
+TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.* train/*.py)
 
-.PHONY: demo test nightly full-size bench kernels gpu-check gpu-kit lint format sanitize fuzz tensorrt-headers aarch64 clean
+.NOTPARALLEL:
+.PHONY: demo test system-packages nightly full-size bench kernels gpu-check gpu-kit lint format sanitize fuzz tensorrt-headers aarch64 clean
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/fgdm generate "$(PROMPT)" --bundle bundles/scenes --output out --stop-at-recall 0
@@ -28,27 +30,65 @@ $(DEMO_VENV)/bin/python:
 	@$(PYTHON) -m venv $(DEMO_VENV) \
 	  || { echo "$(PYTHON) cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 
-$(DEMO_VENV)/.ready: $(DEMO_VENV)/bin/python $(SOURCES)
-	$(DEMO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check ".[cpu]"
+# One wheel for both environments; a wheel of the same version isn't installed again unless forced.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+WHEEL = "$$(ls build/wheel/fgdm-*.whl)"
+build/wheel/.ready: $(TEST_SOURCES)
+	rm -rf build/wheel
+	"$$(ls $(TEST_VENV)/bin/python $(DEMO_VENV)/bin/python 2>/dev/null | head -1)" \
+	  -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
 	@touch $@
 
-$(TEST_VENV)/.ready: $(TEST_SOURCES)
-	test -x $(TEST_VENV)/bin/python || $(PYTHON) -m venv $(TEST_VENV)
-	$(TEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  torch numpy
-	$(TEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  ".[cpu,test,lint]" cmake ninja nlohmann-json
+$(DEMO_VENV)/.ready: $(DEMO_VENV)/bin/python build/wheel/.ready
+	$(DEMO_VENV)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	$(DEMO_VENV)/bin/python $(PIP_INSTALL) $(WHEEL)"[cpu]"
 	@touch $@
 
+$(TEST_VENV)/bin/python: | system-packages
+	$(PYTHON) -m venv $(TEST_VENV)
+
+$(TEST_VENV)/.ready: $(TEST_VENV)/bin/python build/wheel/.ready constraints.txt
+	$(TEST_VENV)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	$(TEST_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt \
+	  $(WHEEL)"[cpu,test,lint]" cmake ninja nlohmann-json
+	@touch $@
+
+# What the tests need and neither PyPI nor this repository has. Root gets it installed, others are told.
+GTEST_SOURCE ?= /usr/src/googletest
+SYSTEM_PACKAGES := build-essential python3-venv libgtest-dev
+system-packages:
+	@if test -f "$(GTEST_SOURCE)/CMakeLists.txt" && command -v c++ >/dev/null; then :; \
+	elif ! command -v apt-get >/dev/null; then \
+	  echo "make: GoogleTest's source wasn't found in $(GTEST_SOURCE); unless your system's package of it has" \
+	    "CMake's files, give GTEST_SOURCE=FOLDER"; \
+	elif test "$$(id -u)" = 0; then \
+	  apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+	    $(SYSTEM_PACKAGES) >/dev/null; \
+	else \
+	  echo "make: a compiler or GoogleTest is missing: sudo apt-get install $(SYSTEM_PACKAGES)"; exit 1; \
+	fi
+
+# As many test processes as there are cores, but each takes 3 GB at most of its time.
+TEST_JOBS ?= $(shell n=$$(nproc); m=$$(awk '/MemAvailable/ {print int($$2 / 4000000)}' /proc/meminfo); \
+  test $$m -lt $$n && n=$$m; test $$n -ge 1 || n=1; echo $$n)
+PYTEST := OMP_NUM_THREADS=1 $(TEST_VENV)/bin/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile
 test: $(TEST_VENV)/.ready build/tests/build.ninja
 	$(TEST_VENV)/bin/cmake --build build/tests
-	$(TEST_VENV)/bin/ctest --test-dir build/tests --output-on-failure
+	$(TEST_VENV)/bin/ctest --test-dir build/tests --output-on-failure --parallel $(TEST_JOBS)
 	FGDM_ORT_OPS_HOST="$$(ls build/tests/kernels/onnxruntime/libfgdm_ort_ops_host.so 2>/dev/null)" \
-	  $(TEST_VENV)/bin/python -m pytest -m "not full_size and not gpu and not nightly"
+	  $(PYTEST) -m "not full_size and not gpu and not nightly"
 
-# Thousands of hostile cases: FGDM_HOSTILE_SEED chooses others.
-nightly: $(TEST_VENV)/.ready
+# What takes too long for every change: run it by hand before a release, and after changes of export,
+# of the scheduler and of the process's edges. docs/testing.md.
+nightly: test
 	$(TEST_VENV)/bin/python -m pytest -m nightly -s
+	$(MAKE) full-size
+	$(MAKE) sanitize SOAK_REQUESTS=10000
+	$(CMAKE) -B build/nightly -DFGDM_EXAMPLES=OFF -DFGDM_SOAK_REQUESTS=100000
+	$(TEST_VENV)/bin/cmake --build build/nightly --target fgdm-tests
+	build/nightly/tests/cpp/fgdm-tests --gtest_filter='*Soak*' --gtest_brief=1
+	$(MAKE) fuzz FUZZ_SECONDS=600
 
 full-size: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/python -m pytest -m full_size -s
@@ -85,7 +125,7 @@ GPU_TESTS := $(GPU_BUILD)/tests/kernels/fgdm_kernel_gpu_tests
 CARD = $$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr ' ' '-')
 gpu-check:
 	cmake -G Ninja -S . -B $(GPU_BUILD) -DFGDM_CUDA=ON -DFGDM_TESTS=ON -DFGDM_WERROR=ON \
-	  -DFGDM_EXAMPLES=ON -DCMAKE_CUDA_ARCHITECTURES=native -DFGDM_SOAK_REQUESTS=300 $(GTEST_FLAGS) \
+	  -DFGDM_EXAMPLES=ON -DCMAKE_CUDA_ARCHITECTURES=native -DFGDM_SOAK_REQUESTS=300 -DFGDM_GOOGLETEST="$(GTEST_SOURCE)" \
 	  -DPython_EXECUTABLE="$$(command -v $(GPU_PYTHON))"
 	cmake --build $(GPU_BUILD)
 	@failed=""; check() { echo "gpu-check: $$*"; "$$@" || failed="$$failed\n  $$*"; }; \
@@ -106,24 +146,34 @@ gpu-kit: $(TEST_VENV)/.ready
 	PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/python -m gpu.kit \
 	  --python "$(GPU_PYTHON)" --architecture $(GPU_ARCHITECTURE) --piece-mib $(GPU_PIECE_MIB)
 
-# GoogleTest's source where a distribution has it, so that no network is needed.
-GTEST_SOURCE ?= /usr/src/googletest
-GTEST_FLAGS = -DFETCHCONTENT_SOURCE_DIR_GOOGLETEST="$(wildcard $(GTEST_SOURCE))"
+GTEST_FLAGS = -DFGDM_GOOGLETEST="$(GTEST_SOURCE)"
+# Objects of build folders that differ in nothing that matters are shared, where ccache is.
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
 
 CMAKE = PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/cmake -G Ninja -S . \
-  -DFGDM_TESTS=ON -DFGDM_EXAMPLES=ON -DFGDM_WERROR=ON \
+  -DFGDM_TESTS=ON -DFGDM_EXAMPLES=ON -DFGDM_WERROR=ON $(GTEST_FLAGS) \
   -DPython_EXECUTABLE="$(CURDIR)/$(TEST_VENV)/bin/python"
 
-build/tests/build.ninja: $(TEST_VENV)/.ready
-	$(CMAKE) -B build/tests
+SOAK_REQUESTS ?= 2000
+build/tests/build.ninja: $(TEST_VENV)/.ready | system-packages
+	$(CMAKE) -B build/tests -DFGDM_SOAK_REQUESTS=$(SOAK_REQUESTS)
+
+# Runs a GoogleTest program's tests in as many processes as there are cores.
+define SHARDS
+set -e; shards="$(TEST_JOBS)"; pids=""; \
+run() { for shard in $$(seq 0 $$((shards - 1))); do \
+  GTEST_TOTAL_SHARDS=$$shards GTEST_SHARD_INDEX=$$shard "$$@" & pids="$$pids $$!"; done; \
+  for pid in $$pids; do wait $$pid; done; }; run
+endef
 
 # The core's C++ tests under the address and undefined-behaviour sanitizers, then ThreadSanitizer.
 sanitize: sanitize-address,undefined sanitize-thread
-sanitize-%: $(TEST_VENV)/.ready
+sanitize-%: $(TEST_VENV)/.ready | system-packages
 	$(CMAKE) -B build/$@ -DCMAKE_BUILD_TYPE=Debug -DFGDM_SANITIZE=$* -DFGDM_EXAMPLES=OFF \
-	  -DFGDM_SOAK_REQUESTS=300
+	  -DFGDM_SOAK_REQUESTS=$(if $(filter command,$(origin SOAK_REQUESTS)),$(SOAK_REQUESTS),300)
 	$(TEST_VENV)/bin/cmake --build build/$@ --target fgdm-tests
-	build/$@/tests/cpp/fgdm-tests --gtest_brief=1
+	$(SHARDS) build/$@/tests/cpp/fgdm-tests --gtest_brief=1
 
 # A short run of the libFuzzer targets; needs clang.
 FUZZ_SECONDS ?= 20
@@ -155,9 +205,9 @@ AARCH64_EMULATOR := qemu-aarch64-static;-L;/usr/aarch64-linux-gnu
 aarch64: $(TEST_VENV)/.ready
 	$(CMAKE) -B build/aarch64 -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
 	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_CROSSCOMPILING_EMULATOR="$(AARCH64_EMULATOR)" \
-	  -DCMAKE_DISABLE_FIND_PACKAGE_GTest=ON $(GTEST_FLAGS) -DFGDM_SOAK_REQUESTS=300
+	  -DCMAKE_DISABLE_FIND_PACKAGE_GTest=ON -DFGDM_SOAK_REQUESTS=300
 	$(TEST_VENV)/bin/cmake --build build/aarch64
-	$(TEST_VENV)/bin/ctest --test-dir build/aarch64 --output-on-failure
+	$(TEST_VENV)/bin/ctest --test-dir build/aarch64 --output-on-failure --parallel $(TEST_JOBS)
 
 PYTHON_FOLDERS := engine export train gpu tests benchmarks cpp/tools kernels
 CPP_FILES = $(shell git ls-files 'cpp/*.hpp' 'cpp/*.cpp' 'tests/cpp/*.hpp' 'tests/cpp/*.cpp' \

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +17,27 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 
+def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that `make` fills, once for all test processes of this run."""
+    from filelock import FileLock
+
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, ready = base / name, base / f"{name}.ready"
+    with FileLock(base / f"{name}.lock"):
+        if not ready.exists():
+            make(folder)
+            ready.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoint:
     """A random checkpoint in Stable Diffusion 1.x's layout."""
-    from tests.tiny_models import build_checkpoint
+    from tests.tiny_models import TinyCheckpoint, build_checkpoint
 
-    return build_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+    return TinyCheckpoint.below(shared(tmp_path_factory, "checkpoint", build_checkpoint))
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +45,7 @@ def tiny_bundle(tiny_checkpoint: TinyCheckpoint, tmp_path_factory: pytest.TempPa
     """The checkpoint exported as a bundle."""
     from tests.tiny_models import build_bundle
 
-    return build_bundle(tmp_path_factory.mktemp("bundle") / "tiny", tiny_checkpoint)
+    return shared(tmp_path_factory, "tiny", lambda folder: build_bundle(folder, tiny_checkpoint))
 
 
 @pytest.fixture(scope="session")
@@ -38,4 +55,8 @@ def tiny_fp16_bundle(
     """The checkpoint exported as a strongly typed float16 bundle."""
     from tests.tiny_models import build_bundle
 
-    return build_bundle(tmp_path_factory.mktemp("bundle") / "tiny_fp16", tiny_checkpoint, "fp16")
+    return shared(
+        tmp_path_factory,
+        "tiny_fp16",
+        lambda folder: build_bundle(folder, tiny_checkpoint, "fp16"),
+    )

@@ -69,11 +69,18 @@ class TinyCheckpoint:
     controlnet: Path
     palette: Path
 
+    @classmethod
+    def below(cls, folder: Path) -> TinyCheckpoint:
+        """What `build_checkpoint` writes below `folder`."""
+        parts = ("base", "adapter", "controlnet", "palette.json")
+        return cls(*(folder / part for part in parts))
+
 
 def build_checkpoint(folder: Path) -> TinyCheckpoint:
     """Write the models of a seeded random checkpoint below `folder`. Nothing in it is zero."""
     torch.manual_seed(11)
-    base = folder / "base"
+    files = TinyCheckpoint.below(folder)
+    base = files.base
     tokenizer = train_tokenizer(_CAPTIONS, base / "tokenizer", MAX_LENGTH)
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
@@ -123,11 +130,10 @@ def build_checkpoint(folder: Path) -> TinyCheckpoint:
     vae.save_pretrained(base / "vae")
     text_encoder.save_pretrained(base / "text_encoder")
     scheduler.save_pretrained(base / "scheduler")
-    adapter.save_pretrained(folder / "adapter")
-    controlnet.save_pretrained(folder / "controlnet")
-    palette = folder / "palette.json"
-    palette.write_text(json.dumps(PALETTE))
-    return TinyCheckpoint(base, folder / "adapter", folder / "controlnet", palette)
+    adapter.save_pretrained(files.adapter)
+    controlnet.save_pretrained(files.controlnet)
+    files.palette.write_text(json.dumps(PALETTE))
+    return files
 
 
 def build_bundle(folder: Path, checkpoint: TinyCheckpoint, precision: Precision = "fp32") -> Path:

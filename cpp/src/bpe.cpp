@@ -23,12 +23,12 @@ struct Part {
 };
 
 // A merge that can be done, or could when it was queued.
-struct Candidate {
+struct Neighbours {
   int rank;
   int position;  // of the left part
   int id;        // of the result
 
-  bool operator>(const Candidate& other) const {
+  bool operator>(const Neighbours& other) const {
     return std::tie(rank, position) > std::tie(other.rank, other.position);
   }
 };
@@ -103,7 +103,7 @@ void BytePairEncoder::encode(std::string_view word, std::vector<int>& ids) const
   };
 
   // The merge of least rank is done first, the leftmost of equals.
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
+  std::priority_queue<Neighbours, std::vector<Neighbours>, std::greater<>> queue;
   const auto propose = [&](int left, int right) {
     if (left == none || right == none)
       return;
@@ -114,7 +114,7 @@ void BytePairEncoder::encode(std::string_view word, std::vector<int>& ids) const
     propose(i, i + 1);
 
   while (!queue.empty()) {
-    const Candidate top = queue.top();
+    const Neighbours top = queue.top();
     queue.pop();
     Part& left = part(top.position);
     if (left.is_merged || left.next == none)
