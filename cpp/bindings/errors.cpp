@@ -1,5 +1,7 @@
 #include "errors.hpp"
 
+#include <string_view>
+
 #include "fgdm/error.hpp"
 
 namespace py = pybind11;
@@ -39,7 +41,11 @@ void bind_errors(py::module_& module) {
         std::rethrow_exception(pointer);
     } catch (const Error& error) {
       const auto type = py::module_::import("fgdm.errors").attr(class_name(error));
-      py::set_error(type, error.what());
+      // A message may quote bytes of a file, which needn't be UTF-8.
+      const std::string_view text(error.what());
+      const auto message = py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
+          text.data(), static_cast<py::ssize_t>(text.size()), "backslashreplace"));
+      py::set_error(type, message);
     }
   });
 }

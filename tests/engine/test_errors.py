@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import fgdm
 import pytest
@@ -57,6 +58,14 @@ except ImportError as error:
         [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=False
     )
     assert (done.stdout, done.stderr) == ("told\n", "")
+
+
+def test_a_message_may_quote_what_is_no_text(tmp_path: Path) -> None:
+    core = pytest.importorskip("fgdm._core", reason="the compiled core isn't built")
+    (tmp_path / "vocab.json").write_text('{"<|startoftext|>": 0, "<|endoftext|>": 1}')
+    (tmp_path / "merges.txt").write_bytes(b"#version: 0.2\n\xe9 \xff\n")
+    with pytest.raises(errors.BundleError, match=r"\\xe9"):
+        core.Tokenizer(str(tmp_path), 77)
 
 
 def test_the_list_of_errors_is_complete() -> None:
