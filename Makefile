@@ -1,6 +1,5 @@
 # make demo [PROMPT="two dogs beside a house"]   a picture in out/, without a GPU or PyTorch
 # make test                                      every test of this machine's kind, in its own environment
-# make nightly                                   thousands of hostile cases against bundles
 # make full-size                                 Stable Diffusion 1.5's shapes: 15 minutes, 16 GB of memory
 # make nightly                                   what takes too long for every change: hours, 16 GB
 # make bench                                     what a CPU can measure in 20 minutes, beside the targets
