@@ -9,6 +9,7 @@
 #include "plan_loader.hpp"
 #include "precision.hpp"
 #include "processor.hpp"
+#include "roles.hpp"
 
 namespace fgdm {
 namespace {
@@ -136,8 +137,11 @@ void Graphs::load_all(const Bundle& bundle, Provider provider, bool bfloat16) {
     device_ = rows_on(gpu, std::make_shared<cuda::OwnedStream>(gpu), notes);
   }
   for (const auto& name : graph_names(bundle.manifest()))
-    if (!sessions_.contains(name))
-      sessions_[name] = runtime_->load(bundle.graph_file(name), provider, bfloat16);
+    if (!sessions_.contains(name)) {
+      auto session = runtime_->load(bundle.graph_file(name), provider, bfloat16);
+      check_loaded(name, bundle.manifest().graph(name), session->inputs(), session->outputs());
+      sessions_[name] = std::move(session);
+    }
   std::ranges::move(notes, std::back_inserter(notes_));
 }
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "fgdm/error.hpp"
+#include "roles.hpp"
 
 namespace fgdm {
 namespace {
@@ -314,6 +315,7 @@ Manifest Manifest::parse(std::string_view json) {
   for (const auto& item : root["factors"].items())
     manifest.factors.push_back(factor(item));
   check_chain(manifest);
+  check_roles(manifest);
   return manifest;
 }
 

@@ -1,6 +1,10 @@
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace fgdm::test {
 
@@ -32,16 +36,46 @@ inline nlohmann::json valid_manifest() {
        "num_inference_steps": 20, "sampler": "dpmsolver++", "guidance": "segfree", "guidance_scale": 4.0,
        "segfree_guidance_scale": 3.5, "segfree_scale": 10.0, "segfree_start": 0.5}],
     "graphs": {}, "files": {}})");
-  for (const char* name : {"text_encoder", "vae_decoder", "vae_encoder", "backbone",
-                           "adapter_segmentation", "controlnet_segmentation", "controlnet_hint"}) {
-    const std::string path = std::string(name) + ".onnx";
+  // By name: the other tensors are float32 with four dimensions.
+  const std::map<std::string, json> others{
+      {"input_ids", {{"dtype", "int64"}, {"shape", {"batch", 16}}}},
+      {"encoder_hidden_states", {{"dtype", "float32"}, {"shape", {"batch", 16, 8}}}},
+      {"argmax_mask", {{"dtype", "bool"}, {"shape", {"batch", 16}}}},
+      {"timestep", {{"dtype", "float32"}, {"shape", {"batch"}}}},
+      {"attn_scale", {{"dtype", "float32"}, {"shape", {"batch"}}}},
+      {"conditioning_scale", {{"dtype", "float32"}, {"shape", {"batch"}}}}};
+  const auto tensors = [&](const std::vector<std::string>& names) {
+    json all = json::array();
+    for (const auto& name : names) {
+      const auto found = others.find(name);
+      json tensor = found != others.end()
+                        ? found->second
+                        : json{{"dtype", "float32"}, {"shape", {"batch", 4, "height", "width"}}};
+      tensor["name"] = name;
+      all.push_back(tensor);
+    }
+    return all;
+  };
+  const std::vector<std::string> own{"intrablock_residual_0"};
+  const std::vector<std::string> control{"down_residual_0", "down_residual_1", "mid_residual"};
+  std::vector<std::string> all_of_it{"sample", "timestep", "encoder_hidden_states", "attn_scale",
+                                     "argmax_mask"};
+  all_of_it.insert(all_of_it.end(), own.begin(), own.end());
+  all_of_it.insert(all_of_it.end(), control.begin(), control.end());
+  using Names = std::vector<std::string>;
+  const std::map<std::string, std::pair<Names, Names>> graphs{
+      {"text_encoder", {{"input_ids"}, {"encoder_hidden_states"}}},
+      {"vae_decoder", {{"latents"}, {"image"}}},
+      {"vae_encoder", {{"image"}, {"latents"}}},
+      {"backbone", {all_of_it, {"noise_pred"}}},
+      {"adapter_segmentation", {{"sample", "timestep"}, own}},
+      {"controlnet_segmentation",
+       {{"sample", "timestep", "encoder_hidden_states", "hint", "conditioning_scale"}, control}},
+      {"controlnet_hint", {{"controlnet_cond"}, {"hint"}}}};
+  for (const auto& [name, ports] : graphs) {
+    const std::string path = name + ".onnx";
     manifest["graphs"][name] = {
-        {"file", path},
-        {"inputs", json::array({{{"name", "sample"},
-                                 {"dtype", "float32"},
-                                 {"shape", {"batch", 4, "height", "width"}}}})},
-        {"outputs",
-         json::array({{{"name", "out"}, {"dtype", "float32"}, {"shape", {"batch", 4}}}})}};
+        {"file", path}, {"inputs", tensors(ports.first)}, {"outputs", tensors(ports.second)}};
     manifest["files"][path] = file(100);
   }
   manifest["files"]["palette.json"] = file(10);

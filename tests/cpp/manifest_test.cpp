@@ -118,4 +118,36 @@ TEST(Manifest, DeepNestingIsRefusedAndNotFollowed) {
   EXPECT_NE(refusal(std::string(200'000, '[')), "");
 }
 
+// Protects runs from graphs that don't fit their role: what is missed there is a crash.
+TEST(Manifest, GraphsThatDoNotFitTheirRole) {
+  using Change = std::function<void(json & graphs)>;
+  const std::vector<std::pair<std::string, Change>> changes{
+      {"no output", [](auto& g) { g["text_encoder"]["outputs"] = json::array(); }},
+      {"no hint", [](auto& g) { g["controlnet_hint"]["outputs"] = json::array(); }},
+      {"no residuals", [](auto& g) { g["adapter_segmentation"]["outputs"] = json::array(); }},
+      {"renamed residual",
+       [](auto& g) { g["adapter_segmentation"]["outputs"][0]["name"] = "nonsense"; }},
+      {"renamed noise", [](auto& g) { g["backbone"]["outputs"][0]["name"] = "nonsense"; }},
+      {"a residual twice",
+       [](auto& g) {
+         auto& outputs = g["controlnet_segmentation"]["outputs"];
+         outputs[0] = json(outputs[1]);
+       }},
+      {"lost residual input", [](auto& g) { g["backbone"]["inputs"].erase(5); }},
+      {"unknown input",
+       [](auto& g) { g["vae_decoder"]["inputs"].push_back(g["backbone"]["inputs"][0]); }},
+      {"rank",
+       [](auto& g) { g["vae_decoder"]["outputs"][0]["shape"] = json::array({"batch", 3}); }},
+      {"type", [](auto& g) { g["text_encoder"]["inputs"][0]["dtype"] = "float32"; }},
+      {"mask", [](auto& g) { g["backbone"]["inputs"][4]["dtype"] = "uint8"; }},
+      {"hint's channels",
+       [](auto& g) { g["controlnet_hint"]["outputs"][0]["shape"][1] = "channels"; }}};
+  for (const auto& [name, change] : changes) {
+    SCOPED_TRACE(name);
+    auto manifest = valid_manifest();
+    change(manifest["graphs"]);
+    EXPECT_THROW(Manifest::parse(manifest.dump()), BundleError);
+  }
+}
+
 }  // namespace

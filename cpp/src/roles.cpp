@@ -1,0 +1,180 @@
+#include "roles.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "fgdm/error.hpp"
+
+namespace fgdm {
+namespace {
+
+// A tensor that a role has: its name, type and number of dimensions.
+struct Part {
+  std::string name;
+  DType dtype;
+  std::size_t rank;
+};
+
+[[noreturn]] void fail(const std::string& graph, const std::string& what) {
+  throw BundleError("manifest.json: graph " + graph + " " + what +
+                    "; export the bundle again, or with the version that made it");
+}
+
+std::string words(const std::string& name, DType dtype, std::size_t rank) {
+  return "\"" + name + "\" (" + std::string(dtype_name(dtype)) + ", " + std::to_string(rank) +
+         " dimensions)";
+}
+
+const TensorSpec* find(std::span<const TensorSpec> tensors, const std::string& name) {
+  const auto found = std::ranges::find(tensors, name, &TensorSpec::name);
+  return found == tensors.end() ? nullptr : &*found;
+}
+
+void check_unique(const std::string& graph, std::span<const TensorSpec> tensors) {
+  std::set<std::string> names;
+  for (const auto& tensor : tensors)
+    if (!names.insert(tensor.name).second)
+      fail(graph, "has two tensors called \"" + tensor.name + "\"");
+}
+
+// All of a role's parts are there and nothing else is. `what` is "input" or "output".
+void check_parts(const std::string& graph, const std::string& what,
+                 std::span<const TensorSpec> tensors, std::span<const Part> parts) {
+  check_unique(graph, tensors);
+  for (const auto& part : parts) {
+    const auto* tensor = find(tensors, part.name);
+    if (tensor == nullptr)
+      fail(graph, "has no " + what + " " + words(part.name, part.dtype, part.rank) +
+                      ", which its role needs");
+    if (tensor->dtype != part.dtype || tensor->shape.size() != part.rank)
+      fail(graph, "has the " + what + " " +
+                      words(tensor->name, tensor->dtype, tensor->shape.size()) + ", expected " +
+                      words(part.name, part.dtype, part.rank));
+  }
+  for (const auto& tensor : tensors)
+    if (std::ranges::find(parts, tensor.name, &Part::name) == parts.end())
+      fail(graph, "has the " + what + " \"" + tensor.name + "\", which its role doesn't know");
+}
+
+class Roles {
+public:
+  explicit Roles(const Manifest& manifest) : manifest_(manifest) {
+    const auto& outputs = manifest.graph(manifest.text_encoder).outputs;
+    if (const auto* context = find(outputs, "encoder_hidden_states"))
+      context_ = context->dtype;
+  }
+
+  void check() const {
+    check(manifest_.text_encoder, {{"input_ids", DType::int64, 2}},
+          {{"encoder_hidden_states", context_, 3}});
+    check(manifest_.vae_decoder, {latents()}, {picture("image")});
+    check(manifest_.vae_encoder, {picture("image")}, {latents()});
+    if (!manifest_.preview_decoder.empty())
+      check(manifest_.preview_decoder, {latents()}, {picture("image")});
+    check_backbone();
+    for (const auto& factor : manifest_.factors)
+      for (const auto& network : factor.conditionings)
+        check_network(network);
+  }
+
+private:
+  using Parts = std::vector<Part>;
+
+  static Part latents() { return {"latents", DType::float32, 4}; }
+  static Part picture(const char* name) { return {name, DType::float32, 4}; }
+
+  void check(const std::string& graph, const Parts& inputs, const Parts& outputs) const {
+    const auto& spec = manifest_.graph(graph);
+    check_parts(graph, "input", spec.inputs, inputs);
+    check_parts(graph, "output", spec.outputs, outputs);
+  }
+
+  void check_backbone() const {
+    Parts inputs{{"sample", DType::float32, 4},
+                 {"timestep", DType::float32, 1},
+                 {"encoder_hidden_states", context_, 3},
+                 {"attn_scale", DType::float32, 1},
+                 {"argmax_mask", DType::boolean, 2}};
+    for (const auto& [name, residual] : manifest_.residuals)
+      inputs.push_back({name, residual_type(name), 4});
+    check(manifest_.backbone, inputs, {{"noise_pred", DType::float32, 4}});
+  }
+
+  void check_network(const ConditioningSpec& network) const {
+    Parts inputs;
+    if (network.kind == Conditioning::t2i_adapter)
+      inputs = {picture("controlnet_cond"), {"conditioning_scale", DType::float32, 1}};
+    else
+      inputs = {{"sample", DType::float32, 4}, {"timestep", DType::float32, 1}};
+    if (network.kind == Conditioning::controlnet) {
+      const auto hint = check_hint(network.hint_graph);
+      inputs.push_back({"encoder_hidden_states", context_, 3});
+      inputs.push_back({"hint", hint, 4});
+      inputs.push_back({"conditioning_scale", DType::float32, 1});
+    }
+    const auto& outputs = manifest_.graph(network.graph).outputs;
+    if (outputs.empty())
+      fail(network.graph, "has no outputs, expected residuals of the backbone");
+    Parts residuals;
+    for (const auto& output : outputs) {
+      if (!manifest_.residuals.contains(output.name))
+        fail(network.graph,
+             "has the output \"" + output.name + "\", which is no residual of the backbone");
+      residuals.push_back({output.name, residual_type(output.name), 4});
+    }
+    check(network.graph, inputs, residuals);
+  }
+
+  // The type of what a ControlNet's hint encoder makes.
+  DType check_hint(const std::string& graph) const {
+    const auto* made = find(manifest_.graph(graph).outputs, "hint");
+    const auto dtype = made == nullptr ? DType::float32 : made->dtype;
+    check(graph, {picture("controlnet_cond")}, {{"hint", dtype, 4}});
+    if (made->shape[1] < 1)
+      fail(graph, "has a hint without a fixed number of channels");
+    return dtype;
+  }
+
+  // Residuals are handed over as they are: networks make what the backbone takes.
+  DType residual_type(const std::string& name) const {
+    const auto* input = find(manifest_.graph(manifest_.backbone).inputs, name);
+    return input == nullptr ? DType::float32 : input->dtype;
+  }
+
+  const Manifest& manifest_;
+  DType context_ = DType::float32;
+};
+
+}  // namespace
+
+void check_roles(const Manifest& manifest) {
+  Roles(manifest).check();
+}
+
+void check_loaded(const std::string& graph, const GraphSpec& described,
+                  std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs) {
+  const auto compare = [&](const std::string& what, std::span<const TensorSpec> tensors,
+                           std::span<const TensorSpec> expected) {
+    for (const auto& tensor : tensors) {
+      const auto* found = find(expected, tensor.name);
+      if (found == nullptr)
+        throw BundleError(described.file + " has the " + what + " \"" + tensor.name +
+                          "\", which manifest.json doesn't have for graph " + graph +
+                          "; export the bundle again");
+      if (found->dtype != tensor.dtype || found->shape.size() != tensor.shape.size())
+        throw BundleError(
+            described.file + " has the " + what + " " +
+            words(tensor.name, tensor.dtype, tensor.shape.size()) + ", manifest.json says " +
+            words(found->name, found->dtype, found->shape.size()) + "; export the bundle again");
+    }
+  };
+  compare("input", inputs, described.inputs);
+  compare("output", outputs, described.outputs);
+  for (const auto& expected : described.outputs)
+    if (find(outputs, expected.name) == nullptr)
+      throw BundleError(described.file + " has no output \"" + expected.name +
+                        "\", which manifest.json has for graph " + graph +
+                        "; export the bundle again");
+}
+
+}  // namespace fgdm
