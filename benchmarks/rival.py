@@ -16,6 +16,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from fgdm.export.adapter import TimestepAdapter, timestep_embedding
+from fgdm.export.reference import make_scheduler
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -62,9 +63,7 @@ class DiffusersChain:
             network.to(self.device)
             if channels_last and network is not self.text_encoder:
                 network.to(memory_format=torch.channels_last)
-        self.scheduler = DDIMScheduler(
-            **manifest["scheduler"], clip_sample=False, set_alpha_to_one=False
-        )
+        self.scheduler = make_scheduler(manifest["scheduler"], "ddim")
         parts: dict[str, Any] = {
             "vae": self.vae,
             "text_encoder": self.text_encoder,

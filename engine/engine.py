@@ -164,7 +164,9 @@ class Engine:
         negative_prompt: what to steer away from. objects: the classes that recall counts, by any
         name the palette knows; without them, those that the prompt names.
         candidates: how many maps to sample. seed: 0 to 2^64 - 1; None draws one and reports it.
-        condition_steps, num_inference_steps: sampling steps of the maps and of the image.
+        condition_steps, num_inference_steps: sampling steps of the maps and of the image; which
+        numbers have timesteps depends on the bundle's noise schedule and the sampler (1 to 333
+        have in the usual ones).
         guidance: of the image, "segfree" (segmentation-free from `segfree_start` on) or "cfg".
         guidance_scale, condition_guidance_scale: g in ε = ε_neg + g (ε_pos - ε_neg), of the image
         and of the maps; the papers' w is g - 1. Up to 1 there is no guidance, as in diffusers.

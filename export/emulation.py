@@ -5,10 +5,14 @@ between them, so that neither float16's rounding nor its overflow is to be seen 
 made here are float32 throughout. `rounded` has an explicit cast to float16 and back behind every
 node whose output is float16 on a device; sums inside a node stay float32, as on tensor cores.
 `measured` rounds nothing, and puts out the largest magnitude of each of those nodes instead.
+
+Both are for ONNX Runtime's CPU provider, which keeps a cast to float16 and back; OpenVINO removes
+the pair, and would find nothing (openvino 2026.4.1). `check.open_model` is where they run.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +50,10 @@ def rounded(path: Path) -> ir.Model:
 def measured(path: Path) -> tuple[ir.Model, dict[str, str]]:
     """The float16 graph `path` without rounding; its outputs are the largest magnitudes.
 
+    A value that isn't a number counts as infinite. ReduceMax must not see it: runtimes lose NaN
+    there or keep it, depending on the order of the elements (onnxruntime 1.31.1, openvino
+    2026.4.1).
+
     Returns the model and, for each of its outputs, the name of the node that it is about.
     """
     probes: dict[str, str] = {}
@@ -53,8 +61,11 @@ def measured(path: Path) -> tuple[ir.Model, dict[str, str]]:
 
     def add_probe(graph: ir.Graph, node: ir.Node, output: ir.Value) -> None:
         magnitude = ir.node("Abs", [output])
-        largest = ir.node("ReduceMax", [magnitude.outputs[0]], {"keepdims": 0})
-        graph.insert_after(node, [magnitude, largest])
+        undefined = ir.node("IsNaN", [output])
+        infinite = ir.node("Constant", [], {"value_float": math.inf})
+        known = ir.node("Where", [undefined.outputs[0], infinite.outputs[0], magnitude.outputs[0]])
+        largest = ir.node("ReduceMax", [known.outputs[0]], {"keepdims": 0})
+        graph.insert_after(node, [magnitude, undefined, infinite, known, largest])
         result = largest.outputs[0]
         result.name, result.type = f"{output.name}.largest", ir.TensorType(_FLOAT)
         result.shape = ir.Shape([])

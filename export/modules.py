@@ -145,7 +145,11 @@ class TextEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents as the UNet sees them to a picture in -1..1."""
+    """Latents as the UNet sees them to a picture, black to white in -1..1.
+
+    What lies outside isn't clipped: a runtime's Clip may make a colour of NaN (OpenVINO's does),
+    which would hide it from the engine. The engine clips once it has looked.
+    """
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
@@ -153,18 +157,20 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         unscaled = latents / self.vae.config.scaling_factor
-        return cast(Tensor, self.vae.decode(unscaled, return_dict=False)[0].clamp(-1.0, 1.0))
+        return cast(Tensor, self.vae.decode(unscaled, return_dict=False)[0])
 
 
 class PreviewDecoder(nn.Module):
-    """A tiny autoencoder's decoder (TAESD): latents as the UNet sees them to a picture in -1..1."""
+    """A tiny autoencoder's decoder (TAESD): latents as the UNet sees them to a picture, as
+    `Decoder`.
+    """
 
     def __init__(self, vae: AutoencoderTiny) -> None:
         super().__init__()
         self.vae = vae
 
     def forward(self, latents: Tensor) -> Tensor:
-        return cast(Tensor, self.vae.decode(latents, return_dict=False)[0].clamp(-1.0, 1.0))
+        return cast(Tensor, self.vae.decode(latents, return_dict=False)[0])
 
 
 class Encoder(nn.Module):

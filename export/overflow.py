@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import onnxruntime
@@ -21,7 +22,7 @@ _NAMED_NODES = 3
 
 @dataclass(frozen=True)
 class Magnitude:
-    """The largest absolute value that a node has put out."""
+    """The largest absolute value that a node has put out; infinite for what isn't a number."""
 
     node: str
     value: float
@@ -33,12 +34,17 @@ def check_overflow(graph: Graph, path: Path, calls: Sequence[Call]) -> Magnitude
     None if all of the graph was kept in float32.
 
     Raises:
-        ExportError: it is above `LARGEST`; the message names the nodes.
+        ExportError: it is above `LARGEST` or not a number; the message names the nodes.
     """
     largest = _largest_by_node(path, calls)
     outgrown = [node for node, value in largest.items() if value > LARGEST]
     if outgrown:
-        named = ", ".join(f"{node} reaches {largest[node]:.4g}" for node in outgrown[:_NAMED_NODES])
+        named = ", ".join(
+            f"{node} reaches {largest[node]:.4g}"
+            if isfinite(largest[node])
+            else f"{node} isn't finite even in float32"
+            for node in outgrown[:_NAMED_NODES]
+        )
         more = len(outgrown) - _NAMED_NODES
         raise ExportError(
             f"graph {graph.name} overflows in float16, which ends at 65504, on the calibration "

@@ -177,9 +177,17 @@ class Reference:
 
 def make_scheduler(schedule: Mapping[str, Any], sampler: str) -> Any:
     """diffusers' sampler of a manifest's name, on the noise schedule that the manifest has."""
+    spacing = schedule["timestep_spacing"]  # a name for all samplers, or one for each
+    arguments = {
+        **schedule,
+        "timestep_spacing": spacing if isinstance(spacing, str) else spacing[sampler],
+        # Nothing more happens to betas that end in pure noise, but DPM-Solver++ must know.
+        "rescale_betas_zero_snr": schedule.get("trained_betas", [0])[-1] == 1,
+    }
+    to_one = arguments.pop("set_alpha_to_one", False)
     if sampler == "dpmsolver++":
-        return DPMSolverMultistepScheduler(**schedule)
-    return DDIMScheduler(**schedule, clip_sample=False, set_alpha_to_one=False)
+        return DPMSolverMultistepScheduler(**arguments)
+    return DDIMScheduler(**arguments, clip_sample=False, set_alpha_to_one=to_one)
 
 
 def _all_residuals(

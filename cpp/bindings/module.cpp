@@ -1,3 +1,5 @@
+#include <array>
+
 #include <pybind11/chrono.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -8,8 +10,10 @@
 #include "errors.hpp"
 #include "fgdm/engine.hpp"
 #include "fgdm/error.hpp"
+#include "fgdm/manifest.hpp"
 #include "fgdm/objects.hpp"
 #include "fgdm/palette.hpp"
+#include "fgdm/sampler.hpp"
 #include "fgdm/tensorrt.hpp"
 #include "fgdm/tokenizer.hpp"
 #include "interpreter.hpp"
@@ -314,6 +318,41 @@ void bind_text(py::module_& module) {
       py::arg("palette_json"), py::arg("prompt"), py::call_guard<py::gil_scoped_release>());
 }
 
+// The numbers behind a bundle's samplers, for those who compare them with other implementations.
+void bind_schedule(py::module_& module) {
+  const auto kind_of = [](const std::string& name) {
+    const auto kind = sampler_kind(name);
+    if (!kind)
+      throw RequestError("sampler is \"" + name + "\", expected \"ddim\" or \"dpmsolver++\"");
+    return *kind;
+  };
+  py::class_<NoiseSchedule>(module, "NoiseSchedule")
+      .def(py::init([](const std::string& manifest_json) {
+             return Manifest::parse(manifest_json).schedule;
+           }),
+           py::arg("manifest_json"))
+      .def("alphas_cumprod", [](const NoiseSchedule& self) { return alphas_cumprod(self); })
+      .def(
+          "timesteps",
+          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps) {
+            return timesteps(self, num_inference_steps, kind_of(sampler));
+          },
+          py::arg("sampler"), py::arg("num_inference_steps"))
+      .def(
+          "coefficients",
+          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps) {
+            const Sampler made(kind_of(sampler), self, num_inference_steps);
+            std::vector<std::array<float, 6>> all;
+            for (int i = 0; i < num_inference_steps; ++i) {
+              const auto& step = made.coefficients(i);
+              all.push_back({step.x0_from_sample, step.x0_from_epsilon, step.sample, step.epsilon,
+                             step.x0, step.history});
+            }
+            return all;
+          },
+          py::arg("sampler"), py::arg("num_inference_steps"));
+}
+
 }  // namespace
 }  // namespace fgdm::python
 
@@ -326,6 +365,7 @@ PYBIND11_MODULE(_core_module, module) {
   bind_job(module);
   bind_engine(module);
   bind_text(module);
+  bind_schedule(module);
   module.def("version", [] { return FGDM_VERSION; });
   module.def("finish_closing", &fgdm::Engine::finish_closing, pybind11::call_guard<Unlocked>());
   module.def("tensorrt_headers", &fgdm::tensorrt_headers);

@@ -89,7 +89,14 @@ public:
     return all;
   }
 
+  bool flag() const {
+    if (!value_.is_boolean())
+      fail(where() + " should be true or false, not " + shown());
+    return value_.get<bool>();
+  }
+
   bool is_integer() const { return value_.is_number_integer(); }
+  bool is_object() const { return value_.is_object(); }
   std::string where() const { return path_.empty() ? "the file" : path_; }
   std::string shown() const {
     auto text = value_.dump(-1, ' ', true, Json::error_handler_t::replace);
@@ -157,6 +164,40 @@ SamplerKind sampler(const Field& factor) {
   if (!kind)
     fail(factor.where() + ".sampler is \"" + name + "\", expected \"ddim\" or \"dpmsolver++\"");
   return *kind;
+}
+
+TimestepSpacing spacing(const Field& field) {
+  const auto found = timestep_spacing(field.text());
+  if (!found)
+    fail(field.where() + " is " + field.shown() +
+         ", expected \"leading\", \"trailing\" or \"linspace\"");
+  return *found;
+}
+
+NoiseSchedule noise_schedule(const Field& field) {
+  NoiseSchedule schedule;
+  schedule.num_train_timesteps = field["num_train_timesteps"].small(1, 100'000);
+  if (field.has("trained_betas")) {
+    for (const auto& beta : field["trained_betas"].items())
+      schedule.trained_betas.push_back(beta.number(0, 1));
+    if (schedule.trained_betas.empty())
+      fail(field.where() + ".trained_betas is empty, expected one value a training timestep");
+  } else {
+    schedule.beta_start = field["beta_start"].number(0, 1);
+    schedule.beta_end = field["beta_end"].number(0, 1);
+    schedule.beta_schedule = field["beta_schedule"].text();
+  }
+  // One name for every sampler, or a name for each.
+  const auto spacings = field["timestep_spacing"];
+  const bool by_sampler = spacings.is_object();
+  schedule.ddim_spacing = spacing(by_sampler ? spacings["ddim"] : spacings);
+  schedule.dpmsolver_spacing = spacing(by_sampler ? spacings["dpmsolver++"] : spacings);
+  schedule.steps_offset = field["steps_offset"].small(0, 1000);
+  schedule.set_alpha_to_one = field.has("set_alpha_to_one") && field["set_alpha_to_one"].flag();
+  if (const auto kind = field["prediction_type"].text(); kind != "epsilon")
+    fail("prediction_type is \"" + kind + "\"; this version runs \"epsilon\" models");
+  alphas_cumprod(schedule);  // throws BundleError for an impossible schedule
+  return schedule;
 }
 
 ConditioningSpec conditioning(const Field& field) {
@@ -290,16 +331,7 @@ Manifest Manifest::parse(std::string_view json) {
   }
   manifest.residuals.emplace("mid_residual", residual_spec(backbone["mid_residual"]));
 
-  const auto scheduler = root["scheduler"];
-  manifest.schedule.num_train_timesteps = scheduler["num_train_timesteps"].small(1, 100'000);
-  manifest.schedule.beta_start = scheduler["beta_start"].number(0, 1);
-  manifest.schedule.beta_end = scheduler["beta_end"].number(0, 1);
-  manifest.schedule.beta_schedule = scheduler["beta_schedule"].text();
-  manifest.schedule.timestep_spacing = scheduler["timestep_spacing"].text();
-  manifest.schedule.steps_offset = scheduler["steps_offset"].small(0, 1000);
-  if (const auto kind = scheduler["prediction_type"].text(); kind != "epsilon")
-    fail("prediction_type is \"" + kind + "\"; this version runs \"epsilon\" models");
-  alphas_cumprod(manifest.schedule);  // throws BundleError for an impossible schedule
+  manifest.schedule = noise_schedule(root["scheduler"]);
 
   for (const auto& [file, entry] : root["files"].entries())
     manifest.files[inner_path(file)] = {

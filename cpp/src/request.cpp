@@ -96,6 +96,13 @@ void check_interval(const char* name, const Interval& interval) {
                        "), expected two fractions of the steps, 0 <= start <= stop <= 1");
 }
 
+// The samplers know with how many steps they have timesteps.
+void check_steps(const Request& request, const Manifest& manifest) {
+  for (const auto& factor : manifest.factors)
+    timesteps(manifest.schedule, factor_steps(request, factor), factor_sampler(request, factor),
+              factor.is_image ? "num_inference_steps" : "condition_steps");
+}
+
 // What spends less on maps that cannot win.
 void check_savings(const Request& request, const FactorSpec& factor) {
   const int last = factor_steps(request, factor) - 1;
@@ -206,8 +213,6 @@ Request resolve(Request request, const Manifest& manifest) {
   check_text("negative_prompt", request.negative_prompt);
   check_enumerators(request);
   require_between("candidates", request.candidates, 1, 1000);
-  check_optional("condition_steps", request.condition_steps, 1, 1000);
-  check_optional("num_inference_steps", request.num_inference_steps, 1, 1000);
   check_optional("guidance_scale", request.guidance_scale, 0.0, 100.0);
   check_optional("condition_guidance_scale", request.condition_guidance_scale, 0.0, 100.0);
   check_optional("segfree_scale", request.segfree_scale, 0.0, 1000.0);
@@ -236,6 +241,7 @@ Request resolve(Request request, const Manifest& manifest) {
       request.segfree_guidance_scale.value_or(static_cast<double>(defaults.segfree_guidance_scale));
   request.segfree_start = request.segfree_start.value_or(defaults.segfree_start);
   fill_condition_options(request, manifest);
+  check_steps(request, manifest);
   for (const auto& factor : manifest.factors)
     if (!factor.is_image)
       check_savings(request, factor);
@@ -247,8 +253,6 @@ Request resolve(Request request, const Manifest& manifest) {
     check_latents(factor.is_image ? "latents" : "condition_latents", latents,
                   static_cast<std::size_t>(rows) * latent_elements(manifest, size),
                   latent_shape(rows, manifest, size));
-    // The sampler knows how many distinct timesteps there are.
-    timesteps(manifest.schedule, factor_steps(request, factor), factor_sampler(request, factor));
   }
   check_control_images(request, manifest);
   if (!request.seed) {

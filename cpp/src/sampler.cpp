@@ -1,18 +1,14 @@
 #include "fgdm/sampler.hpp"
 
-#include <array>
 #include <cmath>
 #include <cstddef>
-#include <utility>
+#include <string>
 
 #include "fgdm/error.hpp"
 
 namespace fgdm {
 
 namespace {
-
-constexpr std::array<std::pair<SamplerKind, std::string_view>, 2> sampler_names{
-    {{SamplerKind::ddim, "ddim"}, {SamplerKind::dpmsolver_multistep, "dpmsolver++"}}};
 
 // A point of the diffusion process: x = alpha * x0 + sigma * epsilon.
 struct Level {
@@ -24,56 +20,6 @@ struct Level {
 
 Level level_at(double alpha_cumprod) {
   return {std::sqrt(alpha_cumprod), std::sqrt(1.0 - alpha_cumprod)};
-}
-
-void check(const NoiseSchedule& schedule) {
-  const auto fail = [](const std::string& what) {
-    throw BundleError("noise schedule: " + what +
-                      "; correct \"scheduler\" in the bundle's manifest");
-  };
-  if (schedule.num_train_timesteps < 1)
-    fail("num_train_timesteps is " + std::to_string(schedule.num_train_timesteps) +
-         ", expected at least 1");
-  if (!(0.0 < schedule.beta_start && schedule.beta_start <= schedule.beta_end &&
-        schedule.beta_end < 1.0))
-    fail("beta_start is " + std::to_string(schedule.beta_start) + " and beta_end " +
-         std::to_string(schedule.beta_end) + ", expected 0 < beta_start <= beta_end < 1");
-  if (schedule.beta_schedule != "scaled_linear" && schedule.beta_schedule != "linear")
-    fail("beta_schedule is \"" + schedule.beta_schedule +
-         "\", expected \"scaled_linear\" or \"linear\"");
-  if (schedule.timestep_spacing != "leading" && schedule.timestep_spacing != "trailing" &&
-      schedule.timestep_spacing != "linspace")
-    fail("timestep_spacing is \"" + schedule.timestep_spacing +
-         "\", expected \"leading\", \"trailing\" or \"linspace\"");
-  if (schedule.steps_offset < 0)
-    fail("steps_offset is " + std::to_string(schedule.steps_offset) + ", expected at least 0");
-}
-
-// Rounds half to even, as NumPy does.
-int rounded(double value) {
-  return static_cast<int>(std::nearbyint(value));
-}
-
-// The k-th of `n` timesteps, counted from the noisy end, before it is checked. DPM-Solver's
-// spacings have one more interval than DDIM's: its last step ends at sigma = 0 and not at a
-// timestep.
-int timestep(const NoiseSchedule& schedule, SamplerKind kind, int n, int k) {
-  const int train = schedule.num_train_timesteps;
-  const bool ends_at_zero = kind == SamplerKind::dpmsolver_multistep;
-  if (schedule.timestep_spacing == "trailing") {
-    // The arithmetic of numpy.arange(train, 0, -step), ties of the rounding included.
-    const double step = (train - static_cast<double>(train) / n) - train;
-    return rounded(train + k * step) - 1;
-  }
-  const int intervals = ends_at_zero ? n + 1 : n;
-  const int from_start = intervals - 1 - k;
-  if (schedule.timestep_spacing == "leading")
-    return from_start * (train / intervals) + schedule.steps_offset;
-  if (intervals == 1)
-    return 0;
-  if (k == 0)
-    return train - 1;
-  return rounded(from_start * (static_cast<double>(train - 1) / (intervals - 1)));
 }
 
 StepCoefficients make_coefficients(const Level& from) {
@@ -88,10 +34,11 @@ std::vector<StepCoefficients> ddim(const NoiseSchedule& schedule,
                                    const std::vector<int>& times) {
   // diffusers steps back by this constant for every spacing, also where neighbours differ from it.
   const int stride = schedule.num_train_timesteps / static_cast<int>(times.size());
+  const double end = schedule.set_alpha_to_one ? 1.0 : cumprod.front();
   std::vector<StepCoefficients> result;
   for (const int time : times) {
     const int previous = time - stride;
-    const Level to = level_at(cumprod[static_cast<std::size_t>(previous >= 0 ? previous : 0)]);
+    const Level to = level_at(previous >= 0 ? cumprod[static_cast<std::size_t>(previous)] : end);
     StepCoefficients step = make_coefficients(level_at(cumprod[static_cast<std::size_t>(time)]));
     step.x0 = static_cast<float>(to.alpha);
     step.epsilon = static_cast<float>(to.sigma);
@@ -102,9 +49,14 @@ std::vector<StepCoefficients> ddim(const NoiseSchedule& schedule,
 
 std::vector<StepCoefficients> dpmsolver_multistep(const std::vector<double>& cumprod,
                                                   const std::vector<int>& times) {
+  // Where a schedule ends in pure noise, diffusers puts this in its place, and so has an infinite
+  // ratio nowhere.
+  constexpr double nearly_noise = 0x1p-24;
   std::vector<Level> levels;
-  for (const int time : times)
-    levels.push_back(level_at(cumprod[static_cast<std::size_t>(time)]));
+  for (const int time : times) {
+    const double level = cumprod[static_cast<std::size_t>(time)];
+    levels.push_back(level_at(level == 0.0 ? nearly_noise : level));
+  }
   levels.push_back({1.0, 0.0});
 
   std::vector<StepCoefficients> result;
@@ -126,57 +78,6 @@ std::vector<StepCoefficients> dpmsolver_multistep(const std::vector<double>& cum
 }
 
 }  // namespace
-
-std::string_view sampler_name(SamplerKind kind) {
-  for (const auto& [known, name] : sampler_names)
-    if (known == kind)
-      return name;
-  return "?";
-}
-
-std::optional<SamplerKind> sampler_kind(std::string_view name) {
-  for (const auto& [kind, known] : sampler_names)
-    if (known == name)
-      return kind;
-  return std::nullopt;
-}
-
-std::vector<double> alphas_cumprod(const NoiseSchedule& schedule) {
-  check(schedule);
-  const bool scaled = schedule.beta_schedule == "scaled_linear";
-  const double first = scaled ? std::sqrt(schedule.beta_start) : schedule.beta_start;
-  const double last = scaled ? std::sqrt(schedule.beta_end) : schedule.beta_end;
-  const int train = schedule.num_train_timesteps;
-
-  std::vector<double> result;
-  double product = 1.0;
-  for (int t = 0; t < train; ++t) {
-    const double value = train == 1 ? first : first + (last - first) * t / (train - 1);
-    product *= 1.0 - (scaled ? value * value : value);
-    result.push_back(product);
-  }
-  return result;
-}
-
-std::vector<int> timesteps(const NoiseSchedule& schedule, int num_inference_steps,
-                           SamplerKind kind) {
-  check(schedule);
-  const int train = schedule.num_train_timesteps;
-  if (num_inference_steps < 1 || num_inference_steps > train)
-    throw RequestError("num_inference_steps is " + std::to_string(num_inference_steps) +
-                       ", expected 1 to " + std::to_string(train));
-  std::vector<int> result;
-  for (int k = 0; k < num_inference_steps; ++k) {
-    const int time = timestep(schedule, kind, num_inference_steps, k);
-    if (time < 0 || time >= train || (k > 0 && time >= result.back()))
-      throw RequestError("num_inference_steps is " + std::to_string(num_inference_steps) +
-                         ", too many for distinct timesteps from 0 to " +
-                         std::to_string(train - 1) + " with \"" + schedule.timestep_spacing +
-                         "\" spacing; ask for fewer");
-    result.push_back(time);
-  }
-  return result;
-}
 
 Sampler::Sampler(SamplerKind kind, const NoiseSchedule& schedule, int num_inference_steps)
     : kind_(kind), timesteps_(fgdm::timesteps(schedule, num_inference_steps, kind)) {

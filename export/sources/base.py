@@ -56,8 +56,9 @@ _FILES = (
 class Base:
     """A base model's parts, in float32 on the CPU.
 
-    scheduler: num_train_timesteps, beta_start, beta_end, beta_schedule, prediction_type,
-    timestep_spacing and steps_offset, as diffusers' schedulers take them.
+    scheduler: num_train_timesteps, beta_schedule, beta_start and beta_end or trained_betas,
+    prediction_type, steps_offset and set_alpha_to_one, as diffusers' schedulers take them, and
+    timestep_spacing by sampler ("ddim", "dpmsolver++").
     """
 
     unet: UNet2DConditionModel

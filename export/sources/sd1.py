@@ -76,6 +76,7 @@ SCHEDULER: Mapping[str, Any] = {
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
     "prediction_type": "epsilon",
-    "timestep_spacing": "leading",
+    "timestep_spacing": {"ddim": "leading", "dpmsolver++": "linspace"},
     "steps_offset": 1,
+    "set_alpha_to_one": False,
 }

@@ -73,6 +73,16 @@ TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
       {"backbone.down_residuals[1].channels",
        [](json& m) { m["backbone"]["down_residuals"][1]["channels"] = 18446744073709551615U; }},
       {"scheduler.beta_end", [](json& m) { m["scheduler"]["beta_end"] = 2.5; }},
+      {"scheduler lacks \"beta_schedule\"", [](json& m) { m["scheduler"].erase("beta_schedule"); }},
+      {"trained_betas has 2 values, expected 1000",
+       [](json& m) { m["scheduler"]["trained_betas"] = {0.1, 0.2}; }},
+      {"scheduler.trained_betas is empty",
+       [](json& m) { m["scheduler"]["trained_betas"] = json::array(); }},
+      {"scheduler.timestep_spacing is \"karras\"",
+       [](json& m) { m["scheduler"]["timestep_spacing"] = "karras"; }},
+      {"scheduler.timestep_spacing lacks \"dpmsolver++\"",
+       [](json& m) { m["scheduler"]["timestep_spacing"] = {{"ddim", "leading"}}; }},
+      {"scheduler.set_alpha_to_one", [](json& m) { m["scheduler"]["set_alpha_to_one"] = 1; }},
       {"prediction_type", [](json& m) { m["scheduler"]["prediction_type"] = "v_prediction"; }},
       {"factors[1].guidance", [](json& m) { m["factors"][1]["guidance"] = "none"; }},
       {"factors[0].min_area", [](json& m) { m["factors"][0]["min_area"] = 1.5; }},
@@ -98,6 +108,21 @@ TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
     const auto message = refusal_after(change);
     EXPECT_NE(message.find(expected), std::string::npos) << expected << ": " << message;
   }
+}
+
+// Protects old bundles (one spacing, DDIM ends at timestep 0) and new ones (one for each sampler).
+TEST(Manifest, SpacingsGoBySampler) {
+  auto document = valid_manifest();
+  const auto old = Manifest::parse(document.dump()).schedule;
+  EXPECT_EQ(old.ddim_spacing, fgdm::TimestepSpacing::leading);
+  EXPECT_EQ(old.dpmsolver_spacing, fgdm::TimestepSpacing::leading);
+  EXPECT_FALSE(old.set_alpha_to_one);
+  document["scheduler"]["timestep_spacing"] = {{"ddim", "trailing"}, {"dpmsolver++", "linspace"}};
+  document["scheduler"]["set_alpha_to_one"] = true;
+  const auto schedule = Manifest::parse(document.dump()).schedule;
+  EXPECT_EQ(schedule.ddim_spacing, fgdm::TimestepSpacing::trailing);
+  EXPECT_EQ(schedule.dpmsolver_spacing, fgdm::TimestepSpacing::linspace);
+  EXPECT_TRUE(schedule.set_alpha_to_one);
 }
 
 TEST(Manifest, FilesStayInsideTheBundle) {

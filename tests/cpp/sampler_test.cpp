@@ -70,77 +70,6 @@ double error_at_half(SamplerKind kind, int num_steps) {
   return std::abs(end - data.path(1.3, at(middle)));
 }
 
-// Protects the schedule of Stable Diffusion: betas are linear in their square roots.
-TEST(ScheduleTest, AlphasCumprodIsTheProduct) {
-  const auto scaled = alphas_cumprod({});
-  ASSERT_EQ(scaled.size(), 1000U);
-  EXPECT_DOUBLE_EQ(scaled[0], 1.0 - 0.00085);
-  EXPECT_NEAR(1.0 - scaled[999] / scaled[998], 0.012, 1e-12);
-  const double root_of_middle_beta = 0.5 * (std::sqrt(0.00085) + std::sqrt(0.012));
-  EXPECT_NEAR(1.0 - scaled[500] / scaled[499], std::pow(root_of_middle_beta, 2), 2e-5);
-  NoiseSchedule schedule;
-  schedule.beta_schedule = "linear";
-  const auto linear = alphas_cumprod(schedule);
-  EXPECT_NEAR(1.0 - linear[500] / linear[499], 0.5 * (0.00085 + 0.012), 1e-5);
-  for (std::size_t t = 1; t < scaled.size(); ++t)
-    EXPECT_LT(scaled[t], scaled[t - 1]);
-}
-
-// Protects the timesteps that models are trained to expect, by the published formulas (Lin et al.,
-// "Common Diffusion Noise Schedules and Sample Steps are Flawed", table 2) worked out by hand.
-TEST(TimestepsTest, FollowTheSpacing) {
-  NoiseSchedule schedule;
-  using Times = std::vector<int>;
-  EXPECT_EQ(timesteps(schedule, 4), (Times{751, 501, 251, 1}));
-  EXPECT_EQ(timesteps(schedule, 1), (Times{1}));
-  EXPECT_EQ(timesteps(schedule, 4, SamplerKind::dpmsolver_multistep), (Times{801, 601, 401, 201}));
-  schedule.timestep_spacing = "trailing";
-  EXPECT_EQ(timesteps(schedule, 4), (Times{999, 749, 499, 249}));
-  EXPECT_EQ(timesteps(schedule, 3), (Times{999, 666, 332}));
-  EXPECT_EQ(timesteps(schedule, 4, SamplerKind::dpmsolver_multistep), (Times{999, 749, 499, 249}));
-  schedule.timestep_spacing = "linspace";
-  EXPECT_EQ(timesteps(schedule, 4), (Times{999, 666, 333, 0}));
-  EXPECT_EQ(timesteps(schedule, 1), (Times{0}));
-  EXPECT_EQ(timesteps(schedule, 3, SamplerKind::dpmsolver_multistep), (Times{999, 666, 333}));
-}
-
-// Protects every number of steps a request may ask for: as many timesteps, inside the schedule, and
-// descending, or a refusal.
-TEST(TimestepsTest, AreDistinctAndInsideTheSchedule) {
-  for (const char* spacing : {"leading", "trailing", "linspace"}) {
-    NoiseSchedule schedule;
-    schedule.timestep_spacing = spacing;
-    for (const SamplerKind kind : kinds)
-      for (int n = 1; n <= 998; ++n) {
-        const auto times = timesteps(schedule, n, kind);
-        ASSERT_EQ(times.size(), static_cast<std::size_t>(n));
-        for (std::size_t i = 0; i < times.size(); ++i)
-          ASSERT_TRUE(times[i] >= 0 && times[i] < 1000 && (i == 0 || times[i] < times[i - 1]));
-      }
-  }
-}
-
-TEST(TimestepsTest, RefuseImpossibleRequests) {
-  for (const int n : {-1, 0, 1000, 1001})
-    EXPECT_THROW(timesteps({}, n), RequestError) << n;
-}
-
-TEST(ScheduleTest, RefusesImpossibleSchedules) {
-  const auto broken = [](auto change) {
-    NoiseSchedule schedule;
-    change(schedule);
-    EXPECT_THROW(alphas_cumprod(schedule), BundleError);
-    EXPECT_THROW(Sampler(SamplerKind::ddim, schedule, 10), BundleError);
-  };
-  broken([](NoiseSchedule& s) { s.num_train_timesteps = 0; });
-  broken([](NoiseSchedule& s) { s.beta_start = 0.0; });
-  broken([](NoiseSchedule& s) { s.beta_end = 1.0; });
-  broken([](NoiseSchedule& s) { s.beta_end = std::nan(""); });
-  broken([](NoiseSchedule& s) { s.beta_schedule = "cosine"; });
-  broken([](NoiseSchedule& s) { s.timestep_spacing = "karras"; });
-  broken([](NoiseSchedule& s) { s.steps_offset = -1; });
-}
-
 // Protects both samplers' exactness: if the noise is predicted right, which it is for data that is
 // one point, every step lands on the forward process, for any number of steps.
 TEST(SamplerTest, TheTrueNoiseLeadsToTheTrueImage) {
@@ -190,7 +119,7 @@ TEST(SamplerTest, ReachesTheDataDistribution) {
 TEST(SamplerTest, DdimIsEquation12) {
   for (const char* spacing : {"leading", "trailing", "linspace"}) {
     NoiseSchedule schedule;
-    schedule.timestep_spacing = spacing;
+    schedule.ddim_spacing = *timestep_spacing(spacing);
     const auto cumprod = alphas_cumprod(schedule);
     const Sampler sampler(SamplerKind::ddim, schedule, 20);
     for (int i = 0; i < 20; ++i) {
@@ -246,6 +175,19 @@ TEST(SamplerTest, DpmSolverIsAlgorithm2) {
       EXPECT_NEAR(double{x0[0]}, predicted, tolerance);
     }
   }
+}
+
+// Protects the other end of DDIM: diffusers' set_alpha_to_one=True returns the predicted image.
+TEST(SamplerTest, DdimEndsAtTheImageIfToldTo) {
+  NoiseSchedule schedule;
+  schedule.set_alpha_to_one = true;
+  const Sampler sampler(SamplerKind::ddim, schedule, 10);
+  std::vector<float> sample = {0.3F};
+  std::vector<float> x0(1);
+  advance(sampler.coefficients(9), std::vector<float>{0.9F}, sample, x0);
+  EXPECT_EQ(sample, x0);
+  const double alpha = std::sqrt(alphas_cumprod(schedule)[1]);
+  EXPECT_NEAR(double{x0[0]}, (0.3 - std::sqrt(1.0 - alpha * alpha) * 0.9) / alpha, 1e-6);
 }
 
 TEST(SamplerTest, RefusesWrongSizesAndSteps) {

@@ -25,6 +25,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from fgdm.export.adapter import TimestepAdapter, timestep_embedding
+from fgdm.export.reference import make_scheduler
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -108,14 +109,18 @@ class _RecordingScheduler(DDIMScheduler):
 def _scheduler(bundle: Path) -> _RecordingScheduler:
     """The bundle's noise schedule, in diffusers' hands."""
     schedule = json.loads((bundle / "manifest.json").read_text())["scheduler"]
-    return _RecordingScheduler(**schedule, clip_sample=False, set_alpha_to_one=False)
+    made: _RecordingScheduler = _RecordingScheduler.from_config(
+        make_scheduler(schedule, "ddim").config
+    )
+    return made
 
 
 def run_engine(bundle: Path, settings: Settings, guidance: str) -> tuple[Any, dict[str, Trace]]:
     """The engine's result, and a trace per factor."""
     from fgdm.engine import Engine  # noqa: PLC0415 (needs the compiled core)
 
-    alphas = _scheduler(bundle).alphas_cumprod
+    scheduler = _scheduler(bundle)
+    alphas = scheduler.alphas_cumprod
     current = {
         "segmentation": settings.latents["maps"].astype(np.float64),
         "image": settings.latents["image"].astype(np.float64),
@@ -128,7 +133,7 @@ def run_engine(bundle: Path, settings: Settings, guidance: str) -> tuple[Any, di
         alpha = float(alphas[info.timestep])
         noise = (current[info.factor] - alpha**0.5 * x0) / (1 - alpha) ** 0.5
         earlier = info.timestep - 1000 // info.num_steps
-        alpha = float(alphas[max(earlier, 0)])
+        alpha = float(alphas[earlier] if earlier >= 0 else scheduler.final_alpha_cumprod)
         current[info.factor] = alpha**0.5 * x0 + (1 - alpha) ** 0.5 * noise
         traces[info.factor].noise.append(noise)
         traces[info.factor].latents.append(current[info.factor])

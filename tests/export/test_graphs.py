@@ -189,4 +189,4 @@ def test_autoencoder(tiny_bundle: Path) -> None:
     given = 3 * torch.randn(3, 4, 6, 10)
     decoded = run(tiny_bundle, "vae_decoder", latents=given)["image"]
     assert decoded.shape == (3, 3, 24, 40)
-    close(decoded, vae.decode(given / factor).sample.clamp(-1, 1))
+    close(decoded, vae.decode(given / factor).sample)

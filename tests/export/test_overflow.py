@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from fgdm.export.graphs import (
     text_encoder_graph,
 )
 from fgdm.export.onnx_export import export_graph
-from fgdm.export.overflow import check_overflow
+from fgdm.export.overflow import Magnitude, check_overflow
 from fgdm.export.signature import Graph
 from fgdm.export.sources import load_models
 from fgdm.export.weights import WeightStore
@@ -118,6 +119,36 @@ def test_emulation_rounds_like_float16(tmp_path: Path) -> None:
     outputs = run_session(open_model(rounded(path), path), {"x": x.half(), "c": c, "y": y})
     np.testing.assert_array_equal(outputs["w"].astype(np.float16), half)
     np.testing.assert_array_equal(outputs["z"], half.astype(np.float32) - y.numpy())
+
+
+def test_emulation_runs_where_casts_are_kept(tmp_path: Path) -> None:
+    """OpenVINO drops a cast to float16 and back: no other provider may come in between."""
+    path = save(
+        """<ir_version: 10, opset_import: ["": 18]>
+        g (float16[N] x) => (float16[N] z) { z = Abs(x) }""",
+        tmp_path / "g.onnx",
+    )
+    session = open_model(rounded(path), path)
+    assert session.get_providers() == ["CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize("at", [0, 1, 7, 8, 15, 16, 4095, 4096])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_counts_as_overflow(value: float, at: int, tmp_path: Path) -> None:
+    """Wherever it stands: ReduceMax loses NaN in some places and keeps it in others."""
+    path = save(
+        """<ir_version: 10, opset_import: ["": 18]>
+        g (float16[N] x, float16[N] y) => (float16[N] z) { [total] z = Add(x, y) }""",
+        tmp_path / "g.onnx",
+    )
+    graph = Graph("sum", torch.nn.Identity(), (), ())
+    x = torch.linspace(-3, 3, 4097)
+    assert check_overflow(graph, path, [{"x": x, "y": x}]) == Magnitude("total", 6.0)
+    spoilt = x.clone()
+    spoilt[at] = value
+    for call in ({"x": spoilt, "y": x}, {"x": x, "y": spoilt}):
+        with pytest.raises(ExportError, match=r"sum overflows .*: total isn't finite"):
+            check_overflow(graph, path, [{"x": x, "y": x}, call])
 
 
 def test_magnitudes_are_those_of_float32(tmp_path: Path) -> None:
