@@ -1,4 +1,4 @@
-"""``fgdm inspect``: what a bundle holds, from its manifest alone."""
+"""``fgdm inspect``: what a bundle holds, from its manifest and its graphs, but no weights."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fgdm.manifest import (
     check_sizes,
     read_manifest,
 )
+from fgdm.onnx_file import check_graph
 from fgdm.plans import Host, Plan, find_plans, look, obstacles, profile_label
 
 EPILOG = """\
@@ -24,7 +25,8 @@ examples:
   fgdm inspect bundles/scenes
   fgdm inspect bundles/scenes --verify --json
 
-exit codes: 0 sound, 3 missing, truncated, altered or newer than this fgdm
+exit codes: 0 sound, 3 missing, truncated, altered, newer than this fgdm, or a graph that lacks
+a part, such as an op's body that a tool has dropped
 """
 
 
@@ -96,13 +98,16 @@ class Description:
 def describe(bundle: Path, *, verify: bool = False) -> Description:
     """Reads a bundle's manifest and compares every file's size, with `verify` its SHA-256, with it.
 
-    Raises BundleError for a missing, truncated, altered or newer bundle.
+    Raises BundleError for a missing, truncated, altered or newer bundle, and for a graph that lacks
+    an input, an output or the body of an op, which a tool that rewrote it may have dropped.
     """
     manifest = read_manifest(bundle)
     if verify:
         check_hashes(bundle, manifest)
     else:
         check_sizes(bundle, manifest)
+    for graph in manifest.graphs:
+        check_graph((bundle / graph.file).read_bytes(), graph)
     found = find_plans(bundle, manifest, verify=verify)
     here = look() if found else Host((), {})
     plans = tuple((plan, obstacles(plan, here)) for plan in found)

@@ -163,7 +163,10 @@ def profile_label(height: int, width: int, rows: int) -> str:
 
 
 def staleness(metadata: Metadata, manifest: Manifest) -> str | None:
-    """Why a plan isn't one of this bundle: its graph, weights or precision are others."""
+    """Why a plan isn't one of this bundle: its graph, weights or precision are others.
+
+    Nor is one that TensorRT was allowed to compute in TF32, as plans before recipe 2 were.
+    """
     here = {entry.path: entry.sha256 for entry in manifest.files}
     files = metadata.covers.get("files")
     changed = [
@@ -175,6 +178,8 @@ def staleness(metadata: Metadata, manifest: Manifest) -> str | None:
         return f"stale: {', '.join(changed)} changed since it was built"
     if metadata.covers.get("precision") != manifest.precision:
         return f"stale: the bundle's precision is {manifest.precision} now"
+    if metadata.covers.get("tf32") is not False:
+        return "stale: built with TF32 allowed, so its float32 isn't float32"
     return None
 
 

@@ -85,6 +85,9 @@ Plan Plan::parse(const std::string& json, const std::filesystem::path& path,
     if (key_of(covers) != path.stem().string())
       throw BundleError("what it covers has been altered; build the plan again");
     check_files(covers.at("files"), files);
+    if (covers.value("tf32", true))  // plans before recipe 2 don't say so
+      throw BundleError(
+          "stale: built with TF32 allowed, so its float32 isn't float32; build again");
     Plan plan;
     plan.file = std::filesystem::path(path).replace_extension(".plan");
     plan.graph = covers.at("graph");

@@ -11,6 +11,7 @@ from fgdm import machine, plans
 from fgdm.errors import BundleError
 from fgdm.inspect import human_size
 from fgdm.manifest import Manifest, check_hashes, check_sizes, read_manifest
+from fgdm.onnx_file import check_graph
 
 from ..errors import ExportError
 from ..progress import Progress, silent
@@ -18,6 +19,7 @@ from . import runtimes
 from .chain import Chain
 from .folder import building, clear_leftovers, remove
 from .graph_file import GraphFile, read_graph_file
+from .limits import check_buildable
 from .order import Order, Runtime, make_order, split
 from .resources import affordable_jobs, available_memory, check_disk
 from .workers import Workers
@@ -57,8 +59,9 @@ def plan_orders(bundle: Path, options: Options) -> list[Order]:
     """The plans that the options ask for, largest first; nothing is built.
 
     Raises:
-        ExportError: the runtime isn't installed, or an option doesn't fit it or the bundle.
-        BundleError: the bundle is missing or damaged.
+        ExportError: the runtime isn't installed or can't build a graph, or an option doesn't fit it
+            or the bundle.
+        BundleError: the bundle is missing or damaged, or a graph lacks a part (`onnx_file.gaps`).
     """
     return _plan_orders(bundle, read_manifest(bundle), options)
 
@@ -89,6 +92,7 @@ def _plan_orders(bundle: Path, manifest: Manifest, options: Options) -> list[Ord
         if options.graphs and item.graph not in options.graphs:
             continue
         file = _graph_file(bundle, manifest, item.graph)
+        check_buildable(target.name, file.path)
         for part in [item] if options.share_weights else split(item):
             orders.append(make_order(chain, part, file, bundle, runtime))
     return sorted(orders, key=lambda order: -order.weight_bytes)
@@ -169,6 +173,7 @@ def obsolete_plans(bundle: Path) -> list[plans.Plan]:
 def _graph_file(bundle: Path, manifest: Manifest, name: str) -> GraphFile:
     graph = next(graph for graph in manifest.graphs if graph.name == name)
     file = read_graph_file(bundle, graph.file)
+    check_graph(file.path.read_bytes(), graph)
     listed = {entry.path for entry in manifest.files}
     unlisted = set(file.weight_files) - listed
     if unlisted:

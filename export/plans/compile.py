@@ -135,6 +135,12 @@ def _configure(
     trt: Any, builder: Any, config: Any, network: Any, covers: Mapping[str, Any]
 ) -> None:
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    # Both runtimes set it by default, for strongly typed networks too: float32 products would be
+    # computed with 11 bits.
+    if covers["tf32"]:
+        config.set_flag(trt.BuilderFlag.TF32)
+    else:
+        config.clear_flag(trt.BuilderFlag.TF32)
     if covers["target"] == "tensorrt-rtx":
         config.num_compute_capabilities = len(covers["gpus"])
         for index, gpu in enumerate(covers["gpus"]):

@@ -15,7 +15,7 @@ from .chain import Chain, GraphProfiles
 from .graph_file import GraphFile
 
 #: Counts changes of what `compile.py` asks of the runtimes, so that older plans are built again.
-RECIPE = 1
+RECIPE = 2
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ def make_order(
         "runtime": runtime.version,
         "gpus": list(runtime.gpus),
         "precision": manifest.precision,
+        "tf32": False,
         "graph": graph.name,
         "graph_file": graph.file,
         "files": {path: hashes[path] for path in (graph.file, *file.weight_files)},

@@ -21,13 +21,13 @@ namespace {
 using nlohmann::json;
 
 // hashlib.sha256(json.dumps(covers, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-constexpr const char* key = "01481907f0d135240682743304cfbf37a2103c50d070c2914183be080efbaf40";
+constexpr const char* key = "0f13afa67b997feaf0263f7c8136e36c8471005894dd11926cb943ee86485bdb";
 
 json metadata() {
   json made = json::parse(R"({
     "schema": 1,
     "covers": {
-      "recipe": 1, "target": "tensorrt", "runtime": "10.3.0.26", "gpus": ["sm_87", "sm_89"],
+      "recipe": 2, "tf32": false, "target": "tensorrt", "runtime": "10.3.0.26", "gpus": ["sm_87", "sm_89"],
       "precision": "fp16", "graph": "backbone", "graph_file": "backbone.onnx", "files": {},
       "profiles": [{"rows": 2, "height": 64, "width": 64}, {"rows": 8, "height": 64, "width": 64}],
       "inputs": [{"name": "sample", "dtype": "float32",
@@ -119,6 +119,10 @@ TEST(PlanMetadata, WhatWasAlteredOrIsStaleIsRefused) {
   EXPECT_NE(refusal(weights).find("stale: backbone.onnx"), std::string::npos);
   const auto other = [](json& m) { m["covers"]["files"]["other.bin"] = std::string(64, '9'); };
   EXPECT_NE(refusal(other).find("stale: other.bin"), std::string::npos);
+  const auto older = [](json& m) { m["covers"].erase("tf32"); };
+  EXPECT_NE(refusal(older).find("stale: built with TF32"), std::string::npos);
+  const auto allowed = [](json& m) { m["covers"]["tf32"] = true; };
+  EXPECT_NE(refusal(allowed).find("stale: built with TF32"), std::string::npos);
 }
 
 TEST(PlanMetadata, DamageIsRefusedWithTheFilesName) {

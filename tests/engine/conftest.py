@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from fgdm.result import Candidate, EngineInfo, Result
 from PIL import Image
@@ -130,6 +131,17 @@ def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
     }
 
 
+def _graph(inputs: Sequence[str], outputs: Sequence[str], size: int) -> bytes:
+    """An ONNX model of so many bytes."""
+    graph = onnx.GraphProto(name="g")
+    graph.input.extend(onnx.ValueInfoProto(name=name) for name in inputs)
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    model = onnx.ModelProto(ir_version=10, graph=graph, doc_string=" " * (size // 2))
+    model.doc_string += " " * (size - model.ByteSize())
+    assert model.ByteSize() == size
+    return bytes(model.SerializeToString())
+
+
 @pytest.fixture(scope="session")
 def sound_manifest() -> dict[str, Any]:
     """The manifest of a small bundle; not to be changed."""
@@ -138,12 +150,14 @@ def sound_manifest() -> dict[str, Any]:
 
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> MakeBundle:
-    """Writes a bundle whose graphs are just bytes; `change` may edit the manifest before."""
+    """Writes a bundle whose graphs have no nodes; `change` may edit the manifest before."""
 
     def make(change: Callable[[dict[str, Any]], object] | None = None) -> Path:
         files = {
-            "backbone.onnx": b"graph" * 1000,
-            "adapter.onnx": b"adapter",
+            "backbone.onnx": _graph(
+                ["sample", *(f"down_residual_{i}" for i in range(3))], ["noise_pred"], 5000
+            ),
+            "adapter.onnx": _graph(["sample"], [], 100),
             "tokenizer/vocab.json": b"{}",
         }
         manifest = _manifest_of(files)

@@ -24,14 +24,14 @@ def test_sound_bundle_is_described(make_bundle: MakeBundle, verify: bool) -> Non
     description = describe(bundle, verify=verify)
     document = json.loads(json.dumps(description.to_json()))
     assert document["name"] == "scenes" and document["verified"] is verify
-    assert document["size"] == 5009
+    assert document["size"] == 5102
     assert [factor["name"] for factor in document["factors"]] == ["segmentation", "image"]
     assert document["graphs"][0]["inputs"][0]["shape"] == ["batch", 4, "height", "width"]
     assert document["plans"] == [] and document["unlisted"] == []
     text = "\n".join(description.lines())
     assert "segmentation  condition, 64×64 px, 10 steps" in text
     assert "down_residual_0..2  float32  3 feature maps of 8, 16, 24 channels" in text
-    assert "5.0 kB" in text
+    assert "5.1 kB" in text
 
 
 def test_missing_bundle_says_what_a_bundle_is(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_truncated_file(make_bundle: MakeBundle) -> None:
         describe(bundle)
 
 
-@pytest.mark.parametrize("position", [0, 2500, 4999])
+@pytest.mark.parametrize("position", [100, 2500, 4500])  # in the graph's description
 def test_one_flipped_bit_is_found_by_verify(make_bundle: MakeBundle, position: int) -> None:
     bundle = make_bundle()
     content = bytearray((bundle / "backbone.onnx").read_bytes())

@@ -30,6 +30,7 @@ def write_plan(bundle: Path, **changes: Any) -> Path:
         "runtime": "1.7.1.116",
         "gpus": ["sm_86", "sm_89"],
         "precision": "fp32",
+        "tf32": False,
         "graph": "backbone",
         "files": {"backbone.onnx": manifest["files"]["backbone.onnx"]["sha256"]},
         "profiles": [{"rows": 2, "height": 64, "width": 64}, {"rows": 1, "height": 0, "width": 0}],
@@ -96,6 +97,8 @@ def test_every_obstacle_is_named(make_bundle: MakeBundle, here: Host, reasons: l
         ({"files": {"backbone.onnx": "0" * 64}}, "stale: backbone.onnx changed since"),
         ({"files": {"gone.bin": "0" * 64}}, "stale: gone.bin changed since"),
         ({"precision": "fp16"}, "stale: the bundle's precision is fp32 now"),
+        ({"tf32": True}, "stale: built with TF32 allowed"),
+        ({"tf32": None}, "stale: built with TF32 allowed"),  # as where it isn't said: recipe 1
     ],
 )
 def test_a_plan_of_another_bundle_is_stale(

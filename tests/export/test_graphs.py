@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -190,3 +191,23 @@ def test_autoencoder(tiny_bundle: Path) -> None:
     decoded = run(tiny_bundle, "vae_decoder", latents=given)["image"]
     assert decoded.shape == (3, 3, 24, 40)
     close(decoded, vae.decode(given / factor).sample)
+
+
+def test_graphs_avoid_what_runtimes_get_wrong(tiny_bundle: Path) -> None:
+    """docs/surprises.md: GroupNormalization cancels, resizing takes neighbours."""
+    resizes = 0
+    for path in sorted(tiny_bundle.glob("*.onnx")):
+        model = onnx.load(path, load_external_data=False)
+        assert not {node.op_type for node in model.graph.node} & {"GroupNormalization", "Attention"}
+        for value in model.graph.input:
+            if value.name == "timestep":  # an int64 one would lose its fraction in OpenVINO
+                assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        parts = {node.output[0]: node.input for node in model.graph.node}
+        for node in model.graph.node:
+            if node.op_type == "Resize":
+                values = [weights[name] for name in parts[node.input[2]]]  # one Concat of constants
+                scales = np.concatenate([onnx.numpy_helper.to_array(value) for value in values])
+                assert scales.tolist() == [1, 1, 2, 2], path.name
+                resizes += 1
+    assert resizes > 0

@@ -130,6 +130,12 @@ def test_the_plugin_takes_the_place_of_the_function_body(
         assert metadata["covers"]["plugin"]["version"] == "1"
 
 
+def test_tf32_is_switched_off_and_the_plan_says_so(bundle: Path, tensorrt: Behave) -> None:
+    for order, metadata in build_plans(bundle, OPTIONS).built:
+        assert json.loads(order.stem.with_suffix(".plan").read_bytes())["flags"] == []
+        assert metadata["covers"]["tf32"] is False
+
+
 def test_a_library_without_the_plugin(bundle: Path, tensorrt: Behave, tmp_path: Path) -> None:
     library = tmp_path / "libother.so"
     library.write_text("fgdm::SegFreeAttention 2")
@@ -198,7 +204,7 @@ def test_each_ingredient_changes_the_key(
     changed()
     monkeypatch.setattr("fgdm.export.plans.runtimes.machine.find_gpus", lambda: ())
     assert keys(bundle, Options(**{**vars(ONE), "gpus": ("sm_87",)})).isdisjoint(set().union(*seen))
-    monkeypatch.setattr("fgdm.export.plans.order.RECIPE", 2)
+    monkeypatch.setattr("fgdm.export.plans.order.RECIPE", 3)
     assert keys(bundle, Options(**{**vars(ONE), "gpus": ("sm_89",)})).isdisjoint(set().union(*seen))
 
 

@@ -52,6 +52,10 @@ class NetworkDefinitionCreationFlag(enum.IntEnum):
     STRONGLY_TYPED = 1
 
 
+class BuilderFlag(enum.Enum):
+    TF32 = 7
+
+
 class ProfilingVerbosity(enum.Enum):
     DETAILED = 2
 
@@ -126,6 +130,13 @@ class Config:
     def __init__(self) -> None:
         self.profiles: list[Profile] = []
         self.cache = TimingCache(b"")
+        self.flags = {BuilderFlag.TF32}  # as in the runtimes, where nobody asked for it
+
+    def set_flag(self, flag: BuilderFlag) -> None:
+        self.flags.add(flag)
+
+    def clear_flag(self, flag: BuilderFlag) -> None:
+        self.flags.discard(flag)
 
     def add_optimization_profile(self, profile: Profile) -> None:
         self.profiles.append(profile)
@@ -182,6 +193,7 @@ class Builder:
             "nodes": [node.op_type for node in graph.node],
             "functions": [function.name for function in network.model.functions],
             "libraries": _LIBRARIES,
+            "flags": [flag.name for flag in config.flags],
         }
         return json.dumps(plan).encode()
 
