@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 from fgdm.errors import RequestError
 from PIL import Image
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
 
 _INT_RANGE = (-(2**31), 2**31 - 1)
 _SEED_RANGE = (0, 2**64 - 1)
@@ -81,11 +84,20 @@ def texts(name: str, value: object) -> list[str] | None:
     """A list of texts, or None. Raises RequestError for a single str, which is a common slip."""
     if value is None:
         return None
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    if not _is_list(value):
         raise RequestError(
             f"{name} must be a list of class names such as ['dog', 'tree'], got {value!r:.60}"
         )
     return [text(f"{name}[{i}]", item) for i, item in enumerate(value)]
+
+
+def _is_list(value: object) -> TypeGuard[Iterable[object]]:
+    """Whether items can be taken from it; a text's letters and an array without axes don't count."""
+    return (
+        isinstance(value, Iterable)
+        and not isinstance(value, (str, bytes))
+        and getattr(value, "ndim", 1) > 0
+    )
 
 
 def required_integer(name: str, value: object) -> int:
@@ -103,7 +115,7 @@ def required_integer(name: str, value: object) -> int:
 
 def integers(name: str, value: object) -> list[int]:
     """A list of whole numbers. Raises RequestError otherwise."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    if not _is_list(value):
         raise RequestError(f"{name} must be a list of whole numbers, got {value!r:.60}")
     return [required_integer(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
@@ -124,7 +136,7 @@ def reals(name: str, value: object) -> list[float] | None:
         return None
     if isinstance(value, (int, float, np.number)):
         return [required_real(name, value)]
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    if not _is_list(value):
         raise RequestError(f"{name} must be a number or a list of numbers, got {value!r:.60}")
     return [required_real(f"{name}[{i}]", item) for i, item in enumerate(value)]
 

@@ -6,7 +6,9 @@
 #include <tuple>
 
 #include "fgdm/error.hpp"
+#include "files.hpp"
 #include "unicode.hpp"
+#include "words.hpp"
 
 namespace fgdm {
 
@@ -74,8 +76,8 @@ BytePairEncoder::BytePairEncoder(const Vocabulary& vocabulary,
     const auto id = [&](const std::string& token) {
       const auto found = vocabulary.find(token);
       if (found == vocabulary.end())
-        throw BundleError("tokenizer: merges.txt joins \"" + left + "\" and \"" + right +
-                          "\", but vocab.json lacks \"" + token +
+        throw BundleError("tokenizer: merges.txt joins \"" + excerpt(left) + "\" and \"" +
+                          excerpt(right) + "\", but vocab.json lacks \"" + excerpt(token) +
                           "\"; take both files from the same tokenizer");
       return found->second;
     };

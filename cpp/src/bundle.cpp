@@ -1,11 +1,11 @@
 #include "fgdm/bundle.hpp"
 
-#include <fstream>
-#include <iterator>
 #include <span>
 
 #include "fgdm/error.hpp"
 #include "fgdm/sha256.hpp"
+#include "files.hpp"
+#include "words.hpp"
 
 namespace fgdm {
 namespace {
@@ -14,18 +14,14 @@ namespace fs = std::filesystem;
 
 constexpr const char* remedy = "; export the bundle again, or fetch a fresh copy of it";
 
-std::string read(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file)
-    throw BundleError(path.string() + " cannot be read" + remedy);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
+// manifest.json's largest size in bytes.
+constexpr std::size_t most_manifest = std::size_t{16} << 20U;
 
 // manifest.sha256 holds manifest.json's own hash, as sha256sum writes it.
 void check_manifest(const fs::path& folder, const std::string& json) {
   Sha256 hash;
   hash.update(std::as_bytes(std::span(json)));
-  if (read(folder / "manifest.sha256").substr(0, 64) != hash.hex())
+  if (read_file(folder / "manifest.sha256", 4096).substr(0, 64) != hash.hex())
     throw BundleError((folder / "manifest.json").string() +
                       " does not match manifest.sha256: one of them was altered" + remedy);
 }
@@ -34,9 +30,11 @@ void check_files(const fs::path& folder, const Manifest& manifest) {
   for (const auto& [name, spec] : manifest.files) {
     const auto path = folder / name;
     std::error_code problem;
+    if (fs::exists(path, problem) && !fs::is_regular_file(path, problem))
+      throw BundleError(excerpt(path.string(), 300) + " is no regular file" + remedy);
     const auto size = fs::file_size(path, problem);
     if (problem)
-      throw BundleError(path.string() + " is missing" + remedy);
+      throw BundleError(excerpt(path.string(), 300) + " is missing" + remedy);
     if (size != spec.size)
       throw BundleError(path.string() + " has " + std::to_string(size) +
                         " bytes, the manifest says " + std::to_string(spec.size) +
@@ -60,20 +58,22 @@ Bundle::Bundle(fs::path folder, Manifest manifest, std::string manifest_json, To
 
 void Bundle::load_palette(const std::string& file) {
   if (!file.empty() && !palettes_.contains(file))
-    palettes_.emplace(file, Palette::parse(read(folder_ / file)));
+    palettes_.emplace(file, Palette::parse(read_file(folder_ / file)));
 }
 
 Bundle Bundle::open(const fs::path& folder) {
-  if (!fs::is_directory(folder))
+  std::error_code unknown;
+  if (!fs::is_directory(folder, unknown))
     throw BundleError(folder.string() + " is not a folder; give the path of a bundle, the folder " +
                       "that holds manifest.json");
-  if (!fs::exists(folder / "manifest.json"))
+  std::error_code absent;
+  if (fs::symlink_status(folder / "manifest.json", absent).type() == fs::file_type::not_found)
     throw BundleError(folder.string() +
                       " holds no manifest.json, so it is not a bundle; make one " +
                       "with fgdm export");
-  auto json = read(folder / "manifest.json");
-  auto manifest = Manifest::parse(json);
+  auto json = read_file(folder / "manifest.json", most_manifest);
   check_manifest(folder, json);
+  auto manifest = Manifest::parse(json);
   check_files(folder, manifest);
   auto tokenizer = Tokenizer::load(folder / manifest.tokenizer, manifest.max_length);
   return {folder, std::move(manifest), std::move(json), std::move(tokenizer)};

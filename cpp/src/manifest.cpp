@@ -7,7 +7,9 @@
 #include <set>
 
 #include "fgdm/error.hpp"
+#include "files.hpp"
 #include "roles.hpp"
+#include "words.hpp"
 
 namespace fgdm {
 namespace {
@@ -15,7 +17,7 @@ namespace {
 using Json = nlohmann::json;
 
 [[noreturn]] void fail(const std::string& what) {
-  throw BundleError("manifest.json: " + what +
+  throw BundleError("manifest.json: " + excerpt(what, 500) +
                     "; export the bundle again, or fetch a fresh copy of it");
 }
 
@@ -293,9 +295,9 @@ std::string_view conditioning_name(Conditioning kind) {
 }
 
 Manifest Manifest::parse(std::string_view json) {
-  const Json document = Json::parse(json.begin(), json.end(), nullptr, false);
+  const Json document = parse_json(json);
   if (document.is_discarded())
-    fail("it is not JSON (truncated or damaged)");
+    fail("it is not JSON (truncated, damaged or too deeply nested)");
   const Field root(document, "");
   const auto schema = root["schema"].integer(0, 1'000'000);
   if (schema > manifest_schema)

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fgdm/error.hpp"
+#include "files.hpp"
 #include "label_decoder.hpp"
 
 namespace fgdm {
@@ -113,9 +114,9 @@ std::size_t checked_area(int height, int width, std::size_t size, const char* wh
 }  // namespace
 
 Palette Palette::parse(std::string_view json) {
-  const nlohmann::json root = nlohmann::json::parse(json, nullptr, false);
+  const nlohmann::json root = parse_json(json);
   if (root.is_discarded())
-    fail("", "is not valid JSON");
+    fail("", "is not valid JSON, or too deeply nested");
   if (!root.is_object())
     fail("", "is not a JSON object");
   const Entry top{root, ""};

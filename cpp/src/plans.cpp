@@ -1,13 +1,13 @@
 #include "plans.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
 #include "fgdm/error.hpp"
 #include "fgdm/sha256.hpp"
+#include "files.hpp"
 #include "words.hpp"
 
 namespace fgdm {
@@ -78,7 +78,9 @@ Plan Plan::parse(const std::string& json, const std::filesystem::path& path,
                  const std::map<std::string, FileSpec>& files) {
   const auto where = path.filename().string() + ": ";
   try {
-    const auto document = Json::parse(json);
+    const auto document = parse_json(json);
+    if (document.is_discarded())
+      throw BundleError("not JSON; build the plan again");
     if (document.at("schema").get<int>() > newest_schema)
       throw BundleError("written by a newer fgdm; upgrade fgdm");
     const auto& covers = document.at("covers");
@@ -127,9 +129,7 @@ std::vector<Plan> find_plans(const std::filesystem::path& bundle, const Manifest
   std::vector<Plan> found;
   for (const auto& path : paths) {
     try {
-      std::ifstream file(path, std::ios::binary);
-      const std::string text{std::istreambuf_iterator<char>(file), {}};
-      auto plan = Plan::parse(text, path, manifest.files);
+      auto plan = Plan::parse(read_file(path), path, manifest.files);
       std::error_code failed;
       if (std::filesystem::file_size(plan.file, failed) != plan.size || failed)
         throw BundleError(plan.file.filename().string() +

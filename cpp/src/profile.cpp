@@ -2,24 +2,27 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "context_cache.hpp"
 #include "factor_run.hpp"
 #include "fgdm/error.hpp"
+#include "files.hpp"
 #include "request.hpp"
 #include "step_batch.hpp"
 
 namespace fgdm {
 
 std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const std::string& key) {
-  std::ifstream stream(file);
-  if (!stream)
+  std::error_code unknown;
+  if (std::filesystem::symlink_status(file, unknown).type() ==
+      std::filesystem::file_type::not_found)
     return {};
   try {
-    const auto json = nlohmann::json::parse(stream);
+    const auto json = parse_json(read_file(file));
+    if (json.is_discarded())
+      throw BundleError("it is not JSON");
     std::vector<BatchTimes> profile;
     const auto& profiles = json.at("profiles");
     if (!profiles.contains(key))

@@ -2,13 +2,15 @@
 
 #include <charconv>
 #include <cstddef>
-#include <fstream>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include <nlohmann/json.hpp>
 
 #include "fgdm/error.hpp"
+#include "files.hpp"
+#include "words.hpp"
 
 namespace fgdm {
 
@@ -18,19 +20,11 @@ using nlohmann::json;
 
 [[noreturn]] void fail(const std::filesystem::path& file, const std::string& what,
                        const std::string& advice = "copy the model's tokenizer folder again") {
-  throw BundleError("tokenizer: " + file.string() + " " + what + "; " + advice);
-}
-
-std::ifstream open(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream)
-    fail(file, "cannot be read");
-  return stream;
+  throw BundleError("tokenizer: " + file.string() + " " + excerpt(what, 500) + "; " + advice);
 }
 
 json read_object(const std::filesystem::path& file) {
-  std::ifstream stream = open(file);
-  json result = json::parse(stream, nullptr, false);
+  json result = parse_json(read_file(file));
   if (!result.is_object())
     fail(file, "is not a JSON object");
   return result;
@@ -46,10 +40,11 @@ Vocabulary read_vocabulary(const std::filesystem::path& file) {
   const json object = read_object(file);
   for (const auto& [token, id] : object.items()) {
     if (!id.is_number_integer() || id < 0 || id >= max_vocabulary_size)
-      fail(file, "gives \"" + token + "\" an id that is not an integer from 0 to " +
+      fail(file, "gives \"" + excerpt(token) + "\" an id that is not an integer from 0 to " +
                      std::to_string(max_vocabulary_size - 1));
     if (!ids.insert(id.get<int>()).second)
-      fail(file, "gives \"" + token + "\" the id " + id.dump() + ", which another token has");
+      fail(file,
+           "gives \"" + excerpt(token) + "\" the id " + id.dump() + ", which another token has");
     result.emplace(token, id.get<int>());
   }
   return result;
@@ -57,7 +52,7 @@ Vocabulary read_vocabulary(const std::filesystem::path& file) {
 
 std::vector<std::pair<std::string, std::string>> read_merges(const std::filesystem::path& file) {
   std::vector<std::pair<std::string, std::string>> result;
-  std::ifstream stream = open(file);
+  std::istringstream stream(read_file(file));
   std::string line;
   for (std::size_t number = 1; std::getline(stream, line); ++number) {
     if (line.ends_with('\r'))

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace fgdm {
+
+// The most bytes of a file that is read whole: manifests, palettes, vocabularies, plans' metadata.
+inline constexpr std::size_t most_text = std::size_t{64} << 20U;
+
+// A whole file. Throws BundleError for what is no regular file (a folder, a pipe, a device, a loop
+// of links), can't be read, or has more than `most` bytes.
+std::string read_file(const std::filesystem::path& path, std::size_t most = most_text);
+
+// Parses JSON that comes from outside; `discarded` if it is none. Brackets nested deeper than 64,
+// which nothing of ours has, and a byte order mark, which JSON doesn't have, count as none: what
+// follows such a document by recursion would run out of stack.
+nlohmann::json parse_json(std::string_view text);
+
+}  // namespace fgdm

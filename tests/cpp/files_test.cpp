@@ -1,0 +1,83 @@
+// Files from outside: what is read, and what is refused before anything can hang or overflow.
+#include "files.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "fgdm/bundle.hpp"
+#include "fgdm/error.hpp"
+
+namespace fgdm {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Files : public ::testing::Test {
+protected:
+  Files() : folder_(::testing::TempDir() + "files-" + std::to_string(::getpid())) {
+    fs::create_directories(folder_);
+  }
+  ~Files() override { fs::remove_all(folder_); }
+
+  fs::path write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ / name, std::ios::binary) << text;
+    return folder_ / name;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(Files, AreReadWhole) {
+  const std::string text("a\0b\nc", 5);
+  EXPECT_EQ(read_file(write("text", text)), text);
+  EXPECT_EQ(read_file(write("empty", "")), "");
+}
+
+// A pipe without a writer would be waited for, a device read for ever.
+TEST_F(Files, WhatIsNoRegularFileIsRefusedAtOnce) {
+  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  fs::create_symlink("loop", folder_ / "loop");
+  fs::create_symlink("/dev/zero", folder_ / "device");
+  for (const char* name : {"pipe", "loop", "device", ".", "absent"})
+    EXPECT_THROW(read_file(folder_ / name), BundleError) << name;
+}
+
+TEST_F(Files, WhatIsTooLargeIsRefusedUnread) {
+  const auto file = write("sparse", "x");
+  fs::resize_file(file, std::uintmax_t{1} << 40U);
+  EXPECT_THROW(read_file(file), BundleError);
+  EXPECT_THROW(read_file(write("six", "123456"), 5), BundleError);
+}
+
+TEST(Json, IsTakenUpToADepthThatNothingNeeds) {
+  const auto nested = [](int depth) {
+    return std::string(static_cast<std::size_t>(depth), '[') +
+           std::string(static_cast<std::size_t>(depth), ']');
+  };
+  EXPECT_FALSE(parse_json(nested(64)).is_discarded());
+  EXPECT_TRUE(parse_json(nested(65)).is_discarded());
+  EXPECT_TRUE(parse_json(nested(1'000'000)).is_discarded());
+  EXPECT_TRUE(parse_json("{\"a\": " + nested(100'000) + "}").is_discarded());
+  EXPECT_EQ(parse_json(R"(["[[[\"[[["])")[0], "[[[\"[[[");
+  EXPECT_TRUE(parse_json("\xEF\xBB\xBF{}").is_discarded());
+  EXPECT_TRUE(parse_json("{").is_discarded());
+}
+
+TEST_F(Files, ABundleThatIsNoneIsABundleError) {
+  ASSERT_EQ(::mkfifo((folder_ / "manifest.json").c_str(), 0600), 0);
+  EXPECT_THROW(Bundle::open(folder_), BundleError);
+  fs::remove(folder_ / "manifest.json");
+  fs::create_symlink("manifest.json", folder_ / "manifest.json");
+  EXPECT_THROW(Bundle::open(folder_), BundleError);
+  fs::remove(folder_ / "manifest.json");
+  fs::create_directory(folder_ / "manifest.json");
+  EXPECT_THROW(Bundle::open(folder_), BundleError);
+  EXPECT_THROW(Bundle::open(folder_ / "absent"), BundleError);
+  EXPECT_THROW(Bundle::open("/dev/null"), BundleError);
+}
+
+}  // namespace
+}  // namespace fgdm
