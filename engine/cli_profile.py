@@ -14,7 +14,7 @@ from typing import Any
 from fgdm.arguments import picture_size, whole_numbers
 from fgdm.cli_generate import add_machine_arguments, default_bundle, open_engine
 from fgdm.errors import BundleError, RequestError
-from fgdm.files import OutputFolder
+from fgdm.files import OutputFolder, read_regular
 
 EPILOG = """\
 example:
@@ -92,7 +92,7 @@ def _merged(path: Path, profile: dict[str, Any]) -> dict[str, Any]:
     if not path.exists():
         return profile
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(read_regular(path))
         if stored["schema"] != profile["schema"]:
             raise RequestError(
                 f"{path} has schema {stored['schema']}, this version writes {profile['schema']}; "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
 from fgdm import __version__, machine, open_engines, request
 from fgdm.errors import BundleError, RequestError
+from fgdm.files import read_regular
 from fgdm.job import CallbackGuard, Job, complete
 from fgdm.result import Color, EngineInfo, Result
 
@@ -322,6 +323,6 @@ def _read_palette(bundle: Path, manifest: dict[str, Any]) -> str:
     named = [palettes[n["condition"]] for n in networks if n["condition"] in palettes]
     path = bundle / str(named[0] if named else manifest["factors"][0]["palette"])
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"can't read {path}: {error}; export the bundle again") from None

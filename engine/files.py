@@ -1,13 +1,34 @@
-"""Output that is there whole or not at all."""
+"""Output that is there whole or not at all, and input that can't hang its reader."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 from fgdm.errors import RequestError
+
+#: The most bytes of a file of JSON.
+MOST_JSON = 16 * 2**20
+
+
+def read_regular(path: Path, most: int = MOST_JSON) -> bytes:
+    """A whole file of at most `most` bytes.
+
+    Raises OSError for what can't be read, is larger, or is no regular file: a pipe would be waited
+    for, and a device read for ever.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} bytes")
+    return content
 
 
 class OutputError(RequestError):

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from fgdm import __version__
 from fgdm.errors import BundleError
 from fgdm.fields import Fields, parse_object
+from fgdm.files import read_regular
 
 #: The newest manifest schema that this version reads.
 SCHEMA = 2
@@ -21,7 +22,6 @@ SCHEMA = 2
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 
-_LARGEST_MANIFEST = 16 * 2**20
 _LARGEST_SIDE = 2**16
 _CHUNK = 2**20
 
@@ -112,32 +112,24 @@ def read_manifest(bundle: Path) -> Manifest:
     Raises BundleError if either is missing or altered, or the schema is newer than ours.
     """
     content = _read(bundle / MANIFEST)
-    manifest = parse_manifest(content, str(bundle / MANIFEST))
     recorded = _read(bundle / MANIFEST_HASH)[:64]
     if recorded != hashlib.sha256(content).hexdigest().encode():
         raise BundleError(
             f"{bundle / MANIFEST} doesn't match {MANIFEST_HASH}, so one of them has been altered; "
             "copy the bundle again or export it again"
         )
-    return manifest
+    return parse_manifest(content, str(bundle / MANIFEST))
 
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_LARGEST_MANIFEST + 1)
+        return read_regular(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise BundleError(
             f"can't read {path}: {reason}; a bundle is a folder with a {MANIFEST} and its hash in "
             f"{MANIFEST_HASH}, as `fgdm export` writes it"
         ) from None
-    if len(content) > _LARGEST_MANIFEST:
-        raise BundleError(
-            f"{path} is larger than {_LARGEST_MANIFEST} bytes, so it isn't what a bundle has "
-            "there; export the bundle again"
-        )
-    return content
 
 
 def parse_manifest(content: bytes, source: str) -> Manifest:

@@ -15,6 +15,7 @@ from pathlib import Path
 from fgdm import machine
 from fgdm.errors import BundleError
 from fgdm.fields import Fields, JsonObject, parse_object
+from fgdm.files import read_regular
 from fgdm.manifest import Manifest, sha256_file
 
 #: The folder of plans in a bundle: plans/<target>/<key>.plan with <key>.json.
@@ -126,7 +127,7 @@ def _plan(stem: Path, manifest: Manifest, verify: bool) -> Plan:
 def read_metadata(path: Path) -> Metadata:
     """A plan's .json; BundleError if it can't be read or isn't what `fgdm build` writes."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise BundleError(f"{path.name}: {error.strerror}; build the plan again") from None
     fields = Fields(parse_object(content, path.name), path.name)

@@ -16,7 +16,7 @@ from fgdm.errors import RequestError
 from PIL import Image
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeGuard
+    from typing import TypeGuard
 
 _INT_RANGE = (-(2**31), 2**31 - 1)
 _SEED_RANGE = (0, 2**64 - 1)
@@ -92,7 +92,7 @@ def texts(name: str, value: object) -> list[str] | None:
 
 
 def _is_list(value: object) -> TypeGuard[Iterable[object]]:
-    """Whether items can be taken from it; a text's letters and an array without axes don't count."""
+    """Whether items can be taken from it; letters of a text and arrays without axes don't count."""
     return (
         isinstance(value, Iterable)
         and not isinstance(value, (str, bytes))

@@ -8,7 +8,21 @@ from typing import Any
 
 import pytest
 from fgdm.errors import RequestError
-from fgdm.files import OutputError, OutputFolder, write_all
+from fgdm.files import OutputError, OutputFolder, read_regular, write_all
+
+
+def test_only_regular_files_of_a_limited_size_are_read(tmp_path: Path) -> None:
+    """At once: a pipe without a writer would be waited for, a device read for ever."""
+    (tmp_path / "text").write_bytes(b"12345")
+    assert read_regular(tmp_path / "text", 5) == b"12345"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name in ("pipe", "loop", "device", ".", "absent"):
+        with pytest.raises(OSError, match=r"\w"):
+            read_regular(tmp_path / name)
+    with pytest.raises(OSError, match="more than 4 bytes"):
+        read_regular(tmp_path / "text", 4)
 
 
 def test_writes_all_files_and_nothing_else(tmp_path: Path) -> None:
