@@ -181,7 +181,7 @@ def test_garbage_is_a_bundle_error(content: bytes) -> None:
 
 def test_oversized_manifest(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(b" " * (2**24 + 1))
-    with pytest.raises(BundleError, match="larger than"):
+    with pytest.raises(BundleError, match="more than 16777216 bytes"):
         describe(tmp_path)
 
 
