@@ -265,12 +265,15 @@ Q = "lora_unet_" + UNET_LAYERS[0].replace(".", "_")
             {"lora_unet_nowhere.lora_down.weight": 1},
             "1 of 3 tensors match no layer .*: lora_unet_n",
         ),
-        ({f"{Q}.dora_scale": 1}, rf"{Q}.dora_scale\. Expected .* not LoHa, LoKr or DoRA"),
+        ({f"{Q}.dora_scale": 1}, rf"{Q}.dora_scale, .* of shapes .* don't fit unet.down_blocks"),
+        ({f"{Q}.oft_blocks": 1}, r"is OFT or BOFT, which turns weights .* not supported"),
+        ({f"{Q}.a1.weight": 1}, r"is GLoRA .* not supported; LoRA, LoCon, LoHa, LoKr and DoRA are"),
+        ({f"{Q}.on_input": 1}, r"is \(IA\)³"),
         ({f"{Q}.lora_mid.weight": 1}, f"{Q}.lora_mid.weight"),
         ({f"{Q}.hada_w1_a": 1}, f"{Q}.hada_w1_a"),
         ({"lora_te2_text_model_x.lora_up.weight": 1}, "lora_te2_text_model_x"),
         ({"text_encoder_2.x.lora_A.weight": 1}, "text_encoder_2.x.lora_A.weight"),
-        ({"base_model.model.conv_in.lora_A.weight": 1}, "base_model.model.conv_in"),
+        ({"base_model.model.conv_in.lora_A.weight": 1}, "put that file beside it, or give the fol"),
         ({f"{Q}.lora_up.weight": None}, "1 of 1 tensors match no layer"),
         ({f"{Q}.lora_up.weight": 7}, r"don't fit unet.down_blocks.*; the LoRA is for another mod"),
         ({f"{Q}.lora_down.weight": 32}, r"of shapes \(32, 2\) and \(32, 2\) don't fit unet"),
@@ -303,7 +306,7 @@ def test_a_lora_of_another_family_lists_the_first_twenty(base: Base, tmp_path: P
 def test_a_folder_with_diffusers_file(base: Base, tmp_path: Path) -> None:
     assert isinstance(base.unet, UNet2DConditionModel)
     with pytest.raises(
-        ExportError, match=r"has no pytorch_lora_weights\.safetensors; give the file"
+        ExportError, match=r"has no pytorch_lora_weights\.safetensors and no adapter_mod"
     ):
         merge_lora(base.unet, base.text_encoder, Lora(tmp_path))
     updates = pairs(base, UNET_LAYERS[:1], ())
