@@ -35,7 +35,7 @@ from .palettes import PaletteSource, mapping, read_palette
 from .picture import check_picture
 from .progress import Progress, silent
 from .signature import Graph, Precision
-from .sources import Lora, Models, Source, load_models
+from .sources import Lora, Models, Source, TextualInversion, load_models
 from .weights import DTYPES, Storage, WeightStore
 
 _DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
@@ -58,6 +58,7 @@ def export_bundle(
     vae: Source | None = None,
     text_encoder: Source | None = None,
     loras: Sequence[Lora] = (),
+    textual_inversions: Sequence[TextualInversion] = (),
     tiny_decoder: Source | None = None,
     weights: Storage = "fp16",
     precision: Precision = "fp32",
@@ -84,7 +85,7 @@ def export_bundle(
         hint_palette: the palette of the maps that these networks were trained on, if another.
         tokenizer: a folder or Hugging Face id, in place of the base's own.
         vae, text_encoder: the same, or one file; see `sources.parts`.
-        loras: merged into the base in turn.
+        loras: merged into the base in turn. textual_inversions: words that it learns after that.
         tiny_decoder: a decoder for previews of steps; see `sources.load_tiny_decoder`.
         weights: "fp16" or "fp32", the numbers on disk.
         precision: "fp32", or "fp16" for strongly typed float16 graphs, of fp16 weights; they are
@@ -126,6 +127,7 @@ def export_bundle(
         vae=vae,
         text_encoder=text_encoder,
         loras=loras,
+        textual_inversions=textual_inversions,
         tiny_decoder=tiny_decoder,
     )
     networks = name_networks(

@@ -99,6 +99,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a LoRA to merge into the base, with a weight (default: 1); repeatable",
     )
     files.add_argument(
+        "--textual-inversion",
+        action="append",
+        default=[],
+        type=_word_source,
+        metavar="SOURCE[=TOKEN]",
+        help="a learned word: diffusers' learned_embeds, or A1111's file; TOKEN is what prompts "
+        "call it, if not what the file says; repeatable",
+    )
+    files.add_argument(
         "--tiny-decoder",
         metavar="SOURCE",
         help="a tiny decoder for previews: an AutoencoderTiny's folder or id, or TAESD's decoder",
@@ -185,7 +194,7 @@ def run(args: argparse.Namespace) -> int:
     # PyTorch and diffusers take seconds to import, which --help need not wait for.
     from .bundle import export_bundle  # noqa: PLC0415
     from .image_networks import NetworkSource  # noqa: PLC0415
-    from .sources import Lora  # noqa: PLC0415
+    from .sources import Lora, TextualInversion  # noqa: PLC0415
 
     name, adapter = args.adapter
     started = time.monotonic()
@@ -203,6 +212,7 @@ def run(args: argparse.Namespace) -> int:
             vae=args.vae,
             text_encoder=args.text_encoder,
             loras=[Lora(source, scale) for source, scale in args.lora],
+            textual_inversions=[TextualInversion(*entry) for entry in args.textual_inversion],
             tiny_decoder=args.tiny_decoder,
             weights=args.weights,
             precision=args.precision,
@@ -270,6 +280,18 @@ def _network(text: str) -> tuple[str, str | None, float]:
             f"{text!r} isn't [CONDITION=]SOURCE[:SCALE], e.g. depth=sd-controlnet-depth:0.5"
         )
     return source, condition or None, scale
+
+
+def _word_source(text: str) -> tuple[str, str | None]:
+    """A path may have an equals sign too, as ``runs/lr=1e-5/learned_embeds.bin``."""
+    source, separator, token = text.rpartition("=")
+    if not separator or "/" in token or Path(text).exists():
+        return text, None
+    if not source or not token.strip():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} isn't SOURCE or SOURCE=TOKEN, e.g. learned_embeds.bin=<cat-toy>"
+        )
+    return source, token
 
 
 def _scaled_source(text: str) -> tuple[str, float]:

@@ -1,7 +1,8 @@
 """Reads the models that a bundle is made of, from the files in which they are published.
 
 `load_models` reads all of a bundle; `load_base`, `load_adapter`, `load_controlnet`,
-`load_tiny_decoder` and `load_tokenizer` read one of its parts, and `merge_lora` changes a base.
+`load_tiny_decoder` and `load_tokenizer` read one of its parts, and `merge_lora` and `add_word`
+change a base.
 """
 
 from .adapters import load_adapter
@@ -10,6 +11,7 @@ from .controlnets import load_controlnet
 from .loras import Lora, merge_lora
 from .models import Models, load_models
 from .places import Source
+from .textual_inversion import TextualInversion, add_word
 from .tiny_decoder import load_tiny_decoder
 from .tokenizers import Tokenizer, load_tokenizer
 
@@ -18,7 +20,9 @@ __all__ = [
     "Lora",
     "Models",
     "Source",
+    "TextualInversion",
     "Tokenizer",
+    "add_word",
     "load_adapter",
     "load_base",
     "load_controlnet",

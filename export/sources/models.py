@@ -23,6 +23,7 @@ from .base import load_base
 from .controlnets import load_controlnet
 from .loras import Lora, merge_lora
 from .places import Source
+from .textual_inversion import TextualInversion, add_word
 from .tiny_decoder import load_tiny_decoder
 from .tokenizers import Tokenizer
 
@@ -70,13 +71,15 @@ def load_models(
     vae: Source | None = None,
     text_encoder: Source | None = None,
     loras: Sequence[Lora] = (),
+    textual_inversions: Sequence[TextualInversion] = (),
     tiny_decoder: Source | None = None,
 ) -> Models:
-    """Read a base, a condition factor's adapter and ControlNets, and merge LoRAs into the base.
+    """Read a base, a condition factor's adapter and ControlNets, merge LoRAs into the base, and
+    teach it words.
 
-    What each may be is said at `load_base`, `load_adapter`, `load_controlnet`, `load_tiny_decoder`
-    and `merge_lora`. The base's files are mapped where their format allows, so that the UNet is in
-    memory at most once.
+    What each may be is said at `load_base`, `load_adapter`, `load_controlnet`, `load_tiny_decoder`,
+    `merge_lora` and `add_word`. The base's files are mapped where their format allows, so that the
+    UNet is in memory at most once.
 
     Raises:
         ExportError: a source can't be read, or the models don't fit together.
@@ -84,6 +87,9 @@ def load_models(
     loaded = load_base(base, tokenizer, vae=vae, text_encoder=text_encoder)
     for lora in loras:
         merge_lora(loaded.unet, loaded.text_encoder, lora)
+    words = loaded.tokenizer
+    for inversion in textual_inversions:
+        words = add_word(words, loaded.text_encoder, inversion)
     factor = load_adapter(adapter)
     if isinstance(factor, T2IAdapter):
         raise ExportError(
@@ -98,7 +104,7 @@ def load_models(
         tuple(load_controlnet(source) for source in controlnets),
         tuple(_load_t2i_adapter(source) for source in t2i_adapters),
         None if tiny_decoder is None else load_tiny_decoder(tiny_decoder),
-        loaded.tokenizer,
+        words,
         loaded.scheduler,
         backbone_layout(loaded.unet),
     )

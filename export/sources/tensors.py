@@ -22,6 +22,8 @@ from torch import Tensor
 from ..errors import ExportError
 
 _LFS_POINTER = b"version https://git-lfs"
+#: How a PyTorch checkpoint begins: a zip archive, or an old one's pickle.
+_PICKLES = (b"PK\x03\x04", b"\x80")
 
 
 class _Inert:
@@ -32,6 +34,14 @@ class _Inert:
 
     def __setstate__(self, state: object) -> None:
         pass
+
+
+class _ParameterDict(dict[str, Any]):
+    """Stands for PyTorch's, in which the first textual inversions were saved."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        entries = state.get("_parameters") or {key: state[key] for key in state.get("_keys", ())}
+        self.update(entries)
 
 
 #: Names that published checkpoints hold, Stable Diffusion 1.4's among them. None is imported.
@@ -68,7 +78,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} is a GGUF file, whose weights are quantised; give the model it was made from, "
             "as .safetensors"
         )
-    if head.startswith((b"PK\x03\x04", b"\x80")):
+    if head.startswith(_PICKLES):
         return _read_pickle(path)
     raise ExportError(
         f"{path} is neither a safetensors file nor a PyTorch checkpoint; expected .safetensors, "
@@ -169,13 +179,35 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    stand_ins: list[Any] = [(_Inert, name) for name in _HARMLESS]
+def read_nested(path: Path) -> Any:
+    """What a safetensors file or a PyTorch checkpoint holds, as it is nested.
+
+    Raises:
+        ExportError: as `read_tensors`.
+    """
+    return _unpickled(path) if _is_pickle(path) else read_tensors(path)
+
+
+def _is_pickle(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(9)
+    except OSError as error:
+        raise ExportError(f"can't read {path}: {error}") from error
+    return head.startswith(_PICKLES) and head[8:9] != b"{" and path.suffix != ".safetensors"
+
+
+def _unpickled(path: Path) -> Any:
+    """The content of a PyTorch checkpoint, without running what is in it."""
+    stand_ins: list[Any] = [
+        *((_Inert, name) for name in _HARMLESS),
+        (_ParameterDict, "torch.nn.modules.container.ParameterDict"),
+    ]
     try:
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             # PyTorch would ask for bug reports about pickle protocols that it doesn't know fully.
             warnings.simplefilter("ignore", UserWarning)
-            content: Any = torch.load(
+            return torch.load(
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
     except pickle.UnpicklingError as error:
@@ -184,6 +216,10 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise ExportError(
             f"{path} is a truncated or corrupt PyTorch checkpoint ({error}); download it again"
         ) from error
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    content = _unpickled(path)
     while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict):
