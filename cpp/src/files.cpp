@@ -6,13 +6,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <system_error>
+#include <unordered_set>
+#include <vector>
 
 #include "fgdm/error.hpp"
 #include "words.hpp"
 
 namespace fgdm {
 namespace {
+
+using Json = nlohmann::json;
 
 constexpr int deepest = 64;
 
@@ -64,6 +69,28 @@ int depth_of(std::string_view text) {
   return most;
 }
 
+// A parser's callback that refuses a key which an object has twice: readers would disagree on it.
+class UniqueKeys {
+public:
+  bool operator()(int, Json::parse_event_t event, const Json& parsed) {
+    if (event == Json::parse_event_t::object_start)
+      open_.emplace_back();
+    else if (event == Json::parse_event_t::object_end)
+      open_.pop_back();
+    else if (event == Json::parse_event_t::key)
+      check(parsed.get_ref<const std::string&>());
+    return true;
+  }
+
+private:
+  void check(const std::string& key) {
+    if (!open_.back().insert(key).second)
+      throw BundleError("an object has the key \"" + excerpt(key) + "\" twice");
+  }
+
+  std::vector<std::unordered_set<std::string>> open_;  // keys of the objects that are being read
+};
+
 }  // namespace
 
 std::string read_file(const std::filesystem::path& path, std::size_t most) {
@@ -95,9 +122,21 @@ std::string read_file(const std::filesystem::path& path, std::size_t most) {
 }
 
 nlohmann::json parse_json(std::string_view text) {
-  if (text.starts_with("\xEF\xBB\xBF") || depth_of(text) > deepest)
-    return nlohmann::json(nlohmann::json::value_t::discarded);
-  return nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
+  if (text.starts_with("\xEF\xBB\xBF"))
+    throw BundleError("it begins with a byte order mark, expected UTF-8 without one");
+  if (const auto zero = text.find('\0'); zero != std::string_view::npos)
+    throw BundleError("it has a zero byte at " + std::to_string(zero));
+  if (depth_of(text) > deepest)
+    throw BundleError("its brackets are nested deeper than " + std::to_string(deepest));
+  UniqueKeys keys;
+  try {
+    return Json::parse(text.begin(), text.end(), std::ref(keys));
+  } catch (const Json::parse_error& error) {
+    throw BundleError("it is not valid JSON: truncated, damaged or not UTF-8 at byte " +
+                      std::to_string(error.byte));
+  } catch (const Json::exception&) {
+    throw BundleError("it has a number that is too large");
+  }
 }
 
 }  // namespace fgdm

@@ -15,9 +15,10 @@ inline constexpr std::size_t most_text = std::size_t{64} << 20U;
 // of links), can't be read, or has more than `most` bytes.
 std::string read_file(const std::filesystem::path& path, std::size_t most = most_text);
 
-// Parses JSON that comes from outside; `discarded` if it is none. Brackets nested deeper than 64,
-// which nothing of ours has, and a byte order mark, which JSON doesn't have, count as none: what
-// follows such a document by recursion would run out of stack.
+// Parses JSON that comes from outside. Throws BundleError with the reason alone, for the caller to
+// add which file it is and what to do, where it isn't JSON, and for a byte order mark, a zero byte,
+// a key that an object has twice, and brackets nested deeper than 64, which nothing of ours has:
+// what follows such a document by recursion would run out of stack.
 nlohmann::json parse_json(std::string_view text);
 
 }  // namespace fgdm

@@ -50,6 +50,14 @@ struct Entry {
   }
 };
 
+nlohmann::json palette_json(std::string_view json) {
+  try {
+    return parse_json(json);
+  } catch (const BundleError& error) {
+    fail("", error.what());
+  }
+}
+
 Color parse_color(const Entry& entry) {
   const nlohmann::json& value = entry.at("color");
   const auto is_byte = [](const nlohmann::json& channel) {
@@ -114,9 +122,7 @@ std::size_t checked_area(int height, int width, std::size_t size, const char* wh
 }  // namespace
 
 Palette Palette::parse(std::string_view json) {
-  const nlohmann::json root = parse_json(json);
-  if (root.is_discarded())
-    fail("", "is not valid JSON, or too deeply nested");
+  const nlohmann::json root = palette_json(json);
   if (!root.is_object())
     fail("", "is not a JSON object");
   const Entry top{root, ""};

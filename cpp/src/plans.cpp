@@ -25,6 +25,14 @@ std::string key_of(const Json& covers) {
   return hash.hex();
 }
 
+Json metadata_of(const std::string& json) {
+  try {
+    return parse_json(json);
+  } catch (const BundleError& error) {
+    throw BundleError(std::string(error.what()) + "; build the plan again");
+  }
+}
+
 PlanTensor parse_tensor(const Json& item, std::size_t num_profiles) {
   PlanTensor tensor{item.at("name").get<std::string>(),
                     item.at("shapes").get<std::vector<std::vector<std::int64_t>>>()};
@@ -78,9 +86,7 @@ Plan Plan::parse(const std::string& json, const std::filesystem::path& path,
                  const std::map<std::string, FileSpec>& files) {
   const auto where = path.filename().string() + ": ";
   try {
-    const auto document = parse_json(json);
-    if (document.is_discarded())
-      throw BundleError("not JSON; build the plan again");
+    const auto document = metadata_of(json);
     if (document.at("schema").get<int>() > newest_schema)
       throw BundleError("written by a newer fgdm; upgrade fgdm");
     const auto& covers = document.at("covers");

@@ -21,8 +21,6 @@ std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const st
     return {};
   try {
     const auto json = parse_json(read_file(file));
-    if (json.is_discarded())
-      throw BundleError("it is not JSON");
     std::vector<BatchTimes> profile;
     const auto& profiles = json.at("profiles");
     if (!profiles.contains(key))

@@ -24,7 +24,13 @@ using nlohmann::json;
 }
 
 json read_object(const std::filesystem::path& file) {
-  json result = parse_json(read_file(file));
+  const auto text = read_file(file);
+  json result;
+  try {
+    result = parse_json(text);
+  } catch (const BundleError& error) {
+    fail(file, std::string("can't be used: ") + error.what());
+  }
   if (!result.is_object())
     fail(file, "is not a JSON object");
   return result;

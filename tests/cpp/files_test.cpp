@@ -52,18 +52,39 @@ TEST_F(Files, WhatIsTooLargeIsRefusedUnread) {
   EXPECT_THROW(read_file(write("six", "123456"), 5), BundleError);
 }
 
+std::string refusal(const std::string& text) {
+  try {
+    parse_json(text);
+  } catch (const BundleError& error) {
+    return error.what();
+  }
+  return "";
+}
+
 TEST(Json, IsTakenUpToADepthThatNothingNeeds) {
   const auto nested = [](int depth) {
     return std::string(static_cast<std::size_t>(depth), '[') +
            std::string(static_cast<std::size_t>(depth), ']');
   };
-  EXPECT_FALSE(parse_json(nested(64)).is_discarded());
-  EXPECT_TRUE(parse_json(nested(65)).is_discarded());
-  EXPECT_TRUE(parse_json(nested(1'000'000)).is_discarded());
-  EXPECT_TRUE(parse_json("{\"a\": " + nested(100'000) + "}").is_discarded());
+  EXPECT_EQ(refusal(nested(64)), "");
+  for (const auto& text : {nested(65), nested(1'000'000), "{\"a\": " + nested(100'000) + "}"})
+    EXPECT_EQ(refusal(text), "its brackets are nested deeper than 64");
   EXPECT_EQ(parse_json(R"(["[[[\"[[["])")[0], "[[[\"[[[");
-  EXPECT_TRUE(parse_json("\xEF\xBB\xBF{}").is_discarded());
-  EXPECT_TRUE(parse_json("{").is_discarded());
+}
+
+TEST(Json, WhatReadersWouldDisagreeOnIsRefusedInWords) {
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"\xEF\xBB\xBF{}", "byte order mark"},
+      {std::string("{}\0\0", 4), "zero byte at 2"},
+      {R"({"a": {"b": 1}, "a": 2})", "the key \"a\" twice"},
+      {"{", "not valid JSON"},
+      {"{} {}", "not valid JSON"},
+      {"{\"a\": \"\xFF\"}", "not UTF-8 at byte 8"},
+      {R"({"a": "\ud800"})", "not valid JSON"},
+      {R"({"a": 1e999})", "too large"}};
+  for (const auto& [text, words] : cases)
+    EXPECT_NE(refusal(text).find(words), std::string::npos) << text << ": " << refusal(text);
+  EXPECT_EQ(refusal(R"([{"a": 1}, {"a": 1}, {"b": {"a": 1}}])"), "");
 }
 
 TEST_F(Files, ABundleThatIsNoneIsABundleError) {

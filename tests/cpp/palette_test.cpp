@@ -107,7 +107,7 @@ TEST(PaletteTest, RefusesDamagedFiles) {
   EXPECT_THROW(make_palette(many), BundleError) << "label 255 is taken";
   const std::string deep(100'000, '[');
   expect_error(R"({"name": "p", "classes": [{"index": )" + deep + std::string(100'000, ']') + "}]}",
-               "too deeply nested");
+               "nested deeper than 64");
 }
 
 }  // namespace
