@@ -218,6 +218,9 @@ def find_objects(palette_json: str, prompt: str) -> tuple[list[str], list[str], 
     """The palette's classes that a prompt asks for, its content words that name none (the first
     hundred), the classes that it excludes, and how many more such words there are."""
 
+def check_manifest(json: bytes) -> None:
+    """Raises BundleError unless an engine would take these bytes as a bundle's manifest.json."""
+
 def version() -> str: ...
 def finish_closing() -> None:
     """Waits for engines that were dropped within their own callbacks."""

@@ -3,26 +3,51 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import NoReturn
 
 from fgdm.errors import BundleError
 
 JsonObject = dict[str, object]
 
+#: How deep brackets may be nested, here and in the core; nothing of ours has ten.
+DEEPEST = 64
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_NOT_BRACKETS = re.compile(r"[^][{}]+")
+
 
 def parse_object(content: bytes, source: str) -> JsonObject:
-    """One JSON object from UTF-8 bytes; anything else, or a key twice, is a BundleError."""
+    """One JSON object from UTF-8 bytes; anything else, or a key twice, is a BundleError.
+
+    A byte order mark, zero bytes, brackets nested deeper than DEEPEST and halves of surrogate pairs
+    are refused as the core refuses them.
+    """
     try:
+        text = content.decode("utf-8")
+        _check_text(text)
         value: object = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
+            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant
         )
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{source} isn't valid JSON ({error}); export the bundle again") from None
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except ValueError as error:
+        raise BundleError(
+            f"{source} isn't valid JSON ({error!s:.200}); export the bundle again"
+        ) from None
     if not isinstance(value, dict):
         raise BundleError(
             f"{source} must hold a JSON object, got {_kind(value)}; export the bundle again"
         )
     return value
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text has no control characters, line breaks or changes of direction.
+
+    Terminals would follow those in place of showing them; the core has the same rule.
+    """
+    return _CONTROL.search(text) is None
 
 
 class Fields:
@@ -37,14 +62,14 @@ class Fields:
     def names(self) -> list[str]:
         """The object's keys, each one printable text."""
         for key in self.value:
-            if not key or not key.isprintable():
+            if not key or not is_plain(key):
                 self._fail(f"has the key {key!a:.60}, which isn't printable text")
         return list(self.value)
 
     def text(self, key: str) -> str:
-        """A text without control characters or lone surrogates: it can be shown as it is."""
+        """A text that can be shown as it is (is_plain)."""
         value = self._get(key)
-        if not isinstance(value, str) or not value.isprintable():
+        if not isinstance(value, str) or not is_plain(value):
             self._fail(f"{key} must be printable text, got {_kind(value)}")
         return value
 
@@ -80,6 +105,18 @@ class Fields:
 
     def _fail(self, problem: str) -> NoReturn:
         raise BundleError(f"{self.place}: {problem}; export the bundle again")
+
+
+def _check_text(text: str) -> None:
+    if text.startswith("\ufeff"):
+        raise ValueError("it begins with a byte order mark; save it as UTF-8 without one")
+    if "\0" in text:
+        raise ValueError(f"it has a zero byte at character {text.index(chr(0))}")
+    depth = 0
+    for bracket in _NOT_BRACKETS.sub("", _STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEEPEST:
+            raise ValueError(f"its brackets are nested deeper than {DEEPEST}")
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> JsonObject:

@@ -8,17 +8,23 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fgdm.errors import BundleError
+from fgdm.files import read_regular
 from fgdm.manifest import (
     MANIFEST,
     MANIFEST_HASH,
     Manifest,
     Port,
     check_hashes,
+    check_manifest,
     check_sizes,
     read_manifest,
 )
 from fgdm.onnx_file import check_graph
 from fgdm.plans import Host, Plan, find_plans, look, obstacles, profile_label
+
+#: ONNX files end at 2 GiB, as all of protobuf does.
+_LARGEST_GRAPH = 2**31
 
 EPILOG = """\
 examples:
@@ -102,16 +108,24 @@ def describe(bundle: Path, *, verify: bool = False) -> Description:
     an input, an output or the body of an op, which a tool that rewrote it may have dropped.
     """
     manifest = read_manifest(bundle)
+    check_manifest(bundle)
     if verify:
         check_hashes(bundle, manifest)
     else:
         check_sizes(bundle, manifest)
     for graph in manifest.graphs:
-        check_graph((bundle / graph.file).read_bytes(), graph)
+        check_graph(_graph_file(bundle / graph.file), graph)
     found = find_plans(bundle, manifest, verify=verify)
     here = look() if found else Host((), {})
     plans = tuple((plan, obstacles(plan, here)) for plan in found)
     return Description(bundle, manifest, verify, plans, _unlisted(bundle, manifest))
+
+
+def _graph_file(path: Path) -> bytes:
+    try:
+        return read_regular(path, _LARGEST_GRAPH)
+    except OSError as error:
+        raise BundleError(f"can't read {path}: {error.strerror}; export the bundle again") from None
 
 
 def _unlisted(bundle: Path, manifest: Manifest) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """A bundle's manifest.json, read and checked without loading a graph.
 
-Holds what describing and verifying a bundle needs; the C++ core checks the rest when it loads one.
+Holds what describing and verifying a bundle needs. The core knows what an engine needs besides, and
+takes no manifest that is refused here: check_manifest asks it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from fgdm import __version__
 from fgdm.errors import BundleError
-from fgdm.fields import Fields, parse_object
+from fgdm.fields import Fields, is_plain, parse_object
 from fgdm.files import read_regular
 
 #: The newest manifest schema that this version reads.
@@ -111,6 +112,21 @@ def read_manifest(bundle: Path) -> Manifest:
 
     Raises BundleError if either is missing or altered, or the schema is newer than ours.
     """
+    return parse_manifest(_checked(bundle), str(bundle / MANIFEST))
+
+
+def check_manifest(bundle: Path) -> None:
+    """Asks the core whether an engine would take the bundle's manifest: every field, the chain of
+    factors, each graph's inputs and outputs. BundleError if not; nothing where no core is built."""
+    try:
+        from fgdm import _core  # noqa: PLC0415 (the rest works where the core isn't built)
+    except ImportError:
+        return
+    _core.check_manifest(_checked(bundle))
+
+
+def _checked(bundle: Path) -> bytes:
+    """The bytes of manifest.json, whose hash is the recorded one."""
     content = _read(bundle / MANIFEST)
     recorded = _read(bundle / MANIFEST_HASH)[:64]
     if recorded != hashlib.sha256(content).hexdigest().encode():
@@ -118,7 +134,7 @@ def read_manifest(bundle: Path) -> Manifest:
             f"{bundle / MANIFEST} doesn't match {MANIFEST_HASH}, so one of them has been altered; "
             "copy the bundle again or export it again"
         )
-    return parse_manifest(content, str(bundle / MANIFEST))
+    return content
 
 
 def _read(path: Path) -> bytes:
@@ -264,7 +280,7 @@ def _port(fields: Fields) -> Port:
     shape: list[int | str] = []
     for size in fields.items("shape"):
         fixed = isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**31
-        named = isinstance(size, str) and size.isprintable()
+        named = isinstance(size, str) and is_plain(size)
         if not fixed and not named:
             raise BundleError(
                 f"{fields.place}: a shape lists sizes and names of sizes, got {size!a:.60}; "
@@ -309,7 +325,7 @@ def _factor(fields: Fields, graphs: set[str]) -> Factor:
         height=fields.whole("height", 1, _LARGEST_SIDE),
         width=fields.whole("width", 1, _LARGEST_SIDE),
         num_inference_steps=fields.whole("num_inference_steps", 1, 1000),
-        sampler=fields.text("sampler") if "sampler" in fields.names() else "ddim",
+        sampler="ddim" if fields.value.get("sampler") is None else fields.text("sampler"),
         guidance=fields.text("guidance"),
         guidance_scale=fields.number("guidance_scale"),
     )

@@ -366,6 +366,10 @@ PYBIND11_MODULE(_core_module, module) {
   bind_engine(module);
   bind_text(module);
   bind_schedule(module);
+  module.def(
+      "check_manifest",
+      [](const py::bytes& json) { fgdm::Manifest::parse(std::string_view(json)); },
+      py::arg("json"));
   module.def("version", [] { return FGDM_VERSION; });
   module.def("finish_closing", &fgdm::Engine::finish_closing, pybind11::call_guard<Unlocked>());
   module.def("tensorrt_headers", &fgdm::tensorrt_headers);

@@ -54,6 +54,18 @@ Bundle::Bundle(fs::path folder, Manifest manifest, std::string manifest_json, To
     for (const auto& network : factor.conditionings)
       load_palette(network.hint_palette);
   }
+  for (const auto& factor : manifest_.factors)
+    for (const auto& network : factor.conditionings)
+      check_recolor(network);
+}
+
+// A map is recoloured in the middle of a request: what its table can't say is found before.
+void Bundle::check_recolor(const ConditioningSpec& network) const {
+  if (network.hint_palette.empty())
+    return;
+  for (const auto& maker : manifest_.factors)
+    if (!maker.is_image && maker.name == network.condition)
+      match_classes(palette(maker.palette), palette(network.hint_palette), network.recolor);
 }
 
 void Bundle::load_palette(const std::string& file) {

@@ -21,6 +21,14 @@ using Json = nlohmann::json;
                     "; export the bundle again, or fetch a fresh copy of it");
 }
 
+Json document_of(std::string_view json) {
+  try {
+    return parse_json(json);
+  } catch (const BundleError& error) {
+    fail(error.what());
+  }
+}
+
 // A JSON value and the path that leads to it, for messages.
 class Field {
 public:
@@ -42,6 +50,8 @@ public:
   std::string text() const {
     if (!value_.is_string())
       fail(where() + " should be text, not " + shown());
+    if (!is_plain(value_.get_ref<const std::string&>()))
+      fail(where() + " has a control character or a change of direction: " + shown());
     return value_.get<std::string>();
   }
 
@@ -86,8 +96,12 @@ public:
     if (!value_.is_object())
       fail(where() + " should be an object");
     std::vector<std::pair<std::string, Field>> all;
-    for (const auto& [key, value] : value_.items())
+    for (const auto& [key, value] : value_.items()) {
+      if (key.empty() || !is_plain(key))
+        fail(where() + " has the key " + Json(key).dump(-1, ' ', true) +
+             ", which is empty or has a control character");
       all.emplace_back(key, Field(value, path_ + "." + key));
+    }
     return all;
   }
 
@@ -121,6 +135,14 @@ ResidualSpec residual_spec(const Field& field) {
   return {field["channels"].integer(1, 65536), field["stride"].integer(1, 1024)};
 }
 
+// A fixed size, or -1 for one that goes by a name.
+std::int64_t extent_of(const Field& field) {
+  if (field.is_integer())
+    return field.integer(1, 1 << 24);
+  field.text();
+  return -1;
+}
+
 std::vector<TensorSpec> tensors(const Field& field) {
   std::vector<TensorSpec> all;
   for (const auto& item : field.items()) {
@@ -128,19 +150,30 @@ std::vector<TensorSpec> tensors(const Field& field) {
     spec.name = item["name"].text();
     spec.dtype = dtype_from_name(item["dtype"].text());
     for (const auto& extent : item["shape"].items())
-      spec.shape.push_back(extent.is_integer() ? extent.integer(1, 1 << 24) : -1);
+      spec.shape.push_back(extent_of(extent));
     all.push_back(std::move(spec));
   }
   return all;
 }
 
-// A path that stays inside the bundle: the hash list must not make fgdm read elsewhere.
+// A path that stays inside the bundle, in its shortest form: the hash list must not make fgdm read
+// elsewhere.
 std::string inner_path(const std::string& path) {
-  const bool leaves = path.empty() || path.front() == '/' || path.find("..") != std::string::npos ||
-                      path.find('\0') != std::string::npos;
-  if (leaves)
-    fail("the file name \"" + path + "\" does not stay inside the bundle");
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const auto end = std::min(path.find('/', begin), path.size());
+    const auto part = path.substr(begin, end - begin);
+    if (part.empty() || part == "." || part == "..")
+      fail("the file name \"" + path + "\" does not stay inside the bundle");
+    begin = end + 1;
+  }
   return path;
+}
+
+std::string digest(const Field& field) {
+  const auto text = field.text();
+  if (text.size() != 64 || text.find_first_not_of("0123456789abcdef") != std::string::npos)
+    fail(field.where() + " is " + field.shown() + ", expected 64 lower-case hexadecimal digits");
+  return text;
 }
 
 GuidanceConfig guidance(const Field& factor) {
@@ -250,6 +283,25 @@ FactorSpec factor(const Field& field) {
   return spec;
 }
 
+// Chains that this version runs: maps first, each painted by adapters or from earlier maps, and one
+// image, painted from maps and the request's own images.
+void check_order(const std::vector<FactorSpec>& factors) {
+  if (factors.empty() || !factors.back().is_image)
+    fail("factors should end with one of kind \"image\"");
+  if (factors.size() < 2)
+    fail("factors has only the image \"" + factors.back().name +
+         "\"; this version runs chains of at least one factor of kind \"condition\" before it");
+  for (const auto& factor : factors)
+    if (factor.is_image != (&factor == &factors.back()))
+      fail("only the last factor may be of kind \"image\", but " + factor.name + " is");
+  for (const auto& spec : factors.back().conditionings)
+    if (!spec.sees_image())
+      fail("the factor " + factors.back().name + " of kind \"image\" has the adapter " +
+           spec.graph +
+           "; adapters belong to factors of kind \"condition\", an image takes \"controlnet\" and "
+           "\"t2i_adapter\"");
+}
+
 // A map must come from an earlier factor; only the image's networks may see images of the request.
 void check_conditioning(const Manifest& manifest, const FactorSpec& factor,
                         const ConditioningSpec& spec, const std::set<std::string>& earlier) {
@@ -265,12 +317,14 @@ void check_conditioning(const Manifest& manifest, const FactorSpec& factor,
 }
 
 void check_chain(const Manifest& manifest) {
-  if (manifest.factors.empty() || !manifest.factors.back().is_image)
-    fail("factors should end with one of kind \"image\"");
+  check_order(manifest.factors);
+  for (const auto& [name, residual] : manifest.residuals)
+    if (manifest.backbone_downscale % residual.stride != 0)
+      fail("the stride of " + name + " is " + std::to_string(residual.stride) +
+           ", expected a divisor of backbone.downscale, " +
+           std::to_string(manifest.backbone_downscale));
   std::set<std::string> earlier;
   for (const auto& factor : manifest.factors) {
-    if (factor.is_image != (&factor == &manifest.factors.back()))
-      fail("only the last factor may be of kind \"image\", but " + factor.name + " is");
     for (const auto& spec : factor.conditionings)
       check_conditioning(manifest, factor, spec, earlier);
     if (!earlier.insert(factor.name).second)
@@ -278,8 +332,9 @@ void check_chain(const Manifest& manifest) {
     const int cell = manifest.latent_downscale * manifest.backbone_downscale;
     if (factor.height % cell != 0 || factor.width % cell != 0)
       fail("the size of factor " + factor.name + " is not divisible by " + std::to_string(cell));
-    if (!factor.palette.empty() && !manifest.files.contains(factor.palette))
-      fail("factor " + factor.name + " names " + factor.palette + ", which is not in \"files\"");
+    if (!factor.is_image && !manifest.files.contains(factor.palette))
+      fail("factor " + factor.name + " names the palette \"" + factor.palette +
+           "\", which is not in \"files\"");
   }
   if (!manifest.preview_decoder.empty())
     manifest.graph(manifest.preview_decoder);
@@ -295,9 +350,7 @@ std::string_view conditioning_name(Conditioning kind) {
 }
 
 Manifest Manifest::parse(std::string_view json) {
-  const Json document = parse_json(json);
-  if (document.is_discarded())
-    fail("it is not JSON (truncated, damaged or too deeply nested)");
+  const Json document = document_of(json);
   const Field root(document, "");
   const auto schema = root["schema"].integer(0, 1'000'000);
   if (schema > manifest_schema)
@@ -309,6 +362,8 @@ Manifest Manifest::parse(std::string_view json) {
 
   Manifest manifest;
   manifest.name = root["name"].text();
+  for (const char* shown_only : {"created_by", "weights"})
+    root[shown_only].text();
   manifest.precision = root["precision"].text();
   if (manifest.precision != "fp32" && manifest.precision != "fp16")
     fail("precision is \"" + manifest.precision + "\", expected \"fp32\" or \"fp16\"");
@@ -320,7 +375,11 @@ Manifest Manifest::parse(std::string_view json) {
   const auto autoencoder = root["autoencoder"];
   manifest.vae_decoder = autoencoder["decoder"].text();
   manifest.vae_encoder = autoencoder["encoder"].text();
-  manifest.preview_decoder = autoencoder.text_or("preview_decoder", "");
+  if (autoencoder.has("preview_decoder")) {
+    manifest.preview_decoder = autoencoder["preview_decoder"].text();
+    if (manifest.preview_decoder.empty())
+      fail("autoencoder.preview_decoder is empty, expected the name of a graph, or null");
+  }
   manifest.latent_channels = autoencoder["latent_channels"].small(1, 256);
   manifest.latent_downscale = autoencoder["downscale"].small(1, 64);
   const auto backbone = root["backbone"];
@@ -338,7 +397,7 @@ Manifest Manifest::parse(std::string_view json) {
   for (const auto& [file, entry] : root["files"].entries())
     manifest.files[inner_path(file)] = {
         static_cast<std::uint64_t>(entry["size"].integer(0, std::int64_t{1} << 50)),
-        entry["sha256"].text()};
+        digest(entry["sha256"])};
   for (const auto& [graph_name, entry] : root["graphs"].entries()) {
     GraphSpec spec{inner_path(entry["file"].text()), tensors(entry["inputs"]),
                    tensors(entry["outputs"])};

@@ -27,6 +27,23 @@ template <typename T> std::string shown(T value) {
                       .ptr};
 }
 
+// Whether UTF-8 can be shown as it is: it has no control characters, line breaks or changes of
+// direction, which terminals follow in place of showing them. The Python package has the same rule.
+inline bool is_plain(std::string_view text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto at = [&](std::size_t place) {
+      return place < text.size() ? static_cast<unsigned char>(text[place]) : 0U;
+    };
+    const auto first = at(i), second = at(i + 1), third = at(i + 2);
+    const bool control = first < 0x20 || first == 0x7F || (first == 0xC2 && second < 0xA0);
+    const bool separates = first == 0xE2 && second == 0x80 && third >= 0xA8 && third <= 0xAE;
+    const bool isolates = first == 0xE2 && second == 0x81 && third >= 0xA6 && third <= 0xA9;
+    if (control || separates || isolates)
+      return false;
+  }
+  return true;
+}
+
 // The beginning of a text for an error message, cut between two characters of UTF-8.
 inline std::string excerpt(std::string_view text, std::size_t most_bytes = 60) {
   if (text.size() <= most_bytes)

@@ -13,7 +13,7 @@ inline nlohmann::json valid_manifest() {
   using nlohmann::json;
   const auto file = [](int size) { return json{{"size", size}, {"sha256", std::string(64, '0')}}; };
   json manifest = json::parse(R"({
-    "schema": 2, "name": "tiny", "precision": "fp32", "weights": "fp16",
+    "schema": 2, "name": "tiny", "created_by": "a test", "precision": "fp32", "weights": "fp16",
     "text_encoder": {"graph": "text_encoder", "tokenizer": "tokenizer", "max_length": 16,
                      "hidden_size": 8},
     "autoencoder": {"decoder": "vae_decoder", "encoder": "vae_encoder", "latent_channels": 4,

@@ -103,7 +103,18 @@ TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
        [](json& m) { m["factors"][1]["conditionings"][0]["hint_palette"] = "ade20k.json"; }},
       {"image", [](json& m) { m["factors"].erase(1); }},
       {"segmentation", [](json& m) { m["factors"].insert(m["factors"].begin(), m["factors"][0]); }},
-      {"divisible", [](json& m) { m["factors"][0]["height"] = 72; }}};
+      {"divisible", [](json& m) { m["factors"][0]["height"] = 72; }},
+      {"names the palette \"\"", [](json& m) { m["factors"][0]["palette"] = ""; }},
+      {"created_by", [](json& m) { m.erase("created_by"); }},
+      {"name has a control character", [](json& m) { m["name"] = "a\nb"; }},
+      {"change of direction", [](json& m) { m["name"] = "a\u202Eb"; }},
+      {"down_residual_1 is 3, expected a divisor of backbone.downscale, 4",
+       [](json& m) { m["backbone"]["down_residuals"][1]["stride"] = 3; }},
+      {"files.palette.json.sha256 is \"00\"",
+       [](json& m) { m["files"]["palette.json"]["sha256"] = "00"; }},
+      {"preview_decoder is empty", [](json& m) { m["autoencoder"]["preview_decoder"] = ""; }},
+      {"shape[1] should be text",
+       [](json& m) { m["graphs"]["backbone"]["inputs"][0]["shape"][1] = true; }}};
   for (const auto& [expected, change] : cases) {
     const auto message = refusal_after(change);
     EXPECT_NE(message.find(expected), std::string::npos) << expected << ": " << message;
@@ -126,10 +137,37 @@ TEST(Manifest, SpacingsGoBySampler) {
 }
 
 TEST(Manifest, FilesStayInsideTheBundle) {
-  for (const char* path : {"../secret", "/etc/passwd", "a/../../b", ""}) {
-    const auto message =
-        refusal_after([&](json& m) { m["files"][path] = {{"size", 1}, {"sha256", ""}}; });
+  const json file{{"size", 1}, {"sha256", std::string(64, '0')}};
+  for (const char* path : {"../secret", "/etc/passwd", "a/../../b", "./a", "a//b", "a/", "."}) {
+    const auto message = refusal_after([&](json& m) { m["files"][path] = file; });
     EXPECT_NE(message.find("inside the bundle"), std::string::npos) << path << ": " << message;
+  }
+  for (const char* path : {"", "a\nb"})
+    EXPECT_NE(refusal_after([&](json& m) { m["files"][path] = file; }), "") << path;
+  EXPECT_EQ(refusal_after([&](json& m) { m["files"]["a..b/..c"] = file; }), "");
+}
+
+// What no request could run is known when the bundle opens, and what could is said.
+TEST(Manifest, ChainsThatCannotRun) {
+  const std::vector<std::pair<std::string, std::function<void(json & factors)>>> cases{
+      {"has only the image \"image\"; this version runs chains of at least one factor of kind "
+       "\"condition\"",
+       [](json& f) { f.erase(0); }},
+      {"adapters belong to factors of kind \"condition\"",
+       [](json& f) { f[1]["conditionings"] = f[0]["conditionings"]; }},
+      {"should end with one of kind \"image\"", [](json& f) { std::swap(f[0], f[1]); }},
+      {"should end with one of kind \"image\"", [](json& f) { f.clear(); }},
+      {"only the last factor may be of kind \"image\"", [](json& f) { f.insert(f.begin(), f[1]); }},
+      {"two factors are called segmentation", [](json& f) { f.insert(f.begin(), f[0]); }},
+      {"needs the map of \"segmentation\"",  // its own
+       [](json& f) { f[0]["conditionings"] = f[1]["conditionings"]; }},
+      {"needs the map of \"nobody\"", [](json& f) {
+         f[0]["conditionings"] = f[1]["conditionings"];
+         f[0]["conditionings"][0]["condition"] = "nobody";
+       }}};
+  for (const auto& [expected, change] : cases) {
+    const auto message = refusal_after([&](json& m) { change(m["factors"]); });
+    EXPECT_NE(message.find(expected), std::string::npos) << expected << ": " << message;
   }
 }
 

@@ -81,24 +81,60 @@ def make_result() -> MakeResult:
     return make
 
 
-def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
-    """A manifest with two factors over the given files, which must hold both .onnx names."""
-    residuals = [
-        {
-            "name": f"down_residual_{i}",
-            "dtype": "float32",
-            "shape": ["batch", 8 * (i + 1), "h", "w"],
-        }
-        for i in range(3)
+def _port(name: str, *shape: str | int, dtype: str = "float32") -> dict[str, Any]:
+    return {"name": name, "dtype": dtype, "shape": ["batch", *shape]}
+
+
+def _graphs() -> dict[str, Any]:
+    """Every role's graph, with the inputs and outputs that it must have."""
+    latent = (4, "height", "width")
+    sample, timestep = _port("sample", *latent), _port("timestep")
+    context = _port("encoder_hidden_states", 8, 16)
+    scale, hint = _port("conditioning_scale"), _port("hint", 8, "height", "width")
+    picture = _port("image", 3, "image_height", "image_width")
+    own = [_port("intrablock_residual_0", 8, "height", "width")]
+    control = [
+        *(_port(f"down_residual_{i}", 8 * (i + 1), f"h{i}", f"w{i}") for i in range(3)),
+        _port("mid_residual", 24, "h2", "w2"),
     ]
-    sample = {"name": "sample", "dtype": "float32", "shape": ["batch", 4, "height", "width"]}
+    attention = [_port("attn_scale"), _port("argmax_mask", 8, dtype="bool")]
+    ports: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
+        "backbone": (
+            [sample, timestep, context, *attention, *own, *control],
+            [{**sample, "name": "noise_pred"}],
+        ),
+        "adapter_segmentation": ([sample, timestep], own),
+        "controlnet": ([sample, timestep, context, hint, scale], control),
+        "controlnet_hint": ([{**picture, "name": "controlnet_cond"}], [hint]),
+        "text_encoder": ([_port("input_ids", 8, dtype="int64")], [context]),
+        "vae_decoder": ([{**sample, "name": "latents"}], [picture]),
+        "vae_encoder": ([picture], [{**sample, "name": "latents"}]),
+    }
+    return {
+        name: {
+            "file": "adapter.onnx" if name == "adapter_segmentation" else f"{name}.onnx",
+            "inputs": inputs,
+            "outputs": outputs,
+        }
+        for name, (inputs, outputs) in ports.items()
+    }
+
+
+def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
+    """A manifest that an engine takes, with two factors; `files` must hold those it names."""
     factor = {
-        "conditionings": [{"kind": "adapter", "graph": "adapter_segmentation"}],
         "height": 64,
         "width": 64,
         "num_inference_steps": 10,
         "guidance": "cfg",
         "guidance_scale": 7.5,
+    }
+    adapter = {"kind": "adapter", "graph": "adapter_segmentation"}
+    controlnet = {
+        "kind": "controlnet",
+        "graph": "controlnet",
+        "hint_graph": "controlnet_hint",
+        "condition": "segmentation",
     }
     return {
         "schema": 2,
@@ -106,24 +142,52 @@ def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
         "created_by": "fgdm 0.1.0",
         "precision": "fp32",
         "weights": "fp16",
-        "text_encoder": {"graph": "text_encoder"},
-        "backbone": {"graph": "backbone", "downscale": 4},
-        "autoencoder": {"decoder": "vae_decoder", "preview_decoder": None, "downscale": 4},
-        "factors": [
-            {"name": "segmentation", "kind": "condition", **factor},
-            {"name": "image", "kind": "image", **factor, "height": 128},
-        ],
-        "graphs": {
-            "backbone": {
-                "file": "backbone.onnx",
-                "inputs": [sample, *residuals],
-                "outputs": [{**sample, "name": "noise_pred"}],
-            },
-            **{
-                name: {"file": "adapter.onnx", "inputs": [sample], "outputs": []}
-                for name in ("adapter_segmentation", "text_encoder", "vae_decoder")
-            },
+        "text_encoder": {
+            "graph": "text_encoder",
+            "tokenizer": "tokenizer",
+            "max_length": 8,
+            "hidden_size": 16,
         },
+        "backbone": {
+            "graph": "backbone",
+            "downscale": 4,
+            "intrablock_residuals": [{"channels": 8, "stride": 1}],
+            "down_residuals": [{"channels": 8 * (i + 1), "stride": 2**i} for i in range(3)],
+            "mid_residual": {"channels": 24, "stride": 4},
+        },
+        "autoencoder": {
+            "decoder": "vae_decoder",
+            "encoder": "vae_encoder",
+            "preview_decoder": None,
+            "latent_channels": 4,
+            "downscale": 4,
+        },
+        "scheduler": {
+            "num_train_timesteps": 1000,
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "prediction_type": "epsilon",
+            "timestep_spacing": "leading",
+            "steps_offset": 1,
+        },
+        "factors": [
+            {
+                "name": "segmentation",
+                "kind": "condition",
+                "conditionings": [adapter],
+                "palette": "palette.json",
+                **factor,
+            },
+            {
+                "name": "image",
+                "kind": "image",
+                "conditionings": [controlnet],
+                **factor,
+                "height": 128,
+            },
+        ],
+        "graphs": _graphs(),
         "files": {
             path: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for path, content in files.items()
@@ -142,10 +206,22 @@ def _graph(inputs: Sequence[str], outputs: Sequence[str], size: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def _graph_files() -> dict[str, bytes]:
+    """By name; the backbone's has 5000 bytes."""
+    return {
+        graph["file"]: _graph(
+            [port["name"] for port in graph["inputs"]],
+            [port["name"] for port in graph["outputs"]],
+            5000 if name == "backbone" else 400,
+        )
+        for name, graph in _graphs().items()
+    }
+
+
 @pytest.fixture(scope="session")
 def sound_manifest() -> dict[str, Any]:
     """The manifest of a small bundle; not to be changed."""
-    return _manifest_of({"backbone.onnx": b"1", "adapter.onnx": b"2"})
+    return _manifest_of({**_graph_files(), "palette.json": b""})
 
 
 @pytest.fixture
@@ -154,11 +230,9 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
 
     def make(change: Callable[[dict[str, Any]], object] | None = None) -> Path:
         files = {
-            "backbone.onnx": _graph(
-                ["sample", *(f"down_residual_{i}" for i in range(3))], ["noise_pred"], 5000
-            ),
-            "adapter.onnx": _graph(["sample"], [], 100),
+            **_graph_files(),
             "tokenizer/vocab.json": b"{}",
+            "palette.json": b"",
         }
         manifest = _manifest_of(files)
         if change is not None:

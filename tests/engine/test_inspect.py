@@ -24,14 +24,15 @@ def test_sound_bundle_is_described(make_bundle: MakeBundle, verify: bool) -> Non
     description = describe(bundle, verify=verify)
     document = json.loads(json.dumps(description.to_json()))
     assert document["name"] == "scenes" and document["verified"] is verify
-    assert document["size"] == 5102
+    listed = [path for path in bundle.rglob("*") if path.is_file() and path.stem != "manifest"]
+    assert document["size"] == sum(path.stat().st_size for path in listed) == 7402
     assert [factor["name"] for factor in document["factors"]] == ["segmentation", "image"]
     assert document["graphs"][0]["inputs"][0]["shape"] == ["batch", 4, "height", "width"]
     assert document["plans"] == [] and document["unlisted"] == []
     text = "\n".join(description.lines())
     assert "segmentation  condition, 64×64 px, 10 steps" in text
     assert "down_residual_0..2  float32  3 feature maps of 8, 16, 24 channels" in text
-    assert "5.1 kB" in text
+    assert "7.4 kB" in text
 
 
 def test_missing_bundle_says_what_a_bundle_is(tmp_path: Path) -> None:

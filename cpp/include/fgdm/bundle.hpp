@@ -31,6 +31,7 @@ private:
   Bundle(std::filesystem::path folder, Manifest manifest, std::string manifest_json,
          Tokenizer tokenizer);
   void load_palette(const std::string& file);
+  void check_recolor(const ConditioningSpec& network) const;
 
   std::filesystem::path folder_;
   Manifest manifest_;
