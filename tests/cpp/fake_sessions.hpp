@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -39,6 +40,11 @@ public:
         sum += weigh(input, row);
       for (const auto& output : outputs) {
         const auto size = output.tensor.elements() / rows;
+        if (output.tensor.dtype != DType::float32) {  // zeros, whatever the type
+          const auto bytes = size * dtype_size(output.tensor.dtype);
+          std::fill_n(static_cast<char*>(numbers_of(output.tensor)) + row * bytes, bytes, '\0');
+          continue;
+        }
         auto* values = static_cast<float*>(numbers_of(output.tensor)) + row * size;
         for (std::size_t i = 0; i < size; ++i)
           values[i] = static_cast<float>(std::sin(sum + 0.7 * static_cast<double>(i)));
