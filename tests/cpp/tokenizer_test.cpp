@@ -271,7 +271,7 @@ TEST_F(TokenizerTest, RefusesDamagedFiles) {
     copy.erase(token);
     return copy.dump();
   };
-  expect_vocabulary_refused(vocabulary.dump().substr(0, 100), "not a JSON object");
+  expect_vocabulary_refused(vocabulary.dump().substr(0, 100), "not valid JSON");
   expect_vocabulary_refused("[]", "not a JSON object");
   expect_vocabulary_refused(changed("a", "1"), "not an integer");
   expect_vocabulary_refused(changed("a", -1), "not an integer");
