@@ -211,7 +211,9 @@ TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder) {
       fail(vocabulary_file, "lacks the special token \"" + token + "\"");
     return found->second;
   };
-  for (const auto& [text, token] : tokens.added) {
+  for (const auto& added_token : tokens.added) {  // clang 14's lambdas can't capture a binding
+    const auto& text = added_token.first;
+    const auto& token = added_token.second;
     std::vector<int> ids = {id(text)};
     const auto further = [&] { return text + "_" + std::to_string(ids.size()); };
     while (tokens.added.contains(further()))
