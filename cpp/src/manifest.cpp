@@ -191,7 +191,8 @@ FactorSpec factor(const Field& field) {
 }  // namespace
 
 std::string_view conditioning_name(Conditioning kind) {
-  return std::ranges::find(conditioning_names, kind, &ConditioningName::first)->second;
+  const auto found = std::ranges::find(conditioning_names, kind, &ConditioningName::first);
+  return found == conditioning_names.end() ? std::string_view() : found->second;
 }
 
 Manifest Manifest::parse(std::string_view json) {

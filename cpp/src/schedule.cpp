@@ -21,9 +21,11 @@ constexpr std::array<std::pair<TimestepSpacing, std::string_view>, 3> spacing_na
      {TimestepSpacing::trailing, "trailing"},
      {TimestepSpacing::linspace, "linspace"}}};
 
+// "" for a value that is no enumerator, which only a cast can make.
 template <typename Names, typename Value>
 std::string_view name_of(const Names& names, Value value) {
-  return std::ranges::find(names, value, &Names::value_type::first)->second;
+  const auto found = std::ranges::find(names, value, &Names::value_type::first);
+  return found == names.end() ? std::string_view() : found->second;
 }
 
 template <typename Names>

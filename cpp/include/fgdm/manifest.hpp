@@ -26,7 +26,8 @@ struct ResidualSpec {
 // control image once.
 enum class Conditioning { adapter, controlnet, t2i_adapter };
 
-// The name a manifest uses for a kind of network, such as "t2i_adapter".
+// The name a manifest uses for a kind of network, such as "t2i_adapter"; "" for what is no
+// enumerator.
 std::string_view conditioning_name(Conditioning kind);
 
 // One conditioning network of a factor; what several of them add to the backbone is summed.

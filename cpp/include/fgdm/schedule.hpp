@@ -17,7 +17,7 @@ enum class SamplerKind {
   dpmsolver_multistep,
 };
 
-// The names that requests and manifests use: "ddim", "dpmsolver++".
+// The names that requests and manifests use: "ddim", "dpmsolver++"; "" for what is no enumerator.
 std::string_view sampler_name(SamplerKind kind);
 std::optional<SamplerKind> sampler_kind(std::string_view name);  // unset for any other name
 
