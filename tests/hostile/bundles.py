@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import io
@@ -31,6 +32,7 @@ def prepare(arguments: list[str]) -> Callable[[int], dict[str, Any]]:
     """The function that spoils a copy of the bundle and judges what fgdm makes of it."""
     sound, seed = Path(arguments[0]), int(arguments[1])
     home = Path(tempfile.mkdtemp(prefix="fgdm-hostile-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     expected = _generate(sound, "cpu")
 
     def run(case: int) -> dict[str, Any]:
