@@ -24,12 +24,9 @@ _BEHAVIOUR: dict[str, Any] = json.loads(os.environ.get("FAKE_TENSORRT", "{}"))
 _TYPES = {1: "FLOAT", 7: "INT64", 9: "BOOL", 10: "HALF"}
 _LIBRARIES: list[str] = []
 
-if _BEHAVIOUR.get("no_space"):
 
-    def _fsync(file: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    os.fsync = _fsync
+def _full(file: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Severity(enum.IntEnum):
@@ -168,6 +165,8 @@ class Builder:
         return Profile()
 
     def build_serialized_network(self, network: Network, config: Config) -> bytes | None:
+        if _BEHAVIOUR.get("no_space"):
+            os.fsync = _full  # here, and not on import, which the tests' own process does too
         steps = _BEHAVIOUR.get("steps", 4)
         config.progress_monitor.phase_start("Building engine", None, steps)
         for step in range(steps):
