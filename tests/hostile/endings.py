@@ -81,6 +81,16 @@ ENDINGS = {
         "        assert pool.map(abs, [-1, 2]) == [1, 2]",
         (0,),
     ),
+    "pool of spawned processes": (
+        "if True:\n    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "        assert pool.map(abs, [-1, 2]) == [1, 2]",
+        (0,),
+    ),
+    "streams are closed": ("sys.stdin.close(); sys.stdout.close(); sys.stderr.close()", (0,)),
+    "standard output on a full disk": (
+        "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)\nprint('lost')",
+        (1, 120),  # as Python ends itself: at once without a buffer, at its flush with one
+    ),
     "thread ends the process": ("threading.Thread(target=os._exit, args=(8,)).start()\n"
     "time.sleep(5)", (8,)),
 }  # fmt: skip

@@ -130,8 +130,8 @@ def _judge(engine: Engine, prompt: Any, options: dict[str, Any]) -> str | None:
 
 
 def _command(random_: random.Random, bundle: Path) -> list[str]:
-    """A command line; numbers of steps are always given, so that it is short."""
-    steps = ["--condition-steps", "1", "--num-inference-steps", "1", "--candidates", "2"]
+    """A command line; steps and a deadline are always given, so that it is short."""
+    steps = [f"--{name.replace('_', '-')}={value}" for name, value in _KEPT.items()]
     words = ["generate", PROMPT, "--bundle", str(bundle), *steps, "--backend", "cpu"]
     flags = [f"--{name.replace('_', '-')}" for name in _NAMES] + ["--precision", "--threads"]
     for flag in random_.sample(flags, random_.choice([1, 2, 4])):
