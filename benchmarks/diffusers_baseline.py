@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,9 @@ def card_memory_mb() -> float:
     return float(all_of_it - free) / 1e6
 
 
-def interleave(systems: dict[str, Callable[[int], object]], rounds: int) -> dict[str, list[float]]:
+def interleave(
+    systems: Mapping[str, Callable[[int], object]], rounds: int
+) -> dict[str, list[float]]:
     """Seconds of each system in each round; a round before them warms up and doesn't count."""
     seconds: dict[str, list[float]] = {name: [] for name in systems}
     for turn in range(rounds + 1):

@@ -98,7 +98,8 @@ def separate_calls(inputs: Inputs) -> Tensor:
     strongest = weights.mean(1).masked_fill(~allowed, -1.0).argmax(-1, keepdim=True)
     is_strongest = torch.arange(weights.shape[-1], device=weights.device) == strongest
     factor = torch.where(is_strongest & allowed, inputs.scale[:, None, None], 1.0)
-    return (weights * factor[:, None]).to(inputs.v.dtype) @ inputs.v
+    attended: Tensor = (weights * factor[:, None]).to(inputs.v.dtype) @ inputs.v
+    return attended
 
 
 def microseconds(call: Callable[[], object], repeats: int = 50, samples: int = 20) -> float:
@@ -113,7 +114,7 @@ def microseconds(call: Callable[[], object], repeats: int = 50, samples: int = 2
     with torch.cuda.graph(graph):
         for _ in range(repeats):
             call()
-    times = []
+    times: list[float] = []
     for _ in range(samples):
         began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         began.record()
@@ -155,10 +156,11 @@ def measure(
     for scaled in (0, batch // 2, batch):
         inputs.scale[:scaled] = -10.0
         times.append(microseconds(lambda: kernels.attention(inputs, out)))
+    plain, half_scaled, all_scaled = times
     separate = microseconds(lambda: separate_calls(inputs), repeats=10)
     kernels.attention(inputs, out)
     exact = separate_calls(
-        Inputs(*(t.double() for t in (inputs.q, inputs.k, inputs.v)), inputs.scale, mask)
+        Inputs(inputs.q.double(), inputs.k.double(), inputs.v.double(), inputs.scale, mask)
     )
     error = ((out.double() - exact).norm() / exact.norm()).item()
     sdpa = microseconds(
@@ -167,7 +169,9 @@ def measure(
     bytes_moved = 2.0 * out.element_size() * (inputs.q.numel() + inputs.k.numel())
     operations = 4.0 * inputs.q.numel() * TOKENS
     return (
-        Row(side, head_size, batch, *times, sdpa, separate, error, 0.0, 0.0),
+        Row(
+            side, head_size, batch, plain, half_scaled, all_scaled, sdpa, separate, error, 0.0, 0.0
+        ),
         bytes_moved,
         operations,
     )

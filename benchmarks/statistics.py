@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 #: A result that reaches one of these counts at it (FG-DM, Table 3; 1.0 is everything found).
 RECALL_THRESHOLDS = (0.5, 0.75, 0.9, 1.0)
@@ -51,10 +52,10 @@ def summary(values: ArrayLike) -> dict[str, float]:
     }
 
 
-def psnr(picture: ArrayLike, expected: ArrayLike) -> float:
+def psnr(picture: ArrayLike | Image.Image, expected: ArrayLike | Image.Image) -> float:
     """Of two pictures in 0..255, in dB; at most 168, which is no difference."""
-    error = np.mean((np.asarray(picture, np.float64) - np.asarray(expected, np.float64)) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 1e-12)))
+    difference = np.asarray(picture, np.float64) - np.asarray(expected, np.float64)
+    return float(10 * np.log10(255**2 / max(float(np.mean(difference**2)), 1e-12)))
 
 
 def latencies(seconds: ArrayLike) -> dict[str, float]:

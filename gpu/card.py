@@ -23,7 +23,7 @@ _SIDE = {"cuda": 8192, "cpu": 512}
 
 def seconds(call: Callable[[], object], device: str, repeats: int = 10) -> float:
     """Of one call on a device, the mean of `repeats` after three that don't count."""
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
     for _ in range(3):
         call()
     wait()

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 #: Beside the place of each stripped file.
 SUFFIX = ".header.json"
-_DTYPES = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
+_DTYPES: dict[str, np.dtype[np.floating[Any]]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 _LENGTH = struct.Struct("<Q")
 
 

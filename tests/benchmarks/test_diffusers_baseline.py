@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,11 @@ from benchmarks.diffusers_baseline import compare, interleave
 
 def test_systems_take_turns_and_the_first_round_does_not_count() -> None:
     calls: list[tuple[str, int]] = []
-    systems = {name: lambda turn, name=name: calls.append((name, turn)) for name in ("a", "b")}
+
+    def system(name: str) -> Callable[[int], None]:
+        return lambda turn: calls.append((name, turn))
+
+    systems = {name: system(name) for name in ("a", "b")}
     seconds = interleave(systems, rounds=2)
     assert calls == [(name, turn) for turn in range(3) for name in ("a", "b")]
     assert {name: len(taken) for name, taken in seconds.items()} == {"a": 2, "b": 2}

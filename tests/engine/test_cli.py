@@ -118,7 +118,7 @@ def test_options_become_parameters(engine: FakeEngine) -> None:
         "wave": 2,
         "deadline": 30.0,
     }
-    lists = {
+    lists: dict[str, list[float]] = {
         "controlnet_conditioning_scale": [0.5],
         "guidance_interval": [0.1, 0.9],
         "condition_guidance_interval": [0.0, 0.5],

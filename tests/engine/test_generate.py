@@ -119,7 +119,7 @@ def test_given_latents_replace_the_noise(engine: Engine) -> None:
         )
         for s in (1, 2)
     ]
-    assert np.array_equal(*pictures)
+    assert np.array_equal(pictures[0], pictures[1])
 
 
 def test_the_step_callback_sees_every_step_and_can_stop(engine: Engine) -> None:

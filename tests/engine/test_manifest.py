@@ -74,7 +74,7 @@ def changed(manifest: Json, path: tuple[str | int, ...], value: object) -> Json:
     return document
 
 
-VALUES = [
+VALUES: list[object] = [
     ...,
     None,
     True,

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from fgdm.result import EngineInfo, Result
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 SCHEMA = json.loads((resources.files("fgdm") / "result.schema.json").read_text(encoding="utf-8"))
 

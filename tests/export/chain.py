@@ -91,7 +91,7 @@ class Settings:
         }
 
 
-class _RecordingScheduler(DDIMScheduler):
+class _RecordingScheduler(DDIMScheduler):  # type: ignore[misc]
     """diffusers' DDIM that keeps the noise predictions it is given, and what it makes of them."""
 
     def watch(self) -> Trace:

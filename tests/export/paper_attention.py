@@ -41,7 +41,8 @@ class PaperAttnProcessor:
             patches = torch.arange(len(semantic))
             heads[:, patches, semantic] *= scale
         states = attn.batch_to_head_dim(weights @ value)
-        return attn.to_out[1](attn.to_out[0](states))
+        projected: Tensor = attn.to_out[1](attn.to_out[0](states))
+        return projected
 
 
 def use_paper_attention(unet: UNet2DConditionModel, scales: Sequence[float]) -> PaperAttnProcessor:

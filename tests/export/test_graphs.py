@@ -84,7 +84,7 @@ def unet_reference(unet: UNet2DConditionModel, inputs: dict[str, Tensor]) -> Ten
     def residuals(prefix: str) -> list[Tensor]:
         return [value.clone() for name, value in inputs.items() if name.startswith(prefix)]
 
-    return unet(
+    noise: Tensor = unet(
         inputs["sample"],
         inputs["timestep"],
         inputs["encoder_hidden_states"],
@@ -92,6 +92,7 @@ def unet_reference(unet: UNet2DConditionModel, inputs: dict[str, Tensor]) -> Ten
         down_block_additional_residuals=tuple(residuals("down")),
         mid_block_additional_residual=inputs["mid_residual"],
     ).sample
+    return noise
 
 
 @pytest.mark.parametrize(("batch", "height", "width"), [(1, 8, 8), (3, 16, 8), (5, 4, 12)])

@@ -29,7 +29,7 @@ SCALES = (0.7, 0.4, 0.5)  # two ControlNets, then the T2I-Adapter
 STEPS = 3
 
 #: The ControlNets' palette: the map's classes in other colours, one of them missing.
-OTHER_PALETTE = {
+OTHER_PALETTE: dict[str, Any] = {
     "name": "other",
     "classes": [
         {**entry, "color": [255 - channel for channel in entry["color"]]}
@@ -85,7 +85,7 @@ def generate(bundle: Path, **options: Any) -> Any:
 
 def recolored(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The map in the other palette's colours; what it lacks is black."""
-    colors = {entry["name"]: entry["color"] for entry in OTHER_PALETTE["classes"]}  # type: ignore[attr-defined]
+    colors = {entry["name"]: entry["color"] for entry in OTHER_PALETTE["classes"]}
     table = np.array([colors.get(entry["name"], [0, 0, 0]) for entry in PALETTE["classes"]])
     return table[labels].astype(np.uint8)
 

@@ -93,7 +93,12 @@ def test_only_the_option_leaves_it_out(
     checks: bool,
 ) -> None:
     painted: list[Path] = []
-    monkeypatch.setattr(bundle, "check_picture", lambda root: painted.append(root) or 0.0)
+
+    def paint(root: Path) -> float:
+        painted.append(root)
+        return 0.0
+
+    monkeypatch.setattr(bundle, "check_picture", paint)
     monkeypatch.setattr(bundle, "_export_and_check", lambda *arguments: [])
     assert run(parse(*options(tiny_checkpoint, tmp_path / "bundle"), *flags)) == 0
     assert len(painted) == checks

@@ -76,8 +76,10 @@ def test_a_filled_bundle_is_whole_and_paints(filled: Path) -> None:
     check_sizes(filled, manifest)
     check_hashes(filled, manifest)
     with Engine(filled, backend="cpu", threads=1) as engine:
-        options = {"candidates": 1, "condition_steps": 1, "num_inference_steps": 1}
-        assert engine.generate("a dog", seed=1, **options).image.size == (128, 128)
+        result = engine.generate(
+            "a dog", seed=1, candidates=1, condition_steps=1, num_inference_steps=1
+        )
+        assert result.image.size == (128, 128)
 
 
 def test_filling_gives_the_same_numbers_whatever_the_workers(filled: Path, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def replace(path: Path, content: bytes) -> None:
 def _write_graph(folder: Path, name: str, graph: dict[str, Any]) -> None:
     weights_file = _WEIGHTS[name]
     seen, weight_rows = graph["inputs"][0], []
-    body = []
+    body: list[onnx.NodeProto] = []
     extra = _contributions(graph["inputs"][1:], body)
     for output in graph["outputs"]:
         weight_rows.append(_channels(seen, output))

@@ -33,24 +33,26 @@ def spoil(folder: Path, seed: int, number: int) -> tuple[str, bool]:
 
 def _make_hashes_fit(folder: Path) -> None:
     """As far as the manifest can still be read and the files are there."""
+    path = folder / "manifest.json"
+    if not _small(path):
+        return
     try:
-        path = folder / "manifest.json"
-        manifest = json.loads(path.read_bytes()) if _small(path) else None
-        names = [name for name in manifest["files"] if _small(folder / name)]
-        if any(_differs(folder, name, manifest["files"][name]) for name in names):
+        files = json.loads(path.read_bytes())["files"]
+        names = [name for name in files if _small(folder / name)]
+        if any(_differs(folder, name, files[name]) for name in names):
             rehash(folder, names)
     except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         pass
-    if _small(folder / "manifest.json"):
-        with contextlib.suppress(OSError):
-            rehash_manifest(folder)
+    with contextlib.suppress(OSError):
+        rehash_manifest(folder)
 
 
 def _differs(folder: Path, name: str, entry: Any) -> bool:
     """Whether a file is another than the manifest says. An entry that was spoilt stays spoilt."""
     if not isinstance(entry, dict) or set(entry) != {"size", "sha256"}:
         return False
-    return hashlib.sha256((folder / name).read_bytes()).hexdigest() != entry["sha256"]
+    fits: bool = hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
+    return not fits
 
 
 def _small(path: Path) -> bool:
@@ -186,7 +188,7 @@ def change_merges(random_: random.Random, folder: Path) -> str:
 
 def change_plan(random_: random.Random, folder: Path) -> str:
     """A plan's description, under the name that the changed one must have."""
-    (path,) = [*(folder / "plans" / "tensorrt").glob("*.json")][:1] or [None]
+    path = next((folder / "plans" / "tensorrt").glob("*.json"), None)
     if path is None:
         return "nothing"
     try:

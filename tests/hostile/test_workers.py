@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.hostile import workers
@@ -9,7 +11,7 @@ from tests.hostile import workers
 
 def test_every_kind_of_failure_is_told_with_its_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "LIMIT", 2.0)
-    monkeypatch.setattr(workers.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     failures = workers.attack("tests.hostile.broken", [], range(8))
     assert [failure.case for failure in failures] == [2, 4, 6]
     told = [failure.what for failure in failures]

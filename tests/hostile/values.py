@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 NESTED = "\0nested\0"  # stands for arrays in each other, which json.dumps can't write
@@ -23,17 +24,16 @@ TEXTS = [
 
 def any_json(random_: random.Random) -> Any:
     """A value of any JSON type."""
-    return random_.choice(
-        [
-            lambda: None,
-            lambda: random_.choice([True, False]),
-            lambda: random_.choice(NUMBERS),
-            lambda: random_.choice(TEXTS),
-            lambda: [],
-            lambda: {},
-            lambda: [any_json(random_)] * random_.choice([1, 2, 1000]),
-            lambda: {random_.choice(TEXTS): any_json(random_)},
-            lambda: NESTED,
-            lambda: {"name": "sample", "dtype": "float32", "shape": [1, 4, "height", "width"]},
-        ]
-    )()
+    choices: list[Callable[[], Any]] = [
+        lambda: None,
+        lambda: random_.choice([True, False]),
+        lambda: random_.choice(NUMBERS),
+        lambda: random_.choice(TEXTS),
+        lambda: [],
+        lambda: {},
+        lambda: [any_json(random_)] * random_.choice([1, 2, 1000]),
+        lambda: {random_.choice(TEXTS): any_json(random_)},
+        lambda: NESTED,
+        lambda: {"name": "sample", "dtype": "float32", "shape": [1, 4, "height", "width"]},
+    ]
+    return random_.choice(choices)()

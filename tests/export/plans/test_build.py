@@ -218,7 +218,7 @@ def test_shapes_buckets_and_plugin_change_the_key(bundle: Path, tensorrt: Behave
         {"share_weights": True},
         {"plugin": library},
     ):
-        others = keys(bundle, Options(**{**vars(backbone), **change}))  # type: ignore[arg-type]
+        others = keys(bundle, Options(**{**vars(backbone), **change}))
         assert others.isdisjoint(separate)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -63,7 +64,7 @@ def test_what_cannot_be_built_is_named(
 def test_the_runtime_agrees(
     tmp_path: Path, dtype: int, head_size: int, rank: int, builds: bool
 ) -> None:
-    trt = pytest.importorskip("tensorrt_rtx")
+    trt: Any = pytest.importorskip("tensorrt_rtx")
 
     class Silent(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -246,7 +246,9 @@ def text_encoder(
         entries.append(Entry(f"text_model.{key}", key, (rows, width)))
     for i in range(layers):
         layer = f"encoder.layers.{i}"
-        shapes = {f"self_attn.{name}_proj": (width, width) for name in ("q", "k", "v", "out")}
+        shapes: dict[str, tuple[int, ...]] = {
+            f"self_attn.{name}_proj": (width, width) for name in ("q", "k", "v", "out")
+        }
         shapes |= {"layer_norm1": (width,), "layer_norm2": (width,)}
         shapes |= {"mlp.fc1": (4 * width, width), "mlp.fc2": (width, 4 * width)}
         for name, shape in shapes.items():

@@ -72,7 +72,11 @@ def test_the_models_have_the_tables_names_at_full_size(
     ("entries", "kind"), [(TIMESTEP, TimestepAdapter), (PLAIN, PlainAdapter)], ids=["time", "plain"]
 )
 def test_original_adapter_alone(
-    tmp_path: Path, name: str, prefix: str, entries: list[Entry], kind: type[object]
+    tmp_path: Path,
+    name: str,
+    prefix: str,
+    entries: list[Entry],
+    kind: type[TimestepAdapter | PlainAdapter],
 ) -> None:
     tensors = file_of(entries)
     adapter = load_adapter(str(save(tmp_path / name, behind(prefix, tensors))))

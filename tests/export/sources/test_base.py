@@ -225,7 +225,7 @@ def truncate(folder: Path) -> None:
     (folder / VAE).write_bytes((folder / VAE).read_bytes()[:-8])
 
 
-SPOILERS: list[tuple[Callable[[Path], None], str]] = [
+SPOILERS: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: shutil.rmtree(f / "unet"), "base has no folder unet"),
     (lambda f: shutil.rmtree(f / "vae"), "base has no autoencoder; give one with --vae SOURCE"),
     (lambda f: shutil.rmtree(f / "text_encoder"), "has no text encoder; give one with --text-enc"),
@@ -248,7 +248,7 @@ SPOILERS: list[tuple[Callable[[Path], None], str]] = [
 
 @pytest.mark.parametrize(("spoil", "message"), SPOILERS)
 def test_a_spoilt_folder_is_an_error(
-    folder: Path, spoil: Callable[[Path], None], message: str
+    folder: Path, spoil: Callable[[Path], object], message: str
 ) -> None:
     spoil(folder)
     with pytest.raises(ExportError, match=message):

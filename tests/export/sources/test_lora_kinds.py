@@ -24,7 +24,6 @@ LINEAR = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 WIDE = "down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2"
 CONVOLUTION = "down_blocks.1.resnets.0.conv1"
 NORM = "down_blocks.0.resnets.0.norm1"
-RANDOM = {"init_weights": False}
 TARGETS = ["to_q", "ff.net.2", "conv1"]
 
 
@@ -89,18 +88,18 @@ def test_peft_s_own_folder(base: Base, tmp_path: Path, changes: dict[str, Any]) 
 @pytest.mark.parametrize(
     "config",
     [
-        peft.LoHaConfig(r=2, alpha=5, target_modules=TARGETS, **RANDOM),
-        peft.LoHaConfig(r=2, target_modules=TARGETS, use_effective_conv2d=True, **RANDOM),
-        peft.LoKrConfig(r=2, alpha=5, target_modules=TARGETS, **RANDOM),
+        peft.LoHaConfig(r=2, alpha=5, target_modules=TARGETS, init_weights=False),
+        peft.LoHaConfig(r=2, target_modules=TARGETS, use_effective_conv2d=True, init_weights=False),
+        peft.LoKrConfig(r=2, alpha=5, target_modules=TARGETS, init_weights=False),
         peft.LoKrConfig(
             r=2,
             alpha=5,
             target_modules=TARGETS,
             use_effective_conv2d=True,
             decompose_both=True,
-            **RANDOM,
+            init_weights=False,
         ),
-        peft.LoKrConfig(r=64, alpha=5, target_modules=TARGETS, **RANDOM),
+        peft.LoKrConfig(r=64, alpha=5, target_modules=TARGETS, init_weights=False),
     ],
 )
 def test_peft_s_loha_and_lokr(base: Base, tmp_path: Path, config: Any) -> None:
@@ -156,13 +155,12 @@ def merged(base: Base, path: Path, name: str, tensors: dict[str, Tensor], scale:
     key = "lora_unet_" + name.replace(".", "_")
     save_file({f"{key}.{role}": value for role, value in tensors.items()}, path / "l.safetensors")
     merge_lora(base.unet, base.text_encoder, Lora(path / "l.safetensors", scale))
-    weight: Any = base.unet.get_submodule(name).weight
-    return weight.data.double()
+    return weight_of(base, name)
 
 
 def weight_of(base: Base, name: str) -> Tensor:
-    weight: Any = base.unet.get_submodule(name).weight
-    return weight.data.double().clone()
+    weight: Tensor = base.unet.get_parameter(f"{name}.weight")
+    return weight.detach().double().clone()
 
 
 def test_a_convolution_in_tucker_s_form(base: Base, tmp_path: Path) -> None:

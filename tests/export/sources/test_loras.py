@@ -196,9 +196,8 @@ def test_a_merged_layer_computes_the_layer_plus_the_two_matrices(
     weight = base.unet.get_submodule(name).weight.double()
     if isinstance(layer, nn.Conv2d):
         x = torch.randn(1, weight.shape[1], 8, 8, dtype=torch.float64)
-        geometry = {"stride": layer.stride, "padding": layer.padding}
-        given = F.conv2d(x, weight, layer.bias, **geometry)
-        added = F.conv2d(F.conv2d(x, down, **geometry), up)
+        given = F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
+        added = F.conv2d(F.conv2d(x, down, None, layer.stride, layer.padding), up)
     else:
         x = torch.randn(3, weight.shape[1], dtype=torch.float64)
         given, added = F.linear(x, weight, layer.bias), x @ down.T @ up.T

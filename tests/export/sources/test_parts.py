@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any, TypedDict
 
 import pytest
 import torch
@@ -22,8 +23,16 @@ from tests.export.sources.tiny_ldm import CHECKPOINT, TINY, assert_holds, save
 from tests.tiny_models import TinyCheckpoint
 
 
+class Others(TypedDict):
+    """The other parts of a base, as `load_base` takes them."""
+
+    tokenizer: Path
+    vae: Path
+    text_encoder: Path
+
+
 @pytest.fixture
-def others(tiny_checkpoint: TinyCheckpoint) -> dict[str, Path]:
+def others(tiny_checkpoint: TinyCheckpoint) -> Others:
     base = tiny_checkpoint.base
     return {
         "tokenizer": base / "tokenizer",
@@ -34,7 +43,7 @@ def others(tiny_checkpoint: TinyCheckpoint) -> dict[str, Path]:
 
 @pytest.mark.parametrize("form", ["folder", "file"])
 def test_a_unet_alone(
-    tiny_checkpoint: TinyCheckpoint, others: dict[str, Path], tmp_path: Path, form: str
+    tiny_checkpoint: TinyCheckpoint, others: Others, tmp_path: Path, form: str
 ) -> None:
     """diffusers' folder, or the file in it; its config.json says what it looks like."""
     shutil.copytree(tiny_checkpoint.base / "unet", tmp_path / "unet")
@@ -51,9 +60,7 @@ def test_a_unet_alone(
 
 
 @pytest.mark.parametrize("prefix", ["model.diffusion_model.", "diffusion_model.", ""])
-def test_a_unet_alone_under_ldm_s_names(
-    others: dict[str, Path], tmp_path: Path, prefix: str
-) -> None:
+def test_a_unet_alone_under_ldm_s_names(others: Others, tmp_path: Path, prefix: str) -> None:
     entries = [
         Entry(prefix + e.file.removeprefix("model.diffusion_model."), e.model, e.shape)
         for e in tiny_ldm.UNET
@@ -64,7 +71,7 @@ def test_a_unet_alone_under_ldm_s_names(
 
 
 def test_parts_of_a_pipeline(
-    tiny_checkpoint: TinyCheckpoint, others: dict[str, Path], tmp_path: Path
+    tiny_checkpoint: TinyCheckpoint, others: Others, tmp_path: Path
 ) -> None:
     """Folders without these parts take them from elsewhere; from a whole pipeline as well."""
     base = tmp_path / "base"
@@ -77,7 +84,7 @@ def test_parts_of_a_pipeline(
 
 
 def test_they_replace_those_of_a_checkpoint(
-    tiny_checkpoint: TinyCheckpoint, others: dict[str, Path], tmp_path: Path
+    tiny_checkpoint: TinyCheckpoint, others: Others, tmp_path: Path
 ) -> None:
     path = save(tmp_path / "sd.safetensors", random_file(CHECKPOINT))
     base = load_base(path, architecture=TINY, **others)
@@ -150,8 +157,9 @@ def test_what_is_none_of_them(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -
     ):
         path = tmp_path / f"{name}.safetensors"
         save_file({key: torch.ones(value) for key, value in tensors.items()}, path)
+        options: dict[str, Any] = {option: path}
         with pytest.raises(ExportError, match=message):
-            load_base(base, **{option: path})
+            load_base(base, **options)
     (tmp_path / "model.gguf").write_bytes(b"GGUF" + bytes(60))
     with pytest.raises(ExportError, match="is a GGUF file, whose weights are quantised"):
         load_base(tmp_path / "model.gguf")

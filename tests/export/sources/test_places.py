@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import pytest
@@ -194,7 +193,7 @@ def test_only_what_is_needed_is_fetched(
     assert len(hub.calls) == calls
 
 
-def response(error: type[Any]) -> Any:
+def response(error: type[Exception]) -> Exception:
     """An error of huggingface_hub without the response that it was made from."""
     return error.__new__(error)
 

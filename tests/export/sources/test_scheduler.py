@@ -158,7 +158,7 @@ def test_files_of_other_samplers_are_read_as_diffusers_reads_them(
     config = {key: value for key, value in SD15.items() if key != "_class_name"}
     kind.from_config(config).save_pretrained(tmp_path / "scheduler")
     ours = engine_schedule(read_scheduler(tmp_path))
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "ddim": {"clip_sample": False},  # as StableDiffusionPipeline sets it
         # diffusers 0.42.1 takes a DEIS file's own word for this only to refuse it.
         "dpmsolver++": {"algorithm_type": "dpmsolver++"},

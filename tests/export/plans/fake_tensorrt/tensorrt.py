@@ -25,7 +25,7 @@ _TYPES = {1: "FLOAT", 7: "INT64", 9: "BOOL", 10: "HALF"}
 _LIBRARIES: list[str] = []
 
 
-def _full(file: int) -> None:
+def _full(fd: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -206,7 +206,9 @@ def _type(value: Any) -> dict[str, Any]:
 class Engine:
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
-        self.tensors = {tensor["name"]: tensor for tensor in plan["tensors"]}
+        self.tensors: dict[str, dict[str, Any]] = {
+            tensor["name"]: tensor for tensor in plan["tensors"]
+        }
         self.num_io_tensors = len(self.tensors)
 
     def create_engine_inspector(self) -> Engine:
