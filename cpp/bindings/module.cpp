@@ -281,14 +281,17 @@ void bind_engine(py::module_& module) {
           py::arg("rows"), py::arg("repeats"), py::arg("height"), py::arg("width"),
           py::call_guard<Unlocked>())
       .def("close", &Engine::close, py::call_guard<Unlocked>())
-      .def("submit", [](Engine& engine, const std::string& prompt, const py::kwargs& kwargs) {
-        py::dict options = kwargs.attr("copy")();
-        const py::object function = options.attr("pop")("step_callback", py::none());
-        auto request = request_from(prompt, py::kwargs(options));
-        auto callback = callback_from(function);
-        const Unlocked unlocked;
-        return engine.submit(std::move(request), std::move(callback));
-      });
+      .def(
+          "submit",
+          [](Engine& engine, const std::string& prompt, const py::kwargs& kwargs) {
+            py::dict options = kwargs.attr("copy")();
+            const py::object function = options.attr("pop")("step_callback", py::none());
+            auto request = request_from(prompt, py::kwargs(options));
+            auto callback = callback_from(function);
+            const Unlocked unlocked;
+            return engine.submit(std::move(request), std::move(callback));
+          },
+          py::arg("prompt"));
 }
 
 void bind_text(py::module_& module) {
@@ -297,10 +300,14 @@ void bind_text(py::module_& module) {
              return Tokenizer::load(folder, max_length);
            }),
            py::arg("folder"), py::arg("max_length"))
-      .def("encode",
-           [](const Tokenizer& self, const std::string& text) { return self.encode(text); })
-      .def("tokenize",
-           [](const Tokenizer& self, const std::string& text) { return self.tokenize(text); });
+      .def(
+          "encode",
+          [](const Tokenizer& self, const std::string& text) { return self.encode(text); },
+          py::arg("text"))
+      .def(
+          "tokenize",
+          [](const Tokenizer& self, const std::string& text) { return self.tokenize(text); },
+          py::arg("text"));
   module.def(
       "find_objects",
       [](const std::string& palette_json, const std::string& prompt) {
