@@ -10,15 +10,14 @@
 
 namespace fgdm::kernels::reference {
 
-// fgdm_segfree_attention. `strongest`, if not NULL, receives (batch, heads, patches) token indices,
-// -1 where none is allowed; `margin` by how much the token chosen beats the next allowed one that
-// is not exactly as strong, as a fraction of its probability (1 where there is none).
+// fgdm_segfree_attention. `strongest`, if not NULL, receives for each of (batch, heads, patches)
+// the token chosen, and then those that rounding may put in its place: the allowed ones whose
+// probability is less, but by less than the fraction `rounding`. Nothing where none is allowed.
 void segfree_attention(const fgdm_attention_shape& shape, std::span<const double> q,
                        std::span<const double> k, std::span<const double> v,
                        std::span<const float> attn_scale,
                        std::span<const unsigned char> argmax_mask, std::span<double> out,
-                       std::vector<int>* strongest = nullptr,
-                       std::vector<double>* margin = nullptr);
+                       std::vector<std::vector<int>>* strongest = nullptr, double rounding = 0.0);
 
 // fgdm_guided_step. `x0` is in: of the step before; out: of this step. `next_input` may be empty.
 void guided_step(const fgdm_step_shape& shape, std::span<const fgdm_step_row> steps,

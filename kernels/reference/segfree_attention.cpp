@@ -8,23 +8,22 @@ namespace fgdm::kernels::reference {
 
 namespace {
 
-// The first of the greatest allowed values, and by which fraction it beats the others.
-struct Choice {
-  int token = -1;
-  double margin = 1.0;
-};
-
-Choice choose(std::span<const double> values, std::span<const unsigned char> mask) {
-  Choice result;
+// The first of the greatest allowed values, then those that are less by less than `rounding`.
+std::vector<int> choose(std::span<const double> values, std::span<const unsigned char> mask,
+                        double rounding) {
   const auto value = [&](int token) { return values[static_cast<std::size_t>(token)]; };
   const int tokens = static_cast<int>(values.size());
+  int best = -1;
   for (int t = 0; t < tokens; ++t)
-    if (mask[static_cast<std::size_t>(t)] != 0 &&
-        (result.token < 0 || value(t) > value(result.token)))
-      result.token = t;
+    if (mask[static_cast<std::size_t>(t)] != 0 && (best < 0 || value(t) > value(best)))
+      best = t;
+  if (best < 0)
+    return {};
+  std::vector<int> result{best};
   for (int t = 0; t < tokens; ++t)
-    if (mask[static_cast<std::size_t>(t)] != 0 && value(t) < value(result.token))
-      result.margin = std::min(result.margin, 1.0 - value(t) / value(result.token));
+    if (mask[static_cast<std::size_t>(t)] != 0 && value(t) < value(best) &&
+        1.0 - value(t) / value(best) < rounding)
+      result.push_back(t);
   return result;
 }
 
@@ -52,16 +51,14 @@ void segfree_attention(const fgdm_attention_shape& shape, std::span<const double
                        std::span<const double> k, std::span<const double> v,
                        std::span<const float> attn_scale,
                        std::span<const unsigned char> argmax_mask, std::span<double> out,
-                       std::vector<int>* strongest, std::vector<double>* margin) {
+                       std::vector<std::vector<int>>* strongest, double rounding) {
   const auto heads = static_cast<std::size_t>(shape.heads);
   const auto patches = static_cast<std::size_t>(shape.patches);
   const auto tokens = static_cast<std::size_t>(shape.tokens);
   const auto size = static_cast<std::size_t>(shape.head_size);
   const std::size_t rows = static_cast<std::size_t>(shape.batch) * heads * patches;
   if (strongest != nullptr)
-    strongest->assign(rows, -1);
-  if (margin != nullptr)
-    margin->assign(rows, 1.0);
+    strongest->resize(rows);
 
   for (std::size_t b = 0; b < static_cast<std::size_t>(shape.batch); ++b)
     for (std::size_t p = 0; p < patches; ++p) {
@@ -76,9 +73,10 @@ void segfree_attention(const fgdm_attention_shape& shape, std::span<const double
           mean[t] += weights[h][t] / static_cast<double>(heads);
       }
       for (std::size_t h = 0; h < heads; ++h) {
-        const Choice choice = choose(shape.argmax == FGDM_ARGMAX_MEAN ? mean : weights[h], mask);
-        if (choice.token >= 0)
-          weights[h][static_cast<std::size_t>(choice.token)] *= double{attn_scale[b]};
+        const std::vector<int> chosen =
+            choose(shape.argmax == FGDM_ARGMAX_MEAN ? mean : weights[h], mask, rounding);
+        if (!chosen.empty())
+          weights[h][static_cast<std::size_t>(chosen.front())] *= double{attn_scale[b]};
         const std::size_t row = (b * heads + h) * patches + p;
         for (std::size_t c = 0; c < size; ++c) {
           double sum = 0.0;
@@ -87,9 +85,7 @@ void segfree_attention(const fgdm_attention_shape& shape, std::span<const double
           out[row * size + c] = sum;
         }
         if (strongest != nullptr)
-          (*strongest)[row] = choice.token;
-        if (margin != nullptr)
-          (*margin)[row] = choice.margin;
+          (*strongest)[row] = chosen;
       }
     }
 }

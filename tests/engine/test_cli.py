@@ -208,7 +208,7 @@ def test_every_error_is_one_line_and_an_exit_code(
 
 def test_one_table_of_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     """In the help and in the documentation: every code that an error can get, and no other."""
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match=r"^0$"):
         cli.main(["--help"])
     assert exits.table() in capsys.readouterr().out
     readme = (Path(__file__).parents[2] / "README.md").read_text()
@@ -280,7 +280,7 @@ def test_ctrl_c_while_modules_are_imported_shows_no_traceback() -> None:
 
 @pytest.mark.parametrize("option", ["--prune", "--guidance-interval"])
 def test_bad_lists_are_told_in_words(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match=r"^2$"):
         cli.main(["generate", "a dog", option, "1,x"])
     assert "'1,x' isn't a list of" in capsys.readouterr().err
 
@@ -347,7 +347,7 @@ def test_a_missing_core_is_a_backend_error(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "fgdm._core", None)
     monkeypatch.delitem(sys.modules, "fgdm.engine", raising=False)
     monkeypatch.delitem(vars(fgdm), "Engine", raising=False)
-    with pytest.raises(errors.BackendError):
+    with pytest.raises(errors.BackendError, match=r"fgdm\._core"):
         cli_generate.open_engine(argparse.Namespace(), Path("x"))
 
 

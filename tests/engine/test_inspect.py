@@ -154,29 +154,29 @@ def test_wrong_values_are_named(sound_manifest: Json, path: list[str | int], val
 @pytest.mark.parametrize("name", ["/etc/passwd", "a/../b", "./a", "a//b", "a/", ".", "", "a\0"])
 def test_file_names_stay_inside_the_bundle(sound_manifest: Json, name: str) -> None:
     content = changed(sound_manifest, ["files", name], {"size": 1, "sha256": "0" * 64})
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match=r"must be a path inside the bundle|isn't printable"):
         parse_manifest(content, "test manifest")
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "problem"),
     [
-        b"",
-        b"[]",
-        b"null",
-        b"\xff\xfe",
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
-        b'{"schema": NaN}',
-        b'{"schema": 1, "schema": 1}',
-        b'{"schema": ' + b"9" * 5000 + b"}",
-        b'{"schema": 1',
-        "\ufeff{}".encode(),
+        (b"", "Expecting value"),
+        (b"[]", "must hold a JSON object, got an array"),
+        (b"null", "must hold a JSON object, got null"),
+        (b"\xff\xfe", "can't decode byte 0xff"),
+        (b"[" * 100_000, "nested deeper than 64"),
+        (b'{"a":' * 100_000, "nested deeper than 64"),
+        (b'{"schema": NaN}', "NaN isn't a JSON number"),
+        (b'{"schema": 1, "schema": 1}', "the same key twice"),
+        (b'{"schema": ' + b"9" * 5000 + b"}", "5000 digits"),
+        (b'{"schema": 1', "Expecting ',' delimiter"),
+        ("\ufeff{}".encode(), "a byte order mark"),
     ],
-    ids=lambda content: ascii(content[:12]),
+    ids=lambda value: ascii(value[:12]),
 )
-def test_garbage_is_a_bundle_error(content: bytes) -> None:
-    with pytest.raises(BundleError):
+def test_garbage_is_a_bundle_error(content: bytes, problem: str) -> None:
+    with pytest.raises(BundleError, match=f"test manifest .*{problem}"):
         parse_manifest(content, "test manifest")
 
 

@@ -88,8 +88,10 @@ def test_odd_prompts_keep_the_sheet_within_bounds(make_result: MakeResult) -> No
 
 
 def test_nothing_requested_and_unknown_colors_are_drawn(make_result: MakeResult) -> None:
-    candidates_picture(make_result(found=[()], requested=()))
-    candidates_picture(make_result(found=[("yak",)], requested=("yak", "gnu")))
+    nothing = candidates_picture(make_result(found=[()], requested=()))
+    assert not pixels_of(nothing, drawing.MISSING).any()
+    unknown = candidates_picture(make_result(found=[("yak",)], requested=("yak", "gnu")))
+    assert pixels_of(unknown, drawing.MISSING).any()
 
 
 def test_overview_holds_the_sheet_and_the_image(make_result: MakeResult) -> None:

@@ -94,6 +94,7 @@ def test_manifest_describes_the_chain(manifest: dict[str, Any]) -> None:
     ]
     assert len(backbone["down_residuals"]) == 6
     assert manifest["scheduler"]["steps_offset"] == 1
+    assert "backbone" in manifest["graphs"]
     for name, graph in manifest["graphs"].items():
         assert 0 < graph["max_error"] <= graph["tolerance"], name
 
@@ -111,7 +112,9 @@ def test_manifest_shapes_are_the_graphs(tiny_bundle: Path, manifest: dict[str, A
 
 
 def test_graphs_hold_no_weights(tiny_bundle: Path) -> None:
-    for path in tiny_bundle.glob("*.onnx"):
+    paths = list(tiny_bundle.glob("*.onnx"))
+    assert "backbone.onnx" in [path.name for path in paths]
+    for path in paths:
         model = onnx.load(path, load_external_data=False)
         inline = [entry for entry in model.graph.initializer if not entry.external_data]
         assert all(np.prod(entry.dims) <= 64 for entry in inline), path.name

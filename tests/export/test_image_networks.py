@@ -159,6 +159,7 @@ def test_previews_come_from_the_tiny_decoder(bundle: Path, edges: NDArray[np.uin
         control_images={"edges": edges},
         step_callback=lambda info: seen.append((info.preview(), info.predicted_x0())),
     )
+    assert len(seen) == 2 + STEPS
     for preview, latents in seen:
         with torch.no_grad():
             decoded = tiny.decode(torch.from_numpy(latents)).sample[0].clamp(-1, 1)

@@ -31,14 +31,14 @@ struct AttentionCase {
 // allowed.
 AttentionCase random_case(const fgdm_attention_shape& shape, unsigned seed);
 
-// One case per way to go wrong: ties, equal logits, a dominant token, very large logits, masks with
-// one token or none.
+// One case per way to go wrong: ties and near ties, equal logits, a dominant token, very large
+// logits, masks with one token or none.
 std::vector<AttentionCase> adversarial_cases(fgdm_dtype dtype, fgdm_argmax argmax);
 
 // Compares with the float64 reference, row by row: the relative L2 error may be 2e-3 for float16,
 // 1e-4 for float32, 1.6e-2 for bfloat16 (which has three bits fewer than float16), plus half the
-// least float16. Where the two best tokens differ by less than float16 rounding, but do differ,
-// either may be chosen. Returns what is wrong, or "".
+// least float16. Where the best tokens differ by less than float16 rounding, but do differ, any
+// of them may have been chosen, and the row is compared with each. Returns what is wrong, or "".
 std::string compare(const AttentionCase& given, const std::vector<double>& out);
 
 template <typename T> std::vector<T> stored(const std::vector<double>& values) {

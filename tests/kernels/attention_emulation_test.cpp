@@ -92,6 +92,20 @@ TEST(SegfreeAttentionEmulation, MatchesFloat64OnAdversarialInputs) {
       }
 }
 
+// Protects the judge of all these: one wrong number in a row is found, also where two tokens nearly
+// tie.
+TEST(SegfreeAttentionEmulation, AWrongRowIsFound) {
+  for (const AttentionCase& given : adversarial_cases(FGDM_FLOAT16, FGDM_ARGMAX_MEAN)) {
+    const auto right = run(given, plan_attention(given.shape, small_device));
+    const auto size = static_cast<std::size_t>(given.shape.head_size);
+    for (std::size_t row = 0; row < right.size() / size; row += 23) {
+      auto wrong = right;
+      wrong[row * size] += 1.0 + std::abs(wrong[row * size]);
+      EXPECT_NE(compare(given, wrong), "") << given.name << ", row " << row;
+    }
+  }
+}
+
 // Protects every way the work can be spread: one buffer and two, heads split over blocks evenly or
 // not, one warp to six.
 TEST(SegfreeAttentionEmulation, DoesNotDependOnTheSpread) {
