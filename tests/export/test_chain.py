@@ -67,7 +67,8 @@ def test_image(
     expected, trace = reference_image(pipeline, SETTINGS, guidance, np.asarray(result.map))
     assert traces["image"].worst_error(trace) <= TOLERANCE
     assert expected.std() > 5, "the pictures hold something to compare"
-    assert psnr(np.asarray(result.image), expected) >= 40
+    # Measured: 89 dB, which is a few numbers that round the other way.
+    assert psnr(np.asarray(result.image), expected) >= 60
 
 
 def test_float16_graphs_paint_the_same_picture(
@@ -76,7 +77,8 @@ def test_float16_graphs_paint_the_same_picture(
     """The core hands float16 contexts, hints and residuals from graph to graph."""
     result, _ = run_engine(tiny_fp16_bundle, SETTINGS, "segfree")
     expected, _ = generated("segfree")
-    assert psnr(np.asarray(result.image), np.asarray(expected.image)) >= 40
+    # Measured: 64 dB.
+    assert psnr(np.asarray(result.image), np.asarray(expected.image)) >= 50
 
 
 def test_segfree_is_not_cfg(generated: Generated) -> None:

@@ -143,7 +143,8 @@ def test_several_networks_paint_what_diffusers_paints(
             sample = tiny.scheduler.step(guided, timestep, sample).prev_sample
         decoded = tiny.vae.decode(sample / tiny.vae.config.scaling_factor).sample[0]
     expected = ((decoded / 2 + 0.5).clamp(0, 1) * 255).permute(1, 2, 0).numpy()
-    assert psnr(np.asarray(result.image), expected) >= 40
+    # 59 dB is rounding to whole numbers; scales of two networks in each other's place leave 46.
+    assert psnr(np.asarray(result.image), expected) >= 55
 
 
 def load_tiny_pipeline(bundle: Path) -> Any:
