@@ -17,7 +17,7 @@ public:
 
   // Bytes that are allocated now.
   std::size_t bytes() const { return bytes_; }
-  int downloads = 0;
+  int downloads = 0, trims = 0, waits = 0;
 
   Place place() const override { return Place::gpu; }
   std::byte* allocate(std::size_t bytes) override {
@@ -30,7 +30,7 @@ public:
     bytes_ -= bytes;
     host_->release(near(memory), bytes);
   }
-  void trim() noexcept override {}
+  void trim() noexcept override { ++trims; }
   void upload(std::byte* to, const void* from, std::size_t bytes) override {
     host_->upload(near(to), from, bytes);
   }
@@ -53,7 +53,7 @@ public:
                   int width) override {
     return host_->label(palette, near(pictures), maps, height, width);
   }
-  void finish() override {}
+  void finish() override { ++waits; }
 
 private:
   static constexpr std::intptr_t distance = std::intptr_t{1} << 56;

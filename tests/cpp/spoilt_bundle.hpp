@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <span>
 #include <string>
 #include <vector>
 
+#include "bundle_folder.hpp"
 #include "fake_sessions.hpp"
-#include "fgdm/sha256.hpp"
 #include "request.hpp"
 #include "scheduler.hpp"
 
@@ -23,49 +21,19 @@ namespace fgdm::testing {
 class SpoiltBundle {
 public:
   explicit SpoiltBundle(std::filesystem::path folder) : folder_(std::move(folder)) {
-    const auto source = std::filesystem::path(FGDM_BUNDLES) / "scenes";
-    std::filesystem::create_directories(folder_);
-    std::ifstream(source / "manifest.json") >> manifest_;
-    auto files = nlohmann::json::object();
-    const auto add = [&](const std::string& name) {
-      files[name] = {{"size", std::filesystem::file_size(folder_ / name)},
-                     {"sha256", sha256_file(folder_ / name)}};
-    };
-    const auto overwrite = std::filesystem::copy_options::overwrite_existing;
-    std::filesystem::create_directories(folder_ / "tokenizer");
-    for (const auto& [name, file] : manifest_["files"].items()) {
-      if (!name.starts_with("tokenizer/") && name != "palette.json")
-        continue;
-      std::filesystem::copy_file(source / name, folder_ / name, overwrite);
-      add(name);
-    }
-    for (const auto& [name, graph] : manifest_["graphs"].items()) {
-      const auto file = graph["file"].get<std::string>();
-      std::ofstream(folder_ / file) << 'x';
-      add(file);
-    }
-    manifest_["files"] = files;
+    for (const auto& [name, graph] : manifest().at("graphs").items())
+      folder_.add(graph.at("file").get<std::string>(), "x");
   }
-
-  ~SpoiltBundle() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  SpoiltBundle(const SpoiltBundle&) = delete;
-  SpoiltBundle& operator=(const SpoiltBundle&) = delete;
 
   // The manifest before anything was done to it.
-  const nlohmann::json& manifest() const { return manifest_; }
+  const nlohmann::json& manifest() const { return folder_.manifest(); }
 
   // Makes these bytes the manifest, with the hash that fits; opens the bundle and paints a picture
   // with fake graphs. False where sizes are beyond a test's memory, and nothing was painted. Throws
   // fgdm::Error for a bundle or request that is refused, and nothing else, whatever the bytes are.
   bool generate(std::string_view manifest) const {
-    Sha256 hash;
-    hash.update(std::as_bytes(std::span(manifest)));
-    std::ofstream(folder_ / "manifest.json", std::ios::binary) << manifest;
-    std::ofstream(folder_ / "manifest.sha256") << hash.hex() << "  manifest.json\n";
-    const auto bundle = Bundle::open(folder_);
+    folder_.save(manifest);
+    const auto bundle = Bundle::open(folder_.path());
     if (!is_modest(bundle.manifest()))
       return false;
     auto graphs = fake_graphs(bundle.manifest());
@@ -103,8 +71,7 @@ private:
            manifest.schedule.num_train_timesteps <= 2000;
   }
 
-  std::filesystem::path folder_;
-  nlohmann::json manifest_;
+  BundleFolder folder_;
 };
 
 // What a value is replaced by; the last stands for its removal.
