@@ -369,7 +369,7 @@ void Scheduler::end(Task& task, std::exception_ptr error) noexcept {
   }
   try {
     book(*ending, error);
-  } catch (...) {  // numbers that lack a request are better than a request without an answer
+  } catch (...) {  // a timeline that lacks a request is better than a request without an answer
   }
   if (error)
     ending->job().fail(error);
@@ -377,7 +377,7 @@ void Scheduler::end(Task& task, std::exception_ptr error) noexcept {
     ending->job().succeed(std::move(*result));
 }
 
-// Counts what a request took, before its caller hears of its end, so that the numbers include it.
+// Counts what a request took.
 void Scheduler::book(Task& task, const std::exception_ptr& error) {
   for (const auto* trajectory : task.ready())
     passed_over_.erase(trajectory);
@@ -385,22 +385,23 @@ void Scheduler::book(Task& task, const std::exception_ptr& error) {
   counted_.candidates_failed += task.candidates_failed();
   answer(error, 0);
   graphs_.trace().request(task.number(), task.job().submitted, error ? "failed" : "done");
-  publish();
 }
 
-// Counts an answer.
-void Scheduler::answer(const std::exception_ptr& error, double queued) {
+// Counts an answer before its caller hears of it.
+void Scheduler::answer(const std::exception_ptr& error, double queued) noexcept {
   counted_.queue_seconds += queued;
-  if (!error) {
-    ++counted_.finished;
-    return;
-  }
   try {
-    std::rethrow_exception(error);
+    if (error)
+      std::rethrow_exception(error);
+    ++counted_.finished;
   } catch (const CancelledError&) {
     ++counted_.cancelled;
   } catch (...) {
     ++counted_.failed;
+  }
+  try {
+    publish();
+  } catch (...) {  // numbers that lack a request are better than a request without an answer
   }
 }
 

@@ -68,7 +68,7 @@ private:
   void go_on(const Batch& batch);
   void end(Task& task, std::exception_ptr error) noexcept;
   void book(Task& task, const std::exception_ptr& error);
-  void answer(const std::exception_ptr& error, double queued);
+  void answer(const std::exception_ptr& error, double queued) noexcept;
   void sweep();
   void publish();
 

@@ -313,6 +313,22 @@ TEST(Scheduler, CancellationAndDeadlinesEndARequestBetweenSteps) {
   expect_failure<CancelledError>(*jobs[3]);
 }
 
+// Whoever hears of a request's end finds it counted, also if it never began.
+TEST(Scheduler, ARequestIsCountedBeforeItIsAnswered) {
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  std::vector<std::int64_t> cancelled;
+  std::shared_ptr<JobState> job;
+  scheduler.perform([&] {
+    job = submit(scheduler, small_request(1));
+    job->cancelled = true;
+    job->when_done.push_back([&] { cancelled.push_back(scheduler.metrics().cancelled); });
+  });
+  expect_failure<CancelledError>(*job);
+  scheduler.perform([] {});  // after what the request's end has called
+  EXPECT_EQ(cancelled, std::vector<std::int64_t>{1});
+}
+
 TEST(Scheduler, ADeadlinePassesWhileARequestIsActive) {
   auto graphs = fake_graphs(scenes().manifest());
   Scheduler scheduler(scenes(), graphs, {}, {});
