@@ -18,7 +18,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard cpp/*.* cpp/*/*.* cpp/*/*/*.
 TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.* train/*.py)
 
 .NOTPARALLEL:
-.PHONY: demo test system-packages nightly full-size bench kernels gpu-check gpu-kit lint format sanitize fuzz tensorrt-headers aarch64 clean
+.PHONY: demo test system-packages nightly full-size bench kernels gpu-check gpu-kit lint format sanitize sanitize-python fuzz tensorrt-headers aarch64 clean
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/fgdm generate "$(PROMPT)" --bundle bundles/scenes --output out --stop-at-recall 0
@@ -49,7 +49,7 @@ $(TEST_VENV)/bin/python: | system-packages
 $(TEST_VENV)/.ready: $(TEST_VENV)/bin/python build/wheel/.ready constraints.txt
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt \
-	  $(WHEEL)"[cpu,test,lint]" cmake ninja nlohmann-json
+	  $(WHEEL)"[cpu,test,lint]" cmake ninja nlohmann-json pybind11
 	@touch $@
 
 # What the tests need and neither PyPI nor this repository has. Root gets it installed, others are told.
@@ -172,12 +172,32 @@ endef
 # The sanitizers end the process where operator new finds no memory, which one test asks ONNX Runtime for.
 SKIPPED_thread := --gtest_filter=-SpoiltBundles.*:OrtSessionTest.MemoryThatIsNotThere*
 SKIPPED_address,undefined := --gtest_filter=-OrtSessionTest.MemoryThatIsNotThere*
-sanitize: sanitize-address,undefined sanitize-thread
+sanitize: sanitize-address,undefined sanitize-thread sanitize-python
 sanitize-%: $(TEST_VENV)/.ready | system-packages
 	$(CMAKE) -B build/$@ -DCMAKE_BUILD_TYPE=Debug -DFGDM_SANITIZE=$* -DFGDM_EXAMPLES=OFF \
 	  -DFGDM_SOAK_REQUESTS=$(if $(filter command,$(origin SOAK_REQUESTS)),$(SOAK_REQUESTS),300)
 	$(TEST_VENV)/bin/cmake --build build/$@ --target fgdm-tests
 	$(SHARDS) build/$@/tests/cpp/fgdm-tests --gtest_brief=1 $(SKIPPED_$*)
+
+# The bindings, and what they hand to ONNX Runtime, under the first two. Python itself is built without
+# them, so their library is loaded before it; the first test, without them, exports the bundle. A forked
+# child has lost the threads that hold what it would report as leaks.
+SANITIZED := $(CURDIR)/build/sanitize-python
+SANITIZED_TESTS := tests/engine/test_errors.py tests/engine/test_generate.py tests/engine/test_endings.py \
+  -k "not fork and not profile and not guarded and not precision"
+sanitize-python: $(TEST_VENV)/.ready | system-packages
+	$(CMAKE) -B $(SANITIZED) -DCMAKE_BUILD_TYPE=Debug -DFGDM_SANITIZE=address,undefined \
+	  -DFGDM_TESTS=OFF -DFGDM_EXAMPLES=OFF -DFGDM_PYTHON=ON \
+	  -Dpybind11_DIR="$$($(TEST_VENV)/bin/python -m pybind11 --cmakedir)"
+	$(TEST_VENV)/bin/cmake --build $(SANITIZED) --target _core
+	$(TEST_VENV)/bin/cmake --install $(SANITIZED) --prefix $(SANITIZED)/package >/dev/null
+	rm -rf $(SANITIZED)/shared
+	export FGDM_TEST_SHARED=$(SANITIZED)/shared OMP_NUM_THREADS=1; \
+	$(TEST_VENV)/bin/python -m pytest -q tests/engine/test_generate.py -k same_seed && \
+	PYTHONPATH=$(SANITIZED)/package \
+	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libstdc++.so)" \
+	LSAN_OPTIONS=suppressions=$(CURDIR)/tests/engine/leaks.txt:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(TEST_VENV)/bin/python -m pytest -q --capture=sys $(SANITIZED_TESTS)
 
 # A short run of the libFuzzer targets; needs clang.
 FUZZ_SECONDS ?= 20

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from fgdm.export.signature import Precision
+
     from tests.tiny_models import TinyCheckpoint
 
 # tests.tiny_models needs the packages that export needs; what runs without them, on a board or on a
@@ -18,12 +20,17 @@ if TYPE_CHECKING:
 
 
 def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that `make` fills, once for all test processes of this run."""
+    """A folder that `make` fills, once for all test processes of this run.
+
+    FGDM_TEST_SHARED names a folder where it stays for other runs.
+    """
     from filelock import FileLock
 
     base = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent
+    base = Path(os.environ.get("FGDM_TEST_SHARED", base))
+    base.mkdir(exist_ok=True)
     folder, ready = base / name, base / f"{name}.ready"
     with FileLock(base / f"{name}.lock"):
         if not ready.exists():
@@ -40,23 +47,21 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoint:
     return TinyCheckpoint.below(shared(tmp_path_factory, "checkpoint", build_checkpoint))
 
 
-@pytest.fixture(scope="session")
-def tiny_bundle(tiny_checkpoint: TinyCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint exported as a bundle."""
+def export(request: pytest.FixtureRequest, folder: Path, precision: Precision) -> None:
     from tests.tiny_models import build_bundle
 
-    return shared(tmp_path_factory, "tiny", lambda folder: build_bundle(folder, tiny_checkpoint))
+    build_bundle(folder, request.getfixturevalue("tiny_checkpoint"), precision)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint exported as a bundle."""
+    return shared(tmp_path_factory, "tiny", lambda folder: export(request, folder, "fp32"))
 
 
 @pytest.fixture(scope="session")
 def tiny_fp16_bundle(
-    tiny_checkpoint: TinyCheckpoint, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The checkpoint exported as a strongly typed float16 bundle."""
-    from tests.tiny_models import build_bundle
-
-    return shared(
-        tmp_path_factory,
-        "tiny_fp16",
-        lambda folder: build_bundle(folder, tiny_checkpoint, "fp16"),
-    )
+    return shared(tmp_path_factory, "tiny_fp16", lambda folder: export(request, folder, "fp16"))
