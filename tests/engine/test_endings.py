@@ -44,8 +44,8 @@ def test_a_sub_interpreter_is_refused() -> None:
         "    import _interpreters as i\n"
         "import sys\n"
         "try:\n"
-        "    i.run_string(i.create(), 'import sys; sys.modules[\"numpy\"] = sys\\n'\n"
-        "                 'import fgdm._core')\n"
+        "    print(i.run_string(i.create(), 'import sys; sys.modules[\"numpy\"] = sys\\n'\n"
+        "                       'import fgdm._core'))\n"
         "except BaseException as error:\n    print(error)\n"
     )
     done = python(program)
