@@ -1,7 +1,7 @@
 """What pruning, stopping and waves save, and what they cost in recall, on the held-out prompts.
 
 Every candidate of every prompt is sampled to its end once, and looked at after every step; each
-setting is then played through on what was seen, by the engine's own rules (cpp/src/task.cpp).
+setting is then played through on what was seen, by the engine's own rules (cpp/src/chain/task.cpp).
 
 python -m benchmarks.savings bundles/scenes --every 4 --output benchmarks/results/savings.json
 """

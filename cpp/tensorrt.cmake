@@ -16,9 +16,9 @@ if(FGDM_TENSORRT_INCLUDE AND FGDM_CUDA_INCLUDE)
   list(JOIN version_numbers "." FGDM_TENSORRT_VERSION)
   message(STATUS "Backend tensorrt: built with headers of TensorRT ${FGDM_TENSORRT_VERSION} "
                  "(${FGDM_TENSORRT_INCLUDE})")
-  set_property(SOURCE cpp/src/tensorrt_runtime.cpp APPEND PROPERTY
+  set_property(SOURCE backends/tensorrt/tensorrt_runtime.cpp APPEND PROPERTY
                COMPILE_DEFINITIONS FGDM_TENSORRT)
-  target_include_directories(fgdm SYSTEM PRIVATE
+  target_include_directories(fgdm_backends_tensorrt SYSTEM PRIVATE
                              "${FGDM_TENSORRT_INCLUDE}" "${FGDM_CUDA_INCLUDE}")
 else()
   set(FGDM_TENSORRT OFF)

@@ -1,4 +1,4 @@
-"""Writes cpp/src/unicode_tables.inc, the Unicode data behind the tokenizer.
+"""Writes cpp/src/text/unicode_tables.inc, the Unicode data behind the tokenizer.
 
     python cpp/tools/generate_unicode.py [--check] [PATH]
 
@@ -20,7 +20,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import Regex, normalizers
 
-DEFAULT_PATH = Path(__file__).resolve().parents[1] / "src" / "unicode_tables.inc"
+DEFAULT_PATH = Path(__file__).resolve().parents[1] / "src" / "text" / "unicode_tables.inc"
 HANGUL_SYLLABLES = range(0xAC00, 0xD7A4)
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
 

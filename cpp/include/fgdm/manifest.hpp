@@ -8,7 +8,7 @@
 
 #include "fgdm/guidance.hpp"
 #include "fgdm/sampler.hpp"
-#include "fgdm/session.hpp"
+#include "fgdm/tensor.hpp"
 
 namespace fgdm {
 

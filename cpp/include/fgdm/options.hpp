@@ -1,0 +1,28 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace fgdm {
+
+// Where and how an engine runs its graphs.
+struct EngineOptions {
+  std::string backend = "auto";  // "auto", "cpu", "openvino", "cuda" or "tensorrt"
+  // "auto"; "fp32" or "fp16", as the bundle's graphs or plans are; or "bf16" (openvino on a
+  // processor that has it, float32 graphs).
+  std::string precision = "auto";
+  int threads = 0;  // of the runtime; 0: its own choice
+  // libonnxruntime and libnvinfer; empty: what FGDM_ONNXRUNTIME and FGDM_TENSORRT name, or the
+  // system's.
+  std::filesystem::path library, tensorrt_library;
+  int max_batch_rows = 32;  // rows of one backbone call, 2 or more
+  int max_queue = 256;      // requests that may wait; one more is refused (QueueFullError)
+  int max_active = 16;      // requests worked on at the same time
+  // "latency": pictures before maps, older requests before newer. "throughput": whatever fills a
+  // batch best. Neither lets anything wait for ever.
+  std::string policy = "latency";
+  std::filesystem::path profile;  // of measured batch times; empty: the bundle's, if it has one
+  std::filesystem::path trace;    // written on destruction, for Perfetto; empty: none
+};
+
+}  // namespace fgdm

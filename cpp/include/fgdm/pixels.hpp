@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace fgdm {
+
+// 8-bit pixels, row-major: (height, width, 3) colours or (height, width) labels.
+struct Pixels {
+  int height = 0, width = 0;
+  std::vector<std::uint8_t> data;
+};
+
+}  // namespace fgdm

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fgdm/guidance.hpp"
+#include "fgdm/pixels.hpp"
+#include "fgdm/sampler.hpp"
+
+namespace fgdm {
+
+// The longest prompt that is accepted, in bytes. (A text encoder reads the first 77 tokens or so.)
+inline constexpr std::size_t max_prompt_size = std::size_t{1} << 15;
+
+// What a request asks for. Unset options take the bundle's defaults; names are diffusers' where
+// diffusers has the thing.
+struct Request {
+  std::string prompt, negative_prompt;              // UTF-8, at most max_prompt_size bytes
+  std::optional<std::vector<std::string>> objects;  // requested classes; unset: from the prompt
+  int candidates = 10;                              // maps to sample, 1 to 1000
+  std::optional<std::uint64_t> seed;                // unset: random, reported in the result
+  std::optional<int> condition_steps;               // sampler steps of condition factors, 1 to 1000
+  std::optional<int> num_inference_steps;           // sampler steps of the image, 1 to 1000
+  std::optional<GuidanceKind> guidance;             // of the image factor
+  std::optional<double> guidance_scale;             // of the image factor, 0 to 100; up to 1: none
+  std::optional<double> condition_guidance_scale;   // of condition factors, likewise
+  std::optional<double> segfree_scale;              // a, 0 to 1000
+  std::optional<double> segfree_guidance_scale;     // 0 to 100
+  std::optional<double> segfree_start;              // fraction of the steps, 0 to 1
+  // One for each network that sees a control image, or one for all, 0 to 10; empty: the bundle's.
+  std::vector<double> controlnet_conditioning_scale;
+  std::optional<SamplerKind> sampler, condition_sampler;  // of the image; of condition factors
+  std::optional<double> min_area;    // of a map, for a class to count as found, 0 to 1
+  std::optional<int> height, width;  // of the image in pixels; maps scale along
+  std::vector<float> latents;        // (1, C, h, w) initial noise of the image; empty: from seed
+  std::vector<float> condition_latents;  // (candidates, C, h, w) initial noise of the maps
+  // Control images that no factor of the bundle makes: RGB of the image's size, by condition.
+  std::map<std::string, Pixels> control_images;
+
+  // Map steps after which the worse half of the candidates is dropped, by the recall of their
+  // predicted x0; ascending, from 1 to condition_steps - 1.
+  std::vector<int> prune;
+  // The recall with which a candidate has won, so that no other needs to be finished; 0: every
+  // candidate is sampled to its end. Previews are looked at after the steps of `prune` (without it,
+  // after 4, 6 and 8 tenths of the steps): one that has won is finished alone, and if its map does
+  // not hold what the preview promised, the others go on. So, without `prune`, the kept map's
+  // recall reaches this number whenever it would if all were finished.
+  std::optional<double> stop_at_recall;
+  // Candidates sampled at a time, until one has won or there are `candidates` of them; 0: all at
+  // once. Needs a stop_at_recall.
+  int wave = 0;
+  // The fractions of the steps, from the first and up to the second, in which there is guidance;
+  // other steps run the positive row alone.
+  Interval guidance_interval, condition_guidance_interval;
+
+  int priority = 0;                // a request with a larger one goes first, -1000 to 1000
+  std::optional<double> deadline;  // seconds from submit() on; then it fails with DeadlineError
+};
+
+// A sampler step that just ended.
+struct StepInfo {
+  const std::string& factor;
+  int step, num_steps;              // from 0; of the factor
+  int timestep;                     // training timestep the step started from
+  std::span<const int> candidates;  // which of them took this step, as indices
+  int channels, height, width;
+  // (candidates, channels, height, width), valid during the call.
+  std::span<const float> predicted_x0;
+  // The RGB picture of a candidate's predicted x0, by the bundle's preview decoder if it has one,
+  // else by its full decoder; valid during the call. Throws RequestError for a candidate that did
+  // not take this step.
+  std::function<Pixels(int candidate)> preview;
+};
+
+// Sees every step; true stops the request with CancelledError. Called on the engine's thread, where
+// other requests wait for it.
+using StepCallback = std::function<bool(const StepInfo&)>;
+
+}  // namespace fgdm

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "fgdm/pixels.hpp"
+#include "fgdm/request.hpp"
+
+namespace fgdm {
+
+// One sampled map and what it holds.
+struct Candidate {
+  int index;
+  double recall;                            // found / requested
+  std::vector<std::string> found, missing;  // requested classes
+  double smallest_area;                     // of the found classes, as a fraction of the map
+  Pixels map, labels;                       // colours snapped to the palette; class indices
+  int steps;                                // sampled; map and recall are those of the predicted
+  bool pruned = false;                      // x0 where it was dropped before the last
+  bool failed = false;  // its latent or its picture isn't finite: it holds nothing, can't be chosen
+};
+
+struct Result {
+  Pixels image;
+  std::vector<Candidate> candidates;
+  int chosen;  // index into candidates
+  std::vector<std::string> requested;
+  std::vector<std::string> excluded;  // classes that the prompt names as what shall not be there
+  // Words of the prompt that name no class of the palette, the first hundred; how many more.
+  std::vector<std::string> unrecognized;
+  std::size_t unrecognized_omitted = 0;
+  // The ends of the prompt and of the negative prompt that the text encoder doesn't read, as they
+  // are too long for it; empty: it reads all. Classes that are named only there are `unread`: they
+  // aren't requested, unless Request::objects asks for them.
+  std::string truncated, negative_truncated;
+  std::vector<std::string> unread;
+  std::uint64_t seed;
+  std::int64_t map_rows = 0;  // backbone rows that the maps took
+  // Seconds per stage: this request's share of the batches it was in. "queue": until work on it
+  // began; "waiting": sessions that worked for others; "core": outside of sessions; "total": from
+  // the beginning of work to the end.
+  std::map<std::string, double> timings;
+  Request request;  // every option as it was resolved
+};
+
+}  // namespace fgdm

@@ -1,0 +1,287 @@
+#include "fgdm/manifest.hpp"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "chain_rules.hpp"
+#include "fgdm/error.hpp"
+#include "files.hpp"
+#include "manifest_field.hpp"
+#include "roles.hpp"
+
+namespace fgdm {
+namespace {
+
+using Json = nlohmann::json;
+using Field = ManifestField;
+
+Json document_of(std::string_view json) {
+  try {
+    return parse_json(json);
+  } catch (const BundleError& error) {
+    refuse_manifest(error.what());
+  }
+}
+
+using ConditioningName = std::pair<Conditioning, std::string_view>;
+
+constexpr std::array<ConditioningName, 3> conditioning_names{
+    {{Conditioning::adapter, "adapter"},
+     {Conditioning::controlnet, "controlnet"},
+     {Conditioning::t2i_adapter, "t2i_adapter"}}};
+
+ResidualSpec residual_spec(const Field& field) {
+  return {field["channels"].integer(1, 65536), field["stride"].integer(1, 1024)};
+}
+
+// A fixed size, or -1 for one that goes by a name.
+std::int64_t extent_of(const Field& field) {
+  if (field.is_integer())
+    return field.integer(1, 1 << 24);
+  field.text();
+  return -1;
+}
+
+std::vector<TensorSpec> tensors(const Field& field) {
+  std::vector<TensorSpec> all;
+  for (const auto& item : field.items()) {
+    TensorSpec spec;
+    spec.name = item["name"].text();
+    spec.dtype = dtype_from_name(item["dtype"].text());
+    for (const auto& extent : item["shape"].items())
+      spec.shape.push_back(extent_of(extent));
+    all.push_back(std::move(spec));
+  }
+  return all;
+}
+
+// A path that stays inside the bundle, in its shortest form: the hash list must not make fgdm read
+// elsewhere.
+std::string inner_path(const std::string& path) {
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const auto end = std::min(path.find('/', begin), path.size());
+    const auto part = path.substr(begin, end - begin);
+    if (part.empty() || part == "." || part == "..")
+      refuse_manifest("the file name \"" + path + "\" does not stay inside the bundle");
+    begin = end + 1;
+  }
+  return path;
+}
+
+std::string digest(const Field& field) {
+  const auto text = field.text();
+  if (text.size() != 64 || text.find_first_not_of("0123456789abcdef") != std::string::npos)
+    refuse_manifest(field.where() + " is " + field.shown() +
+                    ", expected 64 lower-case hexadecimal digits");
+  return text;
+}
+
+GuidanceConfig guidance(const Field& factor) {
+  GuidanceConfig config;
+  const auto kind = factor["guidance"].text();
+  if (kind != "cfg" && kind != "segfree")
+    refuse_manifest(factor.where() + ".guidance is \"" + kind +
+                    "\", expected \"cfg\" or \"segfree\"");
+  config.kind = kind == "cfg" ? GuidanceKind::cfg : GuidanceKind::segfree;
+  config.guidance_scale = static_cast<float>(factor["guidance_scale"].number(0, 1000));
+  const auto optional = [&](const char* key, double otherwise, double most) {
+    return factor.has(key) ? factor[key].number(0, most) : otherwise;
+  };
+  config.segfree_guidance_scale =
+      static_cast<float>(optional("segfree_guidance_scale", config.segfree_guidance_scale, 1000));
+  config.segfree_scale = static_cast<float>(optional("segfree_scale", config.segfree_scale, 1000));
+  config.segfree_start = optional("segfree_start", config.segfree_start, 1);
+  return config;
+}
+
+SamplerKind sampler(const Field& factor) {
+  const auto name = factor.text_or("sampler", "ddim");
+  const auto kind = sampler_kind(name);
+  if (!kind)
+    refuse_manifest(factor.where() + ".sampler is \"" + name +
+                    "\", expected \"ddim\" or \"dpmsolver++\"");
+  return *kind;
+}
+
+TimestepSpacing spacing(const Field& field) {
+  const auto found = timestep_spacing(field.text());
+  if (!found)
+    refuse_manifest(field.where() + " is " + field.shown() +
+                    ", expected \"leading\", \"trailing\" or \"linspace\"");
+  return *found;
+}
+
+NoiseSchedule noise_schedule(const Field& field) {
+  NoiseSchedule schedule;
+  schedule.num_train_timesteps = field["num_train_timesteps"].small(1, 100'000);
+  if (field.has("trained_betas")) {
+    for (const auto& beta : field["trained_betas"].items())
+      schedule.trained_betas.push_back(beta.number(0, 1));
+    if (schedule.trained_betas.empty())
+      refuse_manifest(field.where() +
+                      ".trained_betas is empty, expected one value a training timestep");
+  } else {
+    schedule.beta_start = field["beta_start"].number(0, 1);
+    schedule.beta_end = field["beta_end"].number(0, 1);
+    schedule.beta_schedule = field["beta_schedule"].text();
+  }
+  // One name for every sampler, or a name for each.
+  const auto spacings = field["timestep_spacing"];
+  const bool by_sampler = spacings.is_object();
+  schedule.ddim_spacing = spacing(by_sampler ? spacings["ddim"] : spacings);
+  schedule.dpmsolver_spacing = spacing(by_sampler ? spacings["dpmsolver++"] : spacings);
+  schedule.steps_offset = field["steps_offset"].small(0, 1000);
+  schedule.set_alpha_to_one = field.has("set_alpha_to_one") && field["set_alpha_to_one"].flag();
+  if (const auto kind = field["prediction_type"].text(); kind != "epsilon")
+    refuse_manifest("prediction_type is \"" + kind + "\"; this version runs \"epsilon\" models");
+  alphas_cumprod(schedule);  // throws BundleError for an impossible schedule
+  return schedule;
+}
+
+ConditioningSpec conditioning(const Field& field) {
+  ConditioningSpec spec;
+  const auto kind = field["kind"].text();
+  const auto* known = std::ranges::find(conditioning_names, kind, &ConditioningName::second);
+  if (known == conditioning_names.end())
+    refuse_manifest(field.where() + ".kind is \"" + kind +
+                    "\", expected \"adapter\", \"controlnet\" or \"t2i_adapter\"");
+  spec.kind = known->first;
+  spec.graph = field["graph"].text();
+  if (spec.kind == Conditioning::controlnet)
+    spec.hint_graph = field["hint_graph"].text();
+  if (spec.sees_image()) {
+    spec.condition = field["condition"].text();
+    spec.hint_palette = field.text_or("hint_palette", "");
+    if (field.has("recolor"))
+      for (const auto& [from, to] : field["recolor"].entries())
+        spec.recolor.emplace(from, to.text());
+    spec.scale = field.has("scale") ? field["scale"].number(0, 10) : 1.0;
+  }
+  return spec;
+}
+
+FactorSpec factor(const Field& field) {
+  FactorSpec spec;
+  spec.name = field["name"].text();
+  const auto kind = field["kind"].text();
+  if (kind != "condition" && kind != "image")
+    refuse_manifest(field.where() + ".kind is \"" + kind +
+                    "\", expected \"condition\" or \"image\"");
+  spec.is_image = kind == "image";
+  for (const auto& item : field["conditionings"].items())
+    spec.conditionings.push_back(conditioning(item));
+  if (!spec.is_image) {
+    spec.palette = field["palette"].text();
+    for (const auto& [key, target] :
+         {std::pair("stop_at_recall", &spec.stop_at_recall), std::pair("min_area", &spec.min_area)})
+      if (field.has(key))
+        *target = field[key].number(0, 1);
+  }
+  spec.height = field["height"].small(8, 16384);
+  spec.width = field["width"].small(8, 16384);
+  spec.num_inference_steps = field["num_inference_steps"].small(1, 1000);
+  spec.sampler = sampler(field);
+  spec.guidance = guidance(field);
+  spec.prompt_prefix = field.text_or("prompt_prefix", "");
+  spec.prompt_suffix = field.text_or("prompt_suffix", "");
+  return spec;
+}
+
+}  // namespace
+
+std::string_view conditioning_name(Conditioning kind) {
+  const auto found = std::ranges::find(conditioning_names, kind, &ConditioningName::first);
+  return found == conditioning_names.end() ? std::string_view() : found->second;
+}
+
+Manifest Manifest::parse(std::string_view json) {
+  const Json document = document_of(json);
+  const Field root(document, "");
+  const auto schema = root["schema"].integer(0, 1'000'000);
+  if (schema > manifest_schema)
+    throw BundleError("manifest.json has schema " + std::to_string(schema) +
+                      ", this version of fgdm reads up to " + std::to_string(manifest_schema) +
+                      "; upgrade fgdm, or export the bundle with this version");
+  if (schema != manifest_schema)
+    refuse_manifest("schema " + std::to_string(schema) + " does not exist");
+
+  Manifest manifest;
+  manifest.name = root["name"].text();
+  for (const char* shown_only : {"created_by", "weights"})
+    root[shown_only].text();
+  manifest.precision = root["precision"].text();
+  if (manifest.precision != "fp32" && manifest.precision != "fp16")
+    refuse_manifest("precision is \"" + manifest.precision + "\", expected \"fp32\" or \"fp16\"");
+  const auto text = root["text_encoder"];
+  manifest.text_encoder = text["graph"].text();
+  manifest.tokenizer = inner_path(text["tokenizer"].text());
+  manifest.max_length = text["max_length"].small(3, 4096);
+  manifest.hidden_size = text["hidden_size"].small(1, 65536);
+  const auto autoencoder = root["autoencoder"];
+  manifest.vae_decoder = autoencoder["decoder"].text();
+  manifest.vae_encoder = autoencoder["encoder"].text();
+  if (autoencoder.has("preview_decoder")) {
+    manifest.preview_decoder = autoencoder["preview_decoder"].text();
+    if (manifest.preview_decoder.empty())
+      refuse_manifest(
+          "autoencoder.preview_decoder is empty, expected the name of a graph, or null");
+  }
+  manifest.latent_channels = autoencoder["latent_channels"].small(1, 256);
+  manifest.latent_downscale = autoencoder["downscale"].small(1, 64);
+  const auto backbone = root["backbone"];
+  manifest.backbone = backbone["graph"].text();
+  manifest.backbone_downscale = backbone["downscale"].small(1, 64);
+  for (const std::string kind : {"intrablock_residual", "down_residual"}) {
+    int number = 0;
+    for (const auto& item : backbone[kind + "s"].items())
+      manifest.residuals.emplace(kind + "_" + std::to_string(number++), residual_spec(item));
+  }
+  manifest.residuals.emplace("mid_residual", residual_spec(backbone["mid_residual"]));
+
+  manifest.schedule = noise_schedule(root["scheduler"]);
+
+  for (const auto& [file, entry] : root["files"].entries())
+    manifest.files[inner_path(file)] = {
+        static_cast<std::uint64_t>(entry["size"].integer(0, std::int64_t{1} << 50)),
+        digest(entry["sha256"])};
+  for (const auto& [graph_name, entry] : root["graphs"].entries()) {
+    GraphSpec spec{inner_path(entry["file"].text()), tensors(entry["inputs"]),
+                   tensors(entry["outputs"])};
+    if (!manifest.files.contains(spec.file))
+      refuse_manifest("graph " + graph_name + " names " + spec.file +
+                      ", which is not in \"files\"");
+    manifest.graphs.emplace(graph_name, std::move(spec));
+  }
+  for (const auto& item : root["factors"].items())
+    manifest.factors.push_back(factor(item));
+  check_chain(manifest);
+  check_roles(manifest);
+  return manifest;
+}
+
+const GraphSpec& Manifest::graph(const std::string& graph_name) const {
+  const auto found = graphs.find(graph_name);
+  if (found == graphs.end())
+    refuse_manifest("it names the graph \"" + graph_name + "\" but describes none");
+  return found->second;
+}
+
+const ResidualSpec& Manifest::residual(const std::string& input) const {
+  const auto found = residuals.find(input);
+  if (found == residuals.end())
+    refuse_manifest("the backbone has no residual input \"" + input + "\"");
+  return found->second;
+}
+
+DType Manifest::context_dtype() const {
+  return graph(text_encoder).outputs.front().dtype;
+}
+
+bool Manifest::makes_map(const std::string& condition) const {
+  return std::ranges::any_of(factors, [&](const FactorSpec& factor) {
+    return !factor.is_image && factor.name == condition;
+  });
+}
+
+}  // namespace fgdm

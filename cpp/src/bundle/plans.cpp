@@ -1,0 +1,214 @@
+#include "plans.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "fgdm/error.hpp"
+#include "fgdm/sha256.hpp"
+#include "files.hpp"
+#include "wording.hpp"
+
+namespace fgdm {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int newest_schema = 1;
+
+// As `fgdm build` makes it: sorted keys, no spaces, ASCII.
+std::string key_of(const Json& covers) {
+  const auto text = covers.dump(-1, ' ', true);
+  Sha256 hash;
+  hash.update(std::as_bytes(std::span(text)));
+  return hash.hex();
+}
+
+Json metadata_of(const std::string& json) {
+  try {
+    return parse_json(json);
+  } catch (const BundleError& error) {
+    throw BundleError(std::string(error.what()) + "; build the plan again");
+  }
+}
+
+PlanTensor parse_tensor(const Json& item, std::size_t num_profiles) {
+  PlanTensor tensor{item.at("name").get<std::string>(),
+                    item.at("shapes").get<std::vector<std::vector<std::int64_t>>>()};
+  if (tensor.shapes.size() != num_profiles)
+    throw BundleError(tensor.name + " has " + std::to_string(tensor.shapes.size()) +
+                      " shapes, expected one for each of " + std::to_string(num_profiles) +
+                      " profiles");
+  for (const auto& shape : tensor.shapes)
+    if (shape.empty())
+      throw BundleError(tensor.name + " has no dimensions, expected rows to be its first");
+  return tensor;
+}
+
+void check_files(const Json& built_from, const std::map<std::string, FileSpec>& files) {
+  for (const auto& [path, sha256] : built_from.items()) {
+    const auto here = files.find(path);
+    if (here == files.end() || here->second.sha256 != sha256.get<std::string>())
+      throw BundleError("stale: " + path + " changed since it was built");
+  }
+}
+
+// Agreement as far as both versions go: 10.3.0 and 10.3.0.30 agree.
+bool same_version(const std::string& one, const std::string& other) {
+  std::istringstream first(one), second(other);
+  std::string a, b;
+  while (std::getline(first, a, '.') && std::getline(second, b, '.'))
+    if (a != b)
+      return false;
+  return true;
+}
+
+bool same_row(const std::vector<std::int64_t>& one, const std::vector<std::int64_t>& other) {
+  return one.size() == other.size() && std::equal(one.begin() + 1, one.end(), other.begin() + 1);
+}
+
+bool fits(const std::vector<PlanTensor>& wanted, std::size_t profile,
+          std::span<const NamedTensor> given) {
+  return std::ranges::all_of(wanted, [&](const PlanTensor& tensor) {
+    const auto found = std::ranges::find(given, std::string_view(tensor.name), &NamedTensor::name);
+    return found != given.end() && same_row(tensor.shapes[profile], found->tensor.shape);
+  });
+}
+
+std::string size_words(int height, int width) {
+  return std::to_string(height) + "x" + std::to_string(width);
+}
+
+}  // namespace
+
+Plan Plan::parse(const std::string& json, const std::filesystem::path& path,
+                 const std::map<std::string, FileSpec>& files) {
+  const auto where = path.filename().string() + ": ";
+  try {
+    const auto document = metadata_of(json);
+    if (document.at("schema").get<int>() > newest_schema)
+      throw BundleError("written by a newer fgdm; upgrade fgdm");
+    const auto& covers = document.at("covers");
+    if (key_of(covers) != path.stem().string())
+      throw BundleError("what it covers has been altered; build the plan again");
+    check_files(covers.at("files"), files);
+    if (covers.value("tf32", true))  // plans before recipe 2 don't say so
+      throw BundleError(
+          "stale: built with TF32 allowed, so its float32 isn't float32; build again");
+    Plan plan;
+    plan.file = std::filesystem::path(path).replace_extension(".plan");
+    plan.graph = covers.at("graph");
+    plan.runtime = covers.at("runtime");
+    plan.gpus = covers.at("gpus").get<std::vector<std::string>>();
+    plan.precision = covers.at("precision");
+    plan.uses_plugin = covers.at("segfree_attention") == "plugin";
+    for (const auto& profile : covers.at("profiles"))
+      plan.profiles.push_back({profile.at("height"), profile.at("width"), profile.at("rows")});
+    for (const auto& item : covers.at("inputs"))
+      plan.inputs.push_back(parse_tensor(item, plan.profiles.size()));
+    for (const auto& item : covers.at("outputs"))
+      plan.outputs.push_back(parse_tensor(item, plan.profiles.size()));
+    for (const auto& profile : plan.profiles)
+      if (profile.rows < 1)
+        throw BundleError("a profile has " + std::to_string(profile.rows) + " rows");
+    plan.size = document.at("plan").at("size");
+    plan.sha256 = document.at("plan").at("sha256");
+    return plan;
+  } catch (const BundleError& error) {
+    throw BundleError(where + error.what());
+  } catch (const Json::exception& error) {
+    throw BundleError(where + error.what() + "; build the plan again");
+  }
+}
+
+std::vector<Plan> find_plans(const std::filesystem::path& bundle, const Manifest& manifest,
+                             const std::string& target, std::vector<std::string>& problems) {
+  const auto folder = bundle / "plans" / target;
+  std::vector<std::filesystem::path> paths;
+  std::error_code absent;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, absent))
+    // Beside it lie <key>.layers.json and timing caches.
+    if (entry.path().extension() == ".json" && entry.path().stem().extension().empty())
+      paths.push_back(entry.path());
+  std::ranges::sort(paths);
+  std::vector<Plan> found;
+  for (const auto& path : paths) {
+    try {
+      auto plan = Plan::parse(read_file(path), path, manifest.files);
+      std::error_code failed;
+      if (std::filesystem::file_size(plan.file, failed) != plan.size || failed)
+        throw BundleError(plan.file.filename().string() +
+                          " is missing or incomplete; build the plan again");
+      found.push_back(std::move(plan));
+    } catch (const BundleError& error) {
+      problems.emplace_back(error.what());
+    }
+  }
+  return found;
+}
+
+std::string obstacle(const Plan& plan, const PlanHost& host) {
+  if (std::ranges::find(plan.gpus, host.architecture) == plan.gpus.end())
+    return "built for " + joined(plan.gpus, ", ") + "; this GPU is " + host.architecture;
+  if (!same_version(plan.runtime, host.runtime))
+    return "built with TensorRT " + plan.runtime + ", " + host.runtime + " is installed";
+  return "";
+}
+
+std::vector<std::string> uncovered(const Manifest& manifest, std::span<const Plan> plans) {
+  std::vector<std::string> missing;
+  const auto need = [&](const std::string& graph, int height, int width) {
+    const bool covered = std::ranges::any_of(plans, [&](const Plan& plan) {
+      return plan.graph == graph && std::ranges::any_of(plan.profiles, [&](const auto& profile) {
+               return profile.height == 0 || (profile.height == height && profile.width == width);
+             });
+    });
+    const auto words = graph + (height == 0 ? "" : " at " + size_words(height, width));
+    if (!graph.empty() && !covered && std::ranges::find(missing, words) == missing.end())
+      missing.push_back(words);
+  };
+  need(manifest.text_encoder, 0, 0);
+  for (const auto& factor : manifest.factors) {
+    need(manifest.backbone, factor.height, factor.width);
+    need(manifest.vae_decoder, factor.height, factor.width);
+    need(manifest.preview_decoder, factor.height, factor.width);
+    for (const auto& network : factor.conditionings) {
+      need(network.graph, factor.height, factor.width);
+      need(network.hint_graph, factor.height, factor.width);
+    }
+  }
+  return missing;
+}
+
+std::optional<PlanChoice> choose_profile(std::span<const Plan> plans, const std::string& graph,
+                                         std::span<const NamedTensor> inputs,
+                                         std::span<const NamedTensor> outputs, std::size_t rows) {
+  std::optional<PlanChoice> best;
+  const auto rows_of = [](const PlanChoice& choice) {
+    return static_cast<std::size_t>(choice.plan->profiles[choice.profile].rows);
+  };
+  const auto better = [&](const PlanChoice& choice) {
+    if (!best)
+      return true;
+    const auto mine = rows_of(choice), others = rows_of(*best);
+    if (mine == others)
+      return choice.plan->uses_plugin && !best->plan->uses_plugin;
+    if ((mine >= rows) != (others >= rows))
+      return mine >= rows;
+    return mine >= rows ? mine < others : mine > others;
+  };
+  for (const Plan& plan : plans) {
+    if (plan.graph != graph)
+      continue;
+    for (std::size_t profile = 0; profile < plan.profiles.size(); ++profile) {
+      const PlanChoice choice{&plan, profile};
+      if (fits(plan.inputs, profile, inputs) && fits(plan.outputs, profile, outputs) &&
+          better(choice))
+        best = choice;
+    }
+  }
+  return best;
+}
+
+}  // namespace fgdm
