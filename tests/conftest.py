@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 # tests.tiny_models needs the packages that export needs; what runs without them, on a board or on a
 # machine that is only there for its GPU, is tested without them.
 # ruff: noqa: PLC0415
+
+# Whoever runs the tests in the background has Ctrl-C ignored, and so would have the programs that
+# the tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

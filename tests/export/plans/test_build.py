@@ -329,8 +329,6 @@ def start_build(bundle: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PATH": ""},  # no nvidia-smi: the GPU is the one that is named
-        # Whoever runs the tests in the background has Ctrl-C ignored; the build must see it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no threads)
     )
 
 
