@@ -22,8 +22,8 @@ TEXTS = [
 ]  # fmt: skip
 
 
-def any_json(random_: random.Random) -> Any:
-    """A value of any JSON type."""
+def any_json(random_: random.Random, most: int = 1000) -> Any:
+    """A value of any JSON type. most: items of a list; inner lists are short."""
     choices: list[Callable[[], Any]] = [
         lambda: None,
         lambda: random_.choice([True, False]),
@@ -31,8 +31,8 @@ def any_json(random_: random.Random) -> Any:
         lambda: random_.choice(TEXTS),
         lambda: [],
         lambda: {},
-        lambda: [any_json(random_)] * random_.choice([1, 2, 1000]),
-        lambda: {random_.choice(TEXTS): any_json(random_)},
+        lambda: [any_json(random_, 2)] * random_.choice([1, 2, most]),
+        lambda: {random_.choice(TEXTS): any_json(random_, most)},
         lambda: NESTED,
         lambda: {"name": "sample", "dtype": "float32", "shape": [1, 4, "height", "width"]},
     ]
