@@ -6,9 +6,21 @@ very classes for the C++ exceptions of the same names.
 
 from __future__ import annotations
 
+#: The longest message, in characters.
+MOST = 2000
+
 
 class Error(Exception):
-    """The root of the tree."""
+    """The root of the tree.
+
+    Of a message that is longer than 2000 characters, because it quotes a file, a request or a
+    runtime, the middle is left out.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        if len(message) > MOST:
+            message = f"{message[: MOST * 3 // 4 - 3]}...{message[-MOST // 4 :]}"
+        super().__init__(message)
 
 
 class BundleError(Error):

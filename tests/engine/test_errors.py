@@ -30,6 +30,14 @@ def test_every_error_is_an_error_of_ours_and_crosses_processes(name: str) -> Non
     assert type(copy) is kind and str(copy) == "message"
 
 
+def test_the_middle_of_a_message_that_is_too_long_is_left_out() -> None:
+    message = str(fgdm.BundleError(f"it is {'a' * 5000}; export again"))
+    assert len(message) == 2000
+    assert message.startswith("it is aaa") and message.endswith("aaa; export again")
+    assert "aaa...aaa" in message
+    assert str(fgdm.BundleError("a" * 2000)) == "a" * 2000
+
+
 @pytest.mark.parametrize("name", ["Error", *NAMES])
 def test_the_core_raises_the_very_same_classes(name: str) -> None:
     core = pytest.importorskip("fgdm._core", reason="the compiled core isn't built")

@@ -1,14 +1,19 @@
 #pragma once
 
+#include <cstddef>
 #include <stdexcept>
+#include <string>
 
 namespace fgdm {
 
 // The root of every exception that the engine throws on purpose. A message says what was given,
-// what was expected and what to do.
+// what was expected and what to do. Of one that is longer than `max_size` bytes, because it quotes
+// a file, a request or a runtime, the middle is left out.
 class Error : public std::runtime_error {
 public:
-  using std::runtime_error::runtime_error;
+  static constexpr std::size_t max_size = 2000;
+
+  explicit Error(const std::string& message);
 };
 
 // A bundle cannot be used: a file is missing, damaged, or says something the engine doesn't know.
