@@ -22,6 +22,7 @@ from fgdm.result import Result
 
 from tests.hostile import mutations, workers
 from tests.hostile.answers import check_result
+from tests.hostile.miniature import content_of
 
 PROMPT = "two dogs beside a house under a tree"
 #: Of `fgdm inspect`: sound, or a bundle that isn't.
@@ -101,17 +102,13 @@ def _listed_file_changed(folder: Path) -> bool:
     """Whether hashes say that the bundle was altered. Independent of fgdm."""
 
     def digest(path: Path) -> str:
-        if not path.is_file():
-            return "missing"
-        if path.stat().st_size >= 2**26:  # no file of the miniature: hashing it takes its time
-            return "too large"
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(content_of(path)).hexdigest()
 
     try:
-        told = (folder / "manifest.sha256").read_text()[:64]
+        told = content_of(folder / "manifest.sha256")[:64].decode()
         if digest(folder / "manifest.json") != told:
             return True
-        files = json.loads((folder / "manifest.json").read_bytes())["files"]
+        files = json.loads(content_of(folder / "manifest.json"))["files"]
         return any(digest(folder / name) != entry["sha256"] for name, entry in files.items())
     except (OSError, ValueError):
         return True

@@ -55,7 +55,8 @@ ENDINGS = {
     ),
     "atexit uses the engine": (
         "@atexit.register\ndef late():\n    try:\n"
-        "        engine.generate('a dog', candidates=1, condition_steps=1, num_inference_steps=1)\n"
+        "        engine.generate('a dog', candidates=1, condition_steps=1, num_inference_steps=1, "
+        "deadline=3)\n"
         "    except fgdm.Error:\n        pass",
         (0,),
     ),

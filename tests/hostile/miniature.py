@@ -54,12 +54,19 @@ def build(folder: Path) -> Path:
     return folder
 
 
+def content_of(path: Path) -> bytes:
+    """OSError for what isn't a regular file, or is larger than any of the miniature's."""
+    if not path.is_file() or path.stat().st_size >= 2**26:
+        raise OSError(f"{path} isn't read")
+    return path.read_bytes()
+
+
 def rehash(folder: Path, names: list[str]) -> None:
     """Makes the manifest fit the named files, and its hash file fit the manifest."""
     path = folder / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = json.loads(content_of(path))
     for name in names:
-        content = (folder / name).read_bytes()
+        content = content_of(folder / name)
         manifest["files"][name] = {
             "size": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
@@ -70,7 +77,7 @@ def rehash(folder: Path, names: list[str]) -> None:
 
 def rehash_manifest(folder: Path) -> None:
     """Makes manifest.sha256 fit manifest.json as it is."""
-    digest = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    digest = hashlib.sha256(content_of(folder / "manifest.json")).hexdigest()
     replace(folder / "manifest.sha256", f"{digest}  manifest.json\n".encode())
 
 
@@ -192,7 +199,7 @@ def _external(
     target: Path, location: str, arrays: dict[str, np.ndarray[Any, Any]]
 ) -> list[TensorProto]:
     """Initializers that point into a safetensors file."""
-    content = target.read_bytes()
+    content = content_of(target)
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     tensors = []

@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx
 
-from tests.hostile.miniature import rehash, rehash_manifest, replace, write_plan
+from tests.hostile.miniature import content_of, rehash, rehash_manifest, replace, write_plan
 from tests.hostile.values import NESTED, NUMBERS, TEXTS, any_json
 
 Mutation = Callable[[random.Random, Path], str]
@@ -25,19 +25,23 @@ def spoil(folder: Path, seed: int, number: int) -> tuple[str, bool]:
     random_ = random.Random(f"bundle {seed} {number}")
     times = 2 if random_.random() < 0.15 else 1
     hashed = random_.random() < 0.8
-    done = [random_.choice(_WEIGHTED)(random_, folder) for _ in range(times)]
+    done = [_apply(random_.choice(_WEIGHTED), random_, folder) for _ in range(times)]
     if hashed:
         _make_hashes_fit(folder)
     return "; ".join(done) + ("" if hashed else "; hashes as they were"), hashed
 
 
+def _apply(mutation: Mutation, random_: random.Random, folder: Path) -> str:
+    try:
+        return mutation(random_, folder)
+    except OSError:  # an earlier one left nothing that can be read there
+        return "nothing"
+
+
 def _make_hashes_fit(folder: Path) -> None:
     """As far as the manifest can still be read and the files are there."""
-    path = folder / "manifest.json"
-    if not _small(path):
-        return
     try:
-        files = json.loads(path.read_bytes())["files"]
+        files = json.loads(content_of(folder / "manifest.json"))["files"]
         names = [name for name in files if _small(folder / name)]
         if any(_differs(folder, name, files[name]) for name in names):
             rehash(folder, names)
@@ -51,7 +55,7 @@ def _differs(folder: Path, name: str, entry: Any) -> bool:
     """Whether a file is another than the manifest says. An entry that was spoilt stays spoilt."""
     if not isinstance(entry, dict) or set(entry) != {"size", "sha256"}:
         return False
-    fits: bool = hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
+    fits: bool = hashlib.sha256(content_of(folder / name)).hexdigest() == entry["sha256"]
     return not fits
 
 
@@ -70,7 +74,7 @@ def _name(folder: Path, path: Path) -> str:
 def change_bytes(random_: random.Random, folder: Path) -> str:
     """Bits, spans, ends of any file."""
     path = random_.choice(_files(folder))
-    content = bytearray(path.read_bytes())
+    content = bytearray(content_of(path))
     at = random_.randrange(len(content) + 1)
     how = random_.choice(
         ["bit", "bits", "cut", "zeros", "noise", "insert", "tail", "head", "empty"]
@@ -115,7 +119,7 @@ def change_file_kind(random_: random.Random, folder: Path) -> str:
             "inner",
         ]
     )
-    content = path.read_bytes() if path.is_file() else b""
+    content = content_of(path) if path.is_file() else b""
     if not path.is_dir():
         path.unlink(missing_ok=True)
     if kind == "folder":
@@ -137,7 +141,7 @@ def change_file_kind(random_: random.Random, folder: Path) -> str:
         path.write_bytes(content)
         path.chmod(0)
     elif kind == "copy":
-        replace(path, random_.choice(_files(folder)).read_bytes())
+        replace(path, content_of(random_.choice(_files(folder))))
     elif kind == "inner":
         path.symlink_to(random_.choice(_files(folder)))
     return f"{_name(folder, path)} is {kind}"
@@ -165,7 +169,7 @@ def change_merges(random_: random.Random, folder: Path) -> str:
     path = folder / "tokenizer" / "merges.txt"
     if not path.is_file():
         return "nothing"
-    lines = path.read_bytes().split(b"\n")
+    lines = content_of(path).split(b"\n")
     at = random_.randrange(len(lines))
     how = random_.choice(["delete", "double", "swap", "junk", "three", "one", "long", "latin"])
     if how == "delete":
@@ -192,7 +196,7 @@ def change_plan(random_: random.Random, folder: Path) -> str:
     if path is None:
         return "nothing"
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(content_of(path))
         covers = document["covers"]
     except (OSError, ValueError, KeyError, TypeError):
         return "nothing"
@@ -311,7 +315,7 @@ _GRAPH_CHANGES = [_change_port, _change_port, _change_node, _change_external, _c
 
 def _change_json(random_: random.Random, path: Path, folder: Path) -> str:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(content_of(path))
     except (OSError, ValueError, RecursionError):
         return "nothing"
     if random_.random() < 0.05:
