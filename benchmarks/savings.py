@@ -1,7 +1,7 @@
 """What pruning, stopping and waves save, and what they cost in recall, on the held-out prompts.
 
 Every candidate of every prompt is sampled to its end once, and looked at after every step; each
-setting is then played through on what was seen, by the engine's own rules (cpp/src/chain/task.cpp).
+setting is then played through on what was seen, by the engine's own rules.
 
 python -m benchmarks.savings bundles/scenes --every 4 --output benchmarks/results/savings.json
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from fgdm import Engine
+from fgdm._core import Selection, select_map
 from fgdm.train.classes import CLASSES, INDEX
 from fgdm.train.figures import MIN_AREA
 from numpy.typing import NDArray
@@ -38,18 +39,10 @@ class Seen:
     recall: NDArray[np.float64]
     smallest_area: NDArray[np.float64]
 
-    def better_half(self, step: int, alive: Sequence[int]) -> list[int]:
-        """The better half of `alive` after `step` steps, one more if their number is odd."""
-        return sorted(self._ranked(step, alive)[: (len(alive) + 1) // 2])
-
-    def best(self, step: int, alive: Sequence[int]) -> int:
-        """The one that selection keeps."""
-        return self._ranked(step, alive)[0]
-
-    def _ranked(self, step: int, alive: Sequence[int]) -> list[int]:
-        """The best first; the lower index wins a tie."""
+    def maps(self, step: int, candidates: Sequence[int]) -> list[tuple[float, float]]:
+        """What selection goes by, after `step` steps."""
         recall, area = self.recall[step - 1], self.smallest_area[step - 1]
-        return sorted(alive, key=lambda i: (-recall[i], -area[i], i))
+        return [(float(recall[i]), float(area[i])) for i in candidates]
 
 
 @dataclass(frozen=True)
@@ -71,40 +64,27 @@ class Setting:
 def play(seen: Seen, setting: Setting) -> tuple[float, int, int]:
     """The kept map's recall, candidate steps taken, and previews decoded."""
     steps, candidates = seen.recall.shape
-    looks = setting.prune
-    if not looks and setting.stop_at_recall:
-        looks = tuple(
-            sorted({(steps * tenths + 5) // 10 for tenths in (4, 6, 8)} & {*range(1, steps)})
-        )
-    enough = setting.stop_at_recall or np.inf
-    taken = previews = 0
+    selection = Selection(
+        candidates=candidates,
+        steps=steps,
+        prune=setting.prune,
+        stop_at_recall=setting.stop_at_recall or 0.0,
+        wave=setting.wave,
+    )
+    steps_of = [0] * candidates
+    previews = 0
     finished: list[int] = []
-
-    def has_won() -> bool:
-        return bool(finished) and bool(seen.recall[-1, finished].max() >= enough)
-
-    width = setting.wave or candidates
-    for first in range(0, candidates, width):
-        alive, done = list(range(first, min(first + width, candidates))), 0
-        while alive and not has_won():
-            aside: list[int] = []
-            for look in [step for step in looks if step > done]:
-                taken += len(alive) * (look - done)
-                done = look
-                if len(alive) == 1:
-                    continue
-                previews += len(alive)
-                if setting.prune:
-                    alive = seen.better_half(look, alive)
-                winner = seen.best(look, alive)
-                if seen.recall[look - 1, winner] >= enough:
-                    aside = [i for i in alive if i != winner]
-                    alive = [winner]
-                    break
-            taken += len(alive) * (steps - done)
-            finished += alive
-            alive = aside
-    return float(seen.recall[-1, seen.best(steps, finished)]), taken, previews
+    while not selection.done:
+        sampling, until = selection.sampling, selection.until
+        for candidate in sampling:
+            steps_of[candidate] = until
+        if until == steps:
+            finished += sampling
+        elif selection.looks:
+            previews += len(sampling)
+        selection.seen(seen.maps(until, sampling) if selection.looks else [])
+    best = finished[select_map(seen.maps(steps, finished))]
+    return float(seen.recall[-1, best]), sum(steps_of), previews
 
 
 def look_at(

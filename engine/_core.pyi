@@ -222,6 +222,47 @@ def check_manifest(json: bytes) -> None:
     """Raises BundleError unless an engine would take these bytes as a bundle's manifest.json."""
 
 def version() -> str: ...
+
+class Selection:
+    """Which candidates of a factor are sampled, and how far: the engine's own rules.
+
+    Options are those of a request; 0 for none. A map is its recall and its smallest area.
+    """
+
+    def __init__(
+        self,
+        *,
+        candidates: int,
+        steps: int,
+        prune: Sequence[int] = [],
+        stop_at_recall: float = 0.0,
+        wave: int = 0,
+    ) -> None: ...
+    @property
+    def sampling(self) -> list[int]:
+        """The candidates that are sampled now."""
+
+    @property
+    def until(self) -> int:
+        """The steps that all of them take before they are seen."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether it wants to know then what the maps hold."""
+
+    @property
+    def done(self) -> bool:
+        """Whether no candidate is left to sample."""
+
+    def seen(self, maps: Sequence[tuple[float, float]]) -> list[int]:
+        """Goes on; the candidates that go no further.
+
+        maps: of `sampling`, in its order; none where it doesn't look. RequestError otherwise.
+        """
+
+def select_map(maps: Sequence[tuple[float, float]]) -> int:
+    """The index of the map to keep. RequestError if there is none."""
+
 def finish_closing() -> None:
     """Waits for engines that were dropped within their own callbacks."""
 

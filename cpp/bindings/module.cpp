@@ -14,6 +14,7 @@
 #include "fgdm/objects.hpp"
 #include "fgdm/palette.hpp"
 #include "fgdm/sampler.hpp"
+#include "fgdm/selection.hpp"
 #include "fgdm/tensorrt.hpp"
 #include "fgdm/tokenizer.hpp"
 #include "interpreter.hpp"
@@ -360,6 +361,45 @@ void bind_schedule(py::module_& module) {
           py::arg("sampler"), py::arg("num_inference_steps"));
 }
 
+// What selection goes by: a map's recall, and its smallest area.
+std::vector<MapRecall> recalls_of(const std::vector<std::pair<double, double>>& maps) {
+  std::vector<MapRecall> recalls;
+  for (const auto& [recall, smallest_area] : maps)
+    recalls.push_back({recall, {}, {}, smallest_area});
+  return recalls;
+}
+
+void bind_selection(py::module_& module) {
+  py::class_<Selection>(module, "Selection")
+      .def(py::init([](int candidates, int steps, std::vector<int> prune, double stop_at_recall,
+                       int wave) {
+             return Selection({candidates, steps, std::move(prune), stop_at_recall, wave});
+           }),
+           py::kw_only(), py::arg("candidates"), py::arg("steps"),
+           py::arg("prune") = std::vector<int>{}, py::arg("stop_at_recall") = 0.0,
+           py::arg("wave") = 0)
+      .def_property_readonly("sampling", &Selection::sampling)
+      .def_property_readonly("until", &Selection::until)
+      .def_property_readonly("looks", &Selection::looks)
+      .def_property_readonly("done", &Selection::done)
+      .def(
+          "seen",
+          [](Selection& self, const std::vector<std::pair<double, double>>& maps) {
+            if (maps.size() != (self.looks() ? self.sampling().size() : 0))
+              throw RequestError("a selection that " +
+                                 std::string(self.looks() ? "looks takes each map"
+                                                          : "doesn't look "
+                                                            "takes no map") +
+                                 ", not " + std::to_string(maps.size()));
+            return self.seen(recalls_of(maps));
+          },
+          py::arg("maps"));
+  module.def(
+      "select_map",
+      [](const std::vector<std::pair<double, double>>& maps) { return select(recalls_of(maps)); },
+      py::arg("maps"));
+}
+
 }  // namespace
 }  // namespace fgdm::python
 
@@ -373,6 +413,7 @@ PYBIND11_MODULE(_core_module, module) {
   bind_engine(module);
   bind_text(module);
   bind_schedule(module);
+  bind_selection(module);
   module.def(
       "check_manifest",
       [](const py::bytes& json) { fgdm::Manifest::parse(std::string_view(json)); },

@@ -1,7 +1,7 @@
 #pragma once
 
 // The arithmetic of fgdm_guided_step for one element, the same on host and device. The core does
-// the same in fgdm::combine and fgdm::advance.
+// the same in fgdm::combine and fgdm::sampler_step.
 
 #include "fgdm/kernels.h"
 #include "host_device.hpp"

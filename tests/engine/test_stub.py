@@ -15,12 +15,22 @@ from fgdm import _core
 
 #: What a stub can't say: pybind11's metaclass, and its constructor, which takes anything to refuse
 #: it, of the classes that only the core makes.
-METACLASS = {"StepInfo", "Candidate", "Result", "Job", "Engine", "Tokenizer", "NoiseSchedule"}
+METACLASS = {
+    "StepInfo",
+    "Candidate",
+    "Result",
+    "Job",
+    "Engine",
+    "Tokenizer",
+    "NoiseSchedule",
+    "Selection",
+}
 CONSTRUCTOR = {"StepInfo", "Candidate", "Result", "Job"}
 
 #: pybind11's words for types, and the stub's.
 WORDS = {
     r"typing\.SupportsInt( \| typing\.SupportsIndex)?": "int",
+    r"typing\.SupportsFloat( \| typing\.SupportsIndex)?": "float",
     r"typing\.Annotated\[(.*), .FixedSize\(\d+\).\]": r"\1",  # an array of C++
     r"numpy\.typing\.": "npt.",
     r"numpy\.": "np.",

@@ -70,7 +70,7 @@ TEST(GuidedStep, TakesTheCoresSteps) {
       std::vector<float> guided(16);
       const std::span<const float> epsilon = given.epsilon;
       combine(epsilon.first(16), epsilon.last(16), 7.5F, guided);
-      fgdm::advance(sampler.coefficients(step), guided, latents, predicted);
+      fgdm::sampler_step(sampler.coefficients(step), guided, latents, predicted);
       for (std::size_t i = 0; i < 16; ++i) {
         EXPECT_NEAR(given.sample[i], latents[i], 1e-5F) << "step " << step;
         EXPECT_NEAR(given.x0[i], predicted[i], 1e-5F) << "step " << step;

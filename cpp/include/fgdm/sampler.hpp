@@ -24,8 +24,8 @@ struct StepCoefficients {
 //   sample        in: the latents at the step's timestep; out: at the next
 //   predicted_x0  in: of the step before, not read where `history` is 0; out: of this step
 // Throws RequestError if a size is wrong.
-void advance(const StepCoefficients& step, std::span<const float> eps, std::span<float> sample,
-             std::span<float> predicted_x0);
+void sampler_step(const StepCoefficients& step, std::span<const float> eps, std::span<float> sample,
+                  std::span<float> predicted_x0);
 
 // The steps of one sampler over one schedule. It holds no state of a row, so that rows at different
 // steps can share it; it never changes after construction and can be used from many threads.

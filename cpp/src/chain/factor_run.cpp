@@ -37,9 +37,9 @@ RowBuffer residual_buffer(const std::shared_ptr<Device>& device, const Manifest&
           most_rows};
 }
 
-Hint see_control_image(const Manifest& manifest, const ConditioningSpec& spec,
-                       const FactorSize& size, float scale, std::span<const float> rgb,
-                       Graphs& graphs, Timings& timings) {
+Hint encode_control_image(const Manifest& manifest, const ConditioningSpec& spec,
+                          const FactorSize& size, float scale, std::span<const float> rgb,
+                          Graphs& graphs, Timings& timings) {
   const auto& device = graphs.device();
   RowBuffer picture(device, DType::float32, {3, size.height, size.width}, 1);
   picture.write(rgb);

@@ -66,8 +66,8 @@ RowBuffer residual_buffer(const std::shared_ptr<Device>& device, const Manifest&
                           const TensorSpec& tensor, const FactorSize& size, std::size_t most_rows);
 
 // Runs what a network does once with its control image, `rgb` of shape (3, height, width) in 0..1.
-Hint see_control_image(const Manifest& manifest, const ConditioningSpec& spec,
-                       const FactorSize& size, float scale, std::span<const float> rgb,
-                       Graphs& graphs, Timings& timings);
+Hint encode_control_image(const Manifest& manifest, const ConditioningSpec& spec,
+                          const FactorSize& size, float scale, std::span<const float> rgb,
+                          Graphs& graphs, Timings& timings);
 
 }  // namespace fgdm

@@ -270,6 +270,10 @@ FactorSize factor_size(const Request& resolved, const Manifest& manifest,
   return {height, width, height / manifest.latent_downscale, width / manifest.latent_downscale};
 }
 
+std::size_t pixels(const FactorSize& size) {
+  return static_cast<std::size_t>(size.height) * static_cast<std::size_t>(size.width);
+}
+
 std::size_t latent_elements(const Manifest& manifest, const FactorSize& size) {
   return static_cast<std::size_t>(manifest.latent_channels) *
          static_cast<std::size_t>(size.latent_height) * static_cast<std::size_t>(size.latent_width);

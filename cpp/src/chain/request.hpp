@@ -20,7 +20,8 @@ struct FactorSize {
 };
 FactorSize factor_size(const Request& resolved, const Manifest& manifest, const FactorSpec& factor);
 
-// The numbers of one latent of that size.
+// The pixels of a picture, and the numbers of one latent, of that size.
+std::size_t pixels(const FactorSize& size);
 std::size_t latent_elements(const Manifest& manifest, const FactorSize& size);
 
 // The guidance of a factor in a resolved request.

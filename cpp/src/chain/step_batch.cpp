@@ -25,7 +25,7 @@ void StepBatch::run(std::span<Trajectory* const> trajectories) {
   for (const auto& segment : segments_)
     run_networks(segment);
   run_backbone();
-  advance();
+  guide_and_step();
 }
 
 void StepBatch::place(std::span<Trajectory* const> trajectories) {
@@ -205,7 +205,7 @@ void StepBatch::charge(const std::string& stage, double seconds, std::size_t fir
     rows_[row].trajectory->timings.add(stage, seconds / static_cast<double>(count));
 }
 
-void StepBatch::advance() {
+void StepBatch::guide_and_step() {
   std::vector<int> negative_of(rows_.size(), -1);
   for (std::size_t row = 0; row < rows_.size(); ++row)
     if (rows_[row].negative)
@@ -222,7 +222,7 @@ void StepBatch::advance() {
       if (coefficients.history != 0.0F)
         x0_.copy_row(trajectory.predicted_x0, 0, row);
     }
-    const auto made = graphs_.device()->advance(
+    const auto made = graphs_.device()->guided_step(
         steps, elements, noise_.data(), sample_.data(segment.first), x0_.data(segment.first));
     finite.insert(finite.end(), made.begin(), made.end());
   }

@@ -41,7 +41,7 @@ private:
   void run_network(const Segment& segment, std::size_t network);
   void run_networks(const Segment& segment);
   void run_backbone();
-  void advance();
+  void guide_and_step();
   // Books a network call's seconds on the trajectories of rows [first, first + count).
   void charge(const std::string& stage, double seconds, std::size_t first, std::size_t count);
   RowBuffer& target(const Segment& segment, std::size_t network, const TensorSpec& output);

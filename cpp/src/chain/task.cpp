@@ -17,29 +17,13 @@ std::vector<std::string> names_of(const Palette& palette, const std::vector<int>
   return names;
 }
 
-std::size_t pixels(const FactorSize& size) {
-  return static_cast<std::size_t>(size.height) * static_cast<std::size_t>(size.width);
-}
-
-// The map steps after which candidates are compared.
-std::vector<int> checkpoints(const Request& request, const FactorSpec& factor) {
-  if (!request.prune.empty() || factor_stop_at_recall(request, factor) == 0.0)
-    return request.prune;
-  const int steps = factor_steps(request, factor);
-  std::vector<int> found;
-  for (const int tenths : {4, 6, 8})
-    if (const int step = (steps * tenths + 5) / 10;
-        step >= 1 && step < steps && (found.empty() || step > found.back()))
-      found.push_back(step);
-  return found;
-}
-
 }  // namespace
 
 Task::Task(const Bundle& bundle, Graphs& graphs, ContextCache& contexts,
            std::shared_ptr<JobState> job, std::int64_t number, int decode_rows)
     : bundle_(bundle), manifest_(bundle.manifest()), graphs_(graphs), contexts_(contexts),
-      job_(std::move(job)), request_(job_->request), number_(number), decode_rows_(decode_rows),
+      job_(std::move(job)), request_(job_->request), number_(number),
+      decoding_(manifest_, graphs, decode_rows, timings_),
       sessions_before_(graphs.total_seconds()) {
   result_.seed = *request_.seed;
   result_.truncated = job_->texts.truncated;
@@ -60,12 +44,12 @@ void Task::begin_factor(std::uint32_t index) {
                                      std::move(negative));
   for (std::size_t i = 0; i < factor.conditionings.size(); ++i)
     if (const auto& network = factor.conditionings[i]; network.sees_image())
-      run_->hints[i] = see_control_image(manifest_, network, run_->size, run_->scales[i],
-                                         control_image(network), graphs_, timings_);
-  next_candidate_ = 0;
+      run_->hints[i] = encode_control_image(manifest_, network, run_->size, run_->scales[i],
+                                            control_image(network), graphs_, timings_);
   if (!factor.is_image)
     begin_objects(bundle_.palette(factor.palette), texts.factors.at(index));
-  begin_wave();
+  selection_.emplace(rules());
+  begin_trajectories();
 }
 
 void Task::begin_objects(const Palette& palette, const FactorTexts& texts) {
@@ -77,19 +61,20 @@ void Task::begin_objects(const Palette& palette, const FactorTexts& texts) {
   result_.unrecognized_omitted = texts.unrecognized_omitted;
 }
 
-void Task::begin_wave() {
-  const bool is_image = run_->factor.is_image;
-  const int all = is_image ? 1 : request_.candidates;
+SelectionRules Task::rules() const {
+  if (run_->factor.is_image)
+    return {1, run_->num_steps(), {}, 0.0, 0};
+  const double enough = factor_stop_at_recall(request_, run_->factor);
   // Where nothing is asked for, every map has all of it.
-  const bool first_wins =
-      !is_image && requested_.empty() && factor_stop_at_recall(request_, run_->factor) > 0.0;
-  const int wave = first_wins ? 1 : is_image || request_.wave == 0 ? all : request_.wave;
-  const int end = std::min(all, next_candidate_ + wave);
-  for (; next_candidate_ < end; ++next_candidate_)
-    alive_.push_back(
-        std::make_unique<Trajectory>(*run_, next_candidate_, initial_latents(next_candidate_)));
-  checkpoints_ = is_image ? std::vector<int>{} : checkpoints(request_, run_->factor);
-  next_checkpoint_ = 0;
+  const bool first_wins = requested_.empty() && enough > 0.0;
+  return {request_.candidates, run_->num_steps(), request_.prune, enough,
+          first_wins ? 1 : request_.wave};
+}
+
+void Task::begin_trajectories() {
+  for (const int candidate : selection_->sampling())
+    if (auto& trajectory = trajectories_[candidate]; !trajectory)
+      trajectory = std::make_unique<Trajectory>(*run_, candidate, initial_latents(candidate));
 }
 
 RowBuffer Task::initial_latents(int candidate) const {
@@ -135,17 +120,11 @@ std::vector<float> Task::control_image(const ConditioningSpec& network) const {
   return planes;
 }
 
-// The step that candidates reach before they are compared or done.
-int Task::barrier() const {
-  return next_checkpoint_ < checkpoints_.size() ? checkpoints_[next_checkpoint_]
-                                                : run_->num_steps();
-}
-
 std::vector<Trajectory*> Task::ready() const {
   std::vector<Trajectory*> found;
   if (run_)
-    for (const auto& trajectory : alive_)
-      if (trajectory->step < barrier())
+    for (const int candidate : selection_->sampling())
+      if (auto& trajectory = trajectories_.at(candidate); trajectory->step < selection_->until())
         found.push_back(trajectory.get());
   return found;
 }
@@ -159,28 +138,27 @@ void Task::stepped(const std::vector<Trajectory*>& trajectories) {
     else if (run_->factor.is_image)
       throw not_finite("step " + std::to_string(trajectory->step - 1) + ": the latent is");
     else
-      give_up(*trajectory);
-  tell(sound);
+      drop_failed(*trajectory);
+  call_step_callback(sound);
   while (run_ && ready().empty()) {
     job_->check();
-    if (barrier() < run_->num_steps())
-      compare();
-    else if (run_->factor.is_image)
+    if (run_->factor.is_image)
       paint();
     else
-      end_wave();
+      compare();
   }
 }
 
 // Goes on without a map whose latent, or the picture made of it, is not finite.
-void Task::give_up(const Trajectory& spoiled) {
+void Task::drop_failed(const Trajectory& failed) {
   ++candidates_failed_;
-  const auto& size = run_->size;
-  auto empty = measured(spoiled, std::vector<std::uint8_t>(pixels(size), unlabeled),
-                        std::vector<std::uint8_t>(3 * pixels(size)));
+  const int candidate = failed.candidate;
+  auto empty = measured(failed, std::vector<std::uint8_t>(pixels(run_->size), unlabeled),
+                        std::vector<std::uint8_t>(3 * pixels(run_->size)));
   empty.candidate.failed = true;
-  let_go(spoiled, std::move(empty));
-  std::erase_if(alive_, [&](const auto& trajectory) { return trajectory.get() == &spoiled; });
+  measured_.insert_or_assign(candidate, std::move(empty));
+  selection_->lost(candidate);
+  end_candidate(candidate);
 }
 
 BackendError Task::not_finite(const std::string& what) const {
@@ -192,8 +170,8 @@ const std::string& Task::preview_decoder() const {
   return manifest_.preview_decoder.empty() ? manifest_.vae_decoder : manifest_.preview_decoder;
 }
 
-// Tells the step callback, once for all candidates that are equally far.
-void Task::tell(const std::vector<Trajectory*>& trajectories) {
+// Calls it once for all candidates that are equally far.
+void Task::call_step_callback(const std::vector<Trajectory*>& trajectories) {
   if (!job_->callback)
     return;
   std::map<int, std::vector<Trajectory*>> by_step;
@@ -229,83 +207,55 @@ void Task::tell(const std::vector<Trajectory*>& trajectories) {
   }
 }
 
-// A few rows at a time where there is no memory for more.
-void Task::decode(const std::string& decoder, const std::vector<const RowBuffer*>& latents,
-                  const UsePictures& use) {
-  for (std::size_t first = 0; first < latents.size();) {
-    const auto count = std::min(static_cast<std::size_t>(decode_rows_), latents.size() - first);
-    try {
-      use(first, count, decoded(decoder, std::span(latents).subspan(first, count)));
-      first += count;
-    } catch (const OutOfMemoryError&) {
-      if (count == 1)
-        throw;
-      decode_rows_ = static_cast<int>(count / 2);
-    }
-  }
-}
-
-RowBuffer Task::decoded(const std::string& decoder, std::span<const RowBuffer* const> latents) {
-  const auto& size = run_->size;
-  const auto& device = graphs_.device();
-  auto rows = latent_buffer(device, manifest_, size, latents.size());
-  for (std::size_t row = 0; row < latents.size(); ++row)
-    rows.copy_row(*latents[row], 0, row);
-  RowBuffer pictures(device, DType::float32, {3, size.height, size.width}, latents.size());
-  const NamedTensor input{"latents", rows.view(latents.size())};
-  const NamedTensor output{"image", pictures.view(latents.size())};
-  timings_.add(decoder, graphs_.run(decoder, decoder, {&input, 1}, {&output, 1}));
-  return pictures;
-}
-
 Pixels Task::picture(const std::string& decoder, const RowBuffer& latents) {
-  const auto& size = run_->size;
-  Pixels made{size.height, size.width, std::vector<std::uint8_t>(3 * pixels(size))};
-  decode(decoder, {&latents}, [&](std::size_t, std::size_t, const RowBuffer& pictures) {
-    const auto values = pictures.floats(1);
-    if (!all_finite(values))
-      throw not_finite("the picture that " + decoder + " made is");
-    image_to_rgb(values, size.height, size.width, made.data);
-  });
-  return made;
+  auto made = decoding_.picture(decoder, run_->size, latents);
+  if (!made)
+    throw not_finite("the picture that " + decoder + " made is");
+  return std::move(*made);
 }
 
-// Decodes and measures what is alive: its latents, or its predicted x0. Gives up what can't be
-// measured.
-auto Task::judge(const std::string& decoder, bool predicted) -> std::vector<Judged> {
+// Decodes and measures what is sampled: predicted x0 before the last step, then the map. Drops what
+// can't be measured.
+std::vector<MapRecall> Task::measure_maps() {
+  const bool predicted = !selection_->at_end();
   const auto& palette = bundle_.palette(run_->factor.palette);
   const auto& size = run_->size;
   const auto count = pixels(size);
+  std::vector<const Trajectory*> seen, failed;
   std::vector<const RowBuffer*> rows;
-  for (const auto& trajectory : alive_)
-    rows.push_back(predicted ? &trajectory->predicted_x0 : &trajectory->latents);
-  std::vector<Judged> found;
-  std::vector<const Trajectory*> spoiled;
-  decode(decoder, rows, [&](std::size_t first, std::size_t maps, const RowBuffer& pictures) {
+  for (const int candidate : selection_->sampling()) {
+    seen.push_back(trajectories_.at(candidate).get());
+    rows.push_back(predicted ? &seen.back()->predicted_x0 : &seen.back()->latents);
+  }
+  std::vector<MapRecall> recalls;
+  const auto use = [&](std::size_t first, std::size_t maps, const RowBuffer& pictures) {
     const auto made =
         graphs_.device()->label(palette, pictures.data(), maps, size.height, size.width);
     const bool all_sound = pictures.is_finite(maps);
     for (std::size_t map = 0; map < maps; ++map) {
-      const auto& trajectory = *alive_[first + map];
+      const auto& trajectory = *seen[first + map];
       if (!all_sound && !pictures.is_finite(1, map)) {
-        spoiled.push_back(&trajectory);
+        failed.push_back(&trajectory);
         continue;
       }
       const auto labels = std::span(made.labels).subspan(map * count, count);
       std::vector<std::uint8_t> rgb(3 * count);
       render_labels(palette, std::span(made.snapped).subspan(map * count, count), rgb);
-      found.push_back(measured(trajectory, {labels.begin(), labels.end()}, std::move(rgb)));
-      found.back().candidate.pruned = predicted;
+      auto found = measured(trajectory, {labels.begin(), labels.end()}, std::move(rgb));
+      found.candidate.pruned = predicted;
+      recalls.push_back(found.recall);
+      measured_.insert_or_assign(trajectory.candidate, std::move(found));
     }
-  });
-  for (const auto* trajectory : spoiled)
-    give_up(*trajectory);
-  return found;
+  };
+  decoding_.decode(predicted ? preview_decoder() : manifest_.vae_decoder, size, rows, use);
+  for (const auto* trajectory : failed)
+    drop_failed(*trajectory);
+  return recalls;
 }
 
 // What a candidate's labels hold, and their colours.
 auto Task::measured(const Trajectory& trajectory, std::vector<std::uint8_t> labels,
-                    std::vector<std::uint8_t> rgb) const -> Judged {
+                    std::vector<std::uint8_t> rgb) const -> Measured {
   const auto& palette = bundle_.palette(run_->factor.palette);
   const auto& size = run_->size;
   auto recall = measure(labels, requested_, factor_min_area(request_, run_->factor));
@@ -320,88 +270,38 @@ auto Task::measured(const Trajectory& trajectory, std::vector<std::uint8_t> labe
   return {std::move(candidate), std::move(recall)};
 }
 
-bool Task::has_won(const MapRecall& map) const {
-  const double enough = factor_stop_at_recall(request_, run_->factor);
-  return enough > 0.0 && map.recall >= enough;
-}
-
-// Spends less on candidates that cannot win: at every step of `prune` only the better half goes on,
-// and while one that seems to have won is finished, the others are set aside.
+// Spends less on candidates that cannot win, as the selection says.
 void Task::compare() {
-  ++next_checkpoint_;
-  if (alive_.size() <= 1)
-    return;
-  auto judged = judge(preview_decoder(), true);
-  if (judged.empty())
-    return;
-  std::vector<MapRecall> recalls;
-  for (const auto& seen : judged)
-    recalls.push_back(seen.recall);
-  const auto best = select(recalls);
-  const bool won = has_won(recalls[best]);
-  std::vector<bool> stays(alive_.size(), request_.prune.empty());
-  if (!request_.prune.empty())
-    for (const auto i : better_half(recalls))
-      stays[i] = true;
-  auto trajectories = std::exchange(alive_, {});
-  for (std::size_t i = 0; i < trajectories.size(); ++i)
-    if (!stays[i])
-      let_go(*trajectories[i], std::move(judged[i]));
-    else if (won && i != best)
-      aside_.push_back({std::move(trajectories[i]), std::move(judged[i])});
-    else
-      alive_.push_back(std::move(trajectories[i]));
-  resume_at_ = next_checkpoint_;
-  if (won)
-    next_checkpoint_ = checkpoints_.size();
+  const auto maps = selection_->looks() ? measure_maps() : std::vector<MapRecall>{};
+  for (const int candidate : selection_->seen(maps))
+    end_candidate(candidate);
+  if (selection_->done())
+    choose();
+  else
+    begin_trajectories();
 }
 
 // Books a candidate that goes no further.
-void Task::let_go(const Trajectory& trajectory, Judged judged) {
+void Task::end_candidate(int candidate) {
+  const auto& trajectory = *trajectories_.at(candidate);
   timings_.add(trajectory.timings);
   result_.map_rows += run_->rows(0, trajectory.step);
   rows_saved_ += run_->rows(trajectory.step, run_->num_steps());
-  judged_.push_back(std::move(judged));
-}
-
-// Measures maps that are finished. If none of them has won, those that were set aside go on, and
-// then the next wave.
-void Task::end_wave() {
-  auto judged = judge(manifest_.vae_decoder, false);
-  bool won = false;
-  for (std::size_t i = 0; i < alive_.size(); ++i) {
-    won = won || has_won(judged[i].recall);
-    let_go(*alive_[i], std::move(judged[i]));
-  }
-  alive_.clear();
-  auto aside = std::exchange(aside_, {});
-  if (won)
-    for (auto& [trajectory, seen] : aside)
-      let_go(*trajectory, std::move(seen));
-  else
-    for (auto& waiting : aside)
-      alive_.push_back(std::move(waiting.trajectory));
-  if (!alive_.empty())
-    next_checkpoint_ = resume_at_;
-  else if (won || next_candidate_ == request_.candidates)
-    end_maps();
-  else
-    begin_wave();
+  trajectories_.erase(candidate);
 }
 
 // Chooses among the maps that were finished, and goes on with the next factor.
-void Task::end_maps() {
-  rows_saved_ += (request_.candidates - next_candidate_) * run_->rows(0, run_->num_steps());
-  std::ranges::sort(judged_, {}, [](const Judged& map) { return map.candidate.index; });
+void Task::choose() {
+  rows_saved_ += (request_.candidates - selection_->begun()) * run_->rows(0, run_->num_steps());
   std::vector<MapRecall> finished;
   std::vector<int> places;
   result_.candidates.clear();
-  for (auto& [candidate, recall] : std::exchange(judged_, {})) {
-    if (!candidate.pruned && !candidate.failed) {
+  for (auto& [index, map] : std::exchange(measured_, {})) {
+    if (!map.candidate.pruned && !map.candidate.failed) {
       places.push_back(static_cast<int>(result_.candidates.size()));
-      finished.push_back(std::move(recall));
+      finished.push_back(std::move(map.recall));
     }
-    result_.candidates.push_back(std::move(candidate));
+    result_.candidates.push_back(std::move(map.candidate));
   }
   if (finished.empty())
     throw not_finite("the latents or the pictures of all maps are");
@@ -417,9 +317,10 @@ void Task::end_maps() {
 }
 
 void Task::paint() {
-  result_.image = picture(manifest_.vae_decoder, alive_.front()->latents);
-  timings_.add(alive_.front()->timings);
-  alive_.clear();
+  const auto& trajectory = *trajectories_.at(0);
+  result_.image = picture(manifest_.vae_decoder, trajectory.latents);
+  timings_.add(trajectory.timings);
+  trajectories_.clear();
   run_.reset();
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -8,10 +7,12 @@
 #include <vector>
 
 #include "context_cache.hpp"
+#include "decoding.hpp"
 #include "factor_run.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/recall.hpp"
+#include "fgdm/selection.hpp"
 #include "job.hpp"
 
 namespace fgdm {
@@ -46,38 +47,39 @@ public:
   Result result();
 
 private:
-  void begin_factor(std::uint32_t index);
-  void begin_wave();
-  void begin_objects(const Palette& palette, const FactorTexts& texts);
-  RowBuffer initial_latents(int candidate) const;
-  std::vector<float> control_image(const ConditioningSpec& network) const;
-
-  void give_up(const Trajectory& spoiled);
-  BackendError not_finite(const std::string& what) const;
-  void tell(const std::vector<Trajectory*>& trajectories);
-  void compare();
-  void end_wave();
-  void end_maps();
-  void paint();
-
-  // Rows of decoded pictures: the first one's place among all, their number, and where they are.
-  using UsePictures = std::function<void(std::size_t, std::size_t, const RowBuffer&)>;
-  void decode(const std::string& decoder, const std::vector<const RowBuffer*>& latents,
-              const UsePictures& use);
-  RowBuffer decoded(const std::string& decoder, std::span<const RowBuffer* const> latents);
-  Pixels picture(const std::string& decoder, const RowBuffer& latents);
   // A candidate that was looked at, and what its map holds.
-  struct Judged {
+  struct Measured {
     Candidate candidate;
     MapRecall recall;
   };
-  std::vector<Judged> judge(const std::string& decoder, bool predicted);
-  Judged measured(const Trajectory& trajectory, std::vector<std::uint8_t> labels,
-                  std::vector<std::uint8_t> rgb) const;
-  bool has_won(const MapRecall& map) const;
-  void let_go(const Trajectory& trajectory, Judged judged);
+  // The map that was kept of a condition factor.
+  struct ChosenMap {
+    const Palette* palette;
+    FactorSize size;
+    std::vector<std::uint8_t> labels;  // snapped: every pixel has a class
+  };
+
+  void begin_factor(std::uint32_t index);
+  void begin_objects(const Palette& palette, const FactorTexts& texts);
+  SelectionRules rules() const;
+  void begin_trajectories();
+  RowBuffer initial_latents(int candidate) const;
+  std::vector<float> control_image(const ConditioningSpec& network) const;
+
+  void call_step_callback(const std::vector<Trajectory*>& trajectories);
+  void compare();
+  void choose();
+  void paint();
+
+  std::vector<MapRecall> measure_maps();
+  Measured measured(const Trajectory& trajectory, std::vector<std::uint8_t> labels,
+                    std::vector<std::uint8_t> rgb) const;
+  void drop_failed(const Trajectory& failed);
+  void end_candidate(int candidate);
+
+  Pixels picture(const std::string& decoder, const RowBuffer& latents);
   const std::string& preview_decoder() const;
-  int barrier() const;
+  BackendError not_finite(const std::string& what) const;
 
   const Bundle& bundle_;
   const Manifest& manifest_;
@@ -86,34 +88,19 @@ private:
   std::shared_ptr<JobState> job_;
   const Request& request_;
   std::int64_t number_;
-  int decode_rows_;
 
-  // The map that was kept of a condition factor.
-  struct ChosenMap {
-    const Palette* palette;
-    FactorSize size;
-    std::vector<std::uint8_t> labels;  // snapped: every pixel has a class
-  };
-
+  // Of the current factor.
   std::unique_ptr<FactorRun> run_;
-  // A candidate that waits until another one, which seems to have won, is finished.
-  struct SetAside {
-    std::unique_ptr<Trajectory> trajectory;
-    Judged seen;
-  };
+  std::optional<Selection> selection_;
+  std::map<int, std::unique_ptr<Trajectory>> trajectories_;  // by candidate, until it has ended
+  std::map<int, Measured> measured_;                         // by candidate, the last time
 
-  std::vector<std::unique_ptr<Trajectory>> alive_;
-  std::vector<SetAside> aside_;
-  std::vector<Judged> judged_;    // candidates that go no further
-  std::vector<int> checkpoints_;  // map steps after which candidates are compared
-  std::size_t next_checkpoint_ = 0;
-  std::size_t resume_at_ = 0;                // the next checkpoint of those that are set aside
-  int next_candidate_ = 0;                   // the first one that isn't sampled yet
   std::vector<int> requested_;               // classes
   std::map<std::string, ChosenMap> chosen_;  // by factor
   std::int64_t rows_saved_ = 0, candidates_failed_ = 0;
   Result result_;
   Timings timings_;
+  Decoding decoding_;
   JobState::Clock::time_point began_ = JobState::Clock::now();
   double sessions_before_;  // seconds that sessions had worked when this began
 };

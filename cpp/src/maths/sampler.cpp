@@ -93,8 +93,8 @@ const StepCoefficients& Sampler::coefficients(int index) const {
   return coefficients_[static_cast<std::size_t>(index)];
 }
 
-void advance(const StepCoefficients& step, std::span<const float> eps, std::span<float> sample,
-             std::span<float> predicted_x0) {
+void sampler_step(const StepCoefficients& step, std::span<const float> eps, std::span<float> sample,
+                  std::span<float> predicted_x0) {
   const StepCoefficients c = step;
   const std::size_t size = sample.size();
   if (eps.size() != size || predicted_x0.size() != size)

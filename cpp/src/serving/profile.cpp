@@ -103,8 +103,8 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
                                    static_cast<std::size_t>(run.size.width));
     for (std::size_t i = 0; i < factor.conditionings.size(); ++i)
       if (factor.conditionings[i].sees_image())
-        run.hints[i] = see_control_image(manifest, factor.conditionings[i], run.size, run.scales[i],
-                                         black, graphs, unused);
+        run.hints[i] = encode_control_image(manifest, factor.conditionings[i], run.size,
+                                            run.scales[i], black, graphs, unused);
     FactorRun unguided = run;
     unguided.guidance.guidance_scale = 1.0F;
     auto latent = latent_buffer(graphs.device(), manifest, run.size, 1);

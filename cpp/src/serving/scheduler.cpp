@@ -158,7 +158,7 @@ void Scheduler::fail_all(const std::exception_ptr& error) {
     waiting.swap(queue_);
   }
   for (const auto& job : waiting) {
-    answer(error, seconds_since(job->submitted));
+    count_ended(error, seconds_since(job->submitted));
     job->fail(error);
   }
 }
@@ -202,7 +202,7 @@ void Scheduler::sweep() {
     });
   }
   for (const auto& [job, error] : ended) {
-    answer(error, seconds_since(job->submitted));
+    count_ended(error, seconds_since(job->submitted));
     job->fail(error);
   }
 }
@@ -233,7 +233,7 @@ void Scheduler::begin(const std::shared_ptr<JobState>& job) {
                                             std::max(1, max_batch_rows_ / 2)));
   } catch (...) {
     const auto failure = current_failure();
-    answer(failure, queued);
+    count_ended(failure, queued);
     job->fail(failure);
     return;
   }
@@ -290,7 +290,7 @@ void Scheduler::run_batch(const Batch& batch) {
     graphs_.trace().span("batches", image_rows > 0 ? "image" : "maps", begin, rows);
     ++counted_.batches;
     counted_.rows += rows;
-    go_on(batch);
+    after_steps(batch);
     return;
   }
   const bool lacks_memory = is_out_of_memory(failure);
@@ -335,7 +335,7 @@ StepBatch& Scheduler::step_batch(Resolution resolution) {
 }
 
 // Lets every request of a batch go on with its latents.
-void Scheduler::go_on(const Batch& batch) {
+void Scheduler::after_steps(const Batch& batch) {
   std::vector<Task*> order;
   std::map<Task*, std::vector<Trajectory*>> stepped;
   for (const auto& [task, trajectory] : batch) {
@@ -383,12 +383,12 @@ void Scheduler::book(Task& task, const std::exception_ptr& error) {
     passed_over_.erase(trajectory);
   counted_.rows_saved += task.rows_saved();
   counted_.candidates_failed += task.candidates_failed();
-  answer(error, 0);
+  count_ended(error, 0);
   graphs_.trace().request(task.number(), task.job().submitted, error ? "failed" : "done");
 }
 
 // Counts an answer before its caller hears of it.
-void Scheduler::answer(const std::exception_ptr& error, double queued) noexcept {
+void Scheduler::count_ended(const std::exception_ptr& error, double queued) noexcept {
   counted_.queue_seconds += queued;
   try {
     if (error)

@@ -65,10 +65,10 @@ private:
   void take_step();
   void run_batch(const Batch& batch);
   StepBatch& step_batch(Resolution resolution);
-  void go_on(const Batch& batch);
+  void after_steps(const Batch& batch);
   void end(Task& task, std::exception_ptr error) noexcept;
   void book(Task& task, const std::exception_ptr& error);
-  void answer(const std::exception_ptr& error, double queued) noexcept;
+  void count_ended(const std::exception_ptr& error, double queued) noexcept;
   void sweep();
   void publish();
 

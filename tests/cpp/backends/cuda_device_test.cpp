@@ -62,7 +62,7 @@ void expect_the_hosts_steps(const std::shared_ptr<Device>& there) {
     const auto sample = rows(device, elements, numbers(3 * elements, 2));
     const auto x0 = rows(device, elements, numbers(3 * elements, 3));
     const auto finite =
-        device->advance(steps, elements, predicted.data(), sample.data(), x0.data());
+        device->guided_step(steps, elements, predicted.data(), sample.data(), x0.data());
     EXPECT_EQ(finite, (std::vector<bool>{true, false, true}));
     auto made = sample.floats(3);
     const auto clean = x0.floats(3);

@@ -42,7 +42,7 @@ double run(const Sampler& sampler, const std::vector<double>& cumprod, const Nor
     const auto time = static_cast<std::size_t>(sampler.timesteps()[static_cast<std::size_t>(i)]);
     const std::vector<float> eps = {
         static_cast<float>(data.noise(double{sample[0]}, cumprod[time]))};
-    advance(sampler.coefficients(i), eps, sample, predicted_x0);
+    sampler_step(sampler.coefficients(i), eps, sample, predicted_x0);
   }
   return double{sample[0]};
 }
@@ -130,7 +130,7 @@ TEST(SamplerTest, DdimIsEquation12) {
       const std::vector<float> eps = {0.9F, 0.1F};
       std::vector<float> x0(2);
       const auto before = sample;
-      advance(sampler.coefficients(i), eps, sample, x0);
+      sampler_step(sampler.coefficients(i), eps, sample, x0);
       for (std::size_t j = 0; j < 2; ++j) {
         const double predicted =
             (double{before[j]} - std::sqrt(1.0 - from) * double{eps[j]}) / std::sqrt(from);
@@ -156,7 +156,7 @@ TEST(SamplerTest, DpmSolverIsAlgorithm2) {
       std::vector<float> sample = {0.3F};
       const std::vector<float> eps = {0.9F};
       std::vector<float> x0 = {-0.5F};  // of the step before
-      advance(sampler.coefficients(i), eps, sample, x0);
+      sampler_step(sampler.coefficients(i), eps, sample, x0);
       const double from = level(i);
       const double predicted = (0.3 - std::sqrt(1.0 - from) * 0.9) / std::sqrt(from);
       double next = predicted;
@@ -184,7 +184,7 @@ TEST(SamplerTest, DdimEndsAtTheImageIfToldTo) {
   const Sampler sampler(SamplerKind::ddim, schedule, 10);
   std::vector<float> sample = {0.3F};
   std::vector<float> x0(1);
-  advance(sampler.coefficients(9), std::vector<float>{0.9F}, sample, x0);
+  sampler_step(sampler.coefficients(9), std::vector<float>{0.9F}, sample, x0);
   EXPECT_EQ(sample, x0);
   const double alpha = std::sqrt(alphas_cumprod(schedule)[1]);
   EXPECT_NEAR(double{x0[0]}, (0.3 - std::sqrt(1.0 - alpha * alpha) * 0.9) / alpha, 1e-6);
@@ -195,8 +195,8 @@ TEST(SamplerTest, RefusesWrongSizesAndSteps) {
   std::vector<float> two(2);
   std::vector<float> x0(2);
   std::vector<float> three(3);
-  EXPECT_THROW(advance(ddim.coefficients(0), three, two, x0), RequestError);
-  EXPECT_THROW(advance(ddim.coefficients(0), two, two, three), RequestError);
+  EXPECT_THROW(sampler_step(ddim.coefficients(0), three, two, x0), RequestError);
+  EXPECT_THROW(sampler_step(ddim.coefficients(0), two, two, three), RequestError);
   EXPECT_THROW(ddim.coefficients(-1), RequestError);
   EXPECT_THROW(ddim.coefficients(10), RequestError);
 }

@@ -114,8 +114,9 @@ void CudaDevice::add(DType dtype, std::byte* total, const std::byte* term, std::
       "accumulate");
 }
 
-std::vector<bool> CudaDevice::advance(std::span<const StepRow> rows, std::size_t elements,
-                                      const std::byte* noise, std::byte* sample, std::byte* x0) {
+std::vector<bool> CudaDevice::guided_step(std::span<const StepRow> rows, std::size_t elements,
+                                          const std::byte* noise, std::byte* sample,
+                                          std::byte* x0) {
   std::vector<fgdm_step_row> steps;
   for (const auto& row : rows)
     steps.push_back(step_row(row.coefficients, row.positive, row.negative, row.guidance_scale));

@@ -11,9 +11,9 @@
 namespace fgdm {
 
 // Rows in a GPU's memory, and fgdm's kernels between the graphs. Everything is queued on one
-// stream; upload(), download(), advance() and label() wait for it, since CUDA doesn't promise when
-// it has read ordinary host memory. Memory that is released is kept for the next who asks for as
-// much, until trim().
+// stream; upload(), download(), guided_step() and label() wait for it, since CUDA doesn't promise
+// when it has read ordinary host memory. Memory that is released is kept for the next who asks for
+// as much, until trim().
 class CudaDevice final : public Device {
 public:
   CudaDevice(std::shared_ptr<const cuda::Gpu> gpu, std::shared_ptr<const cuda::OwnedStream> stream,
@@ -33,8 +33,8 @@ public:
   void copy(std::byte* to, const std::byte* from, std::size_t bytes) override;
   void clear(std::byte* at, std::size_t bytes) override;
   void add(DType dtype, std::byte* total, const std::byte* term, std::size_t elements) override;
-  std::vector<bool> advance(std::span<const StepRow> rows, std::size_t elements,
-                            const std::byte* noise, std::byte* sample, std::byte* x0) override;
+  std::vector<bool> guided_step(std::span<const StepRow> rows, std::size_t elements,
+                                const std::byte* noise, std::byte* sample, std::byte* x0) override;
   LabelMaps label(const Palette& palette, const std::byte* pictures, std::size_t maps, int height,
                   int width) override;
   void finish() override;

@@ -53,11 +53,12 @@ public:
   // total += term, of float32 or float16.
   virtual void add(DType dtype, std::byte* total, const std::byte* term, std::size_t elements) = 0;
 
-  // Guidance (combine()) and one sampler step (advance()) for every row, of `elements` float32
+  // Guidance (combine()) and one sampler step (sampler_step()) for every row, of `elements` float32
   // each: `noise` has the rows that `rows` speaks of, `sample` and `x0` one for each of `rows`.
   // Whether each row's new sample is finite.
-  virtual std::vector<bool> advance(std::span<const StepRow> rows, std::size_t elements,
-                                    const std::byte* noise, std::byte* sample, std::byte* x0) = 0;
+  virtual std::vector<bool> guided_step(std::span<const StepRow> rows, std::size_t elements,
+                                        const std::byte* noise, std::byte* sample,
+                                        std::byte* x0) = 0;
 
   // Labels decoded pictures (maps, 3, height, width), float32 in -1 to 1, by a palette.
   virtual LabelMaps label(const Palette& palette, const std::byte* pictures, std::size_t maps,

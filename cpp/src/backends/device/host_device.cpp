@@ -42,8 +42,8 @@ public:
     }
   }
 
-  std::vector<bool> advance(std::span<const StepRow> rows, std::size_t elements,
-                            const std::byte* noise, std::byte* sample, std::byte* x0) override {
+  std::vector<bool> guided_step(std::span<const StepRow> rows, std::size_t elements,
+                                const std::byte* noise, std::byte* sample, std::byte* x0) override {
     const auto row_of = [&](auto* data, std::size_t row) {
       return std::span(data + row * elements, elements);
     };
@@ -59,7 +59,8 @@ public:
         epsilon = guided_;
       }
       const auto latents = row_of(reinterpret_cast<float*>(sample), i);
-      fgdm::advance(row.coefficients, epsilon, latents, row_of(reinterpret_cast<float*>(x0), i));
+      fgdm::sampler_step(row.coefficients, epsilon, latents,
+                         row_of(reinterpret_cast<float*>(x0), i));
       finite.push_back(all_finite(latents));
     }
     return finite;

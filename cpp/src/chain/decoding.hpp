@@ -1,0 +1,40 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "factor_run.hpp"
+#include "fgdm/pixels.hpp"
+
+namespace fgdm {
+
+// Decodes latents to pictures, a few rows at a time where there is no memory for more.
+class Decoding {
+public:
+  // `most_rows` is the most rows of one call; what the calls take is booked on `timings`.
+  Decoding(const Manifest& manifest, Graphs& graphs, int most_rows, Timings& timings)
+      : manifest_(manifest), graphs_(graphs), most_rows_(most_rows), timings_(timings) {}
+
+  // Rows of decoded pictures, (3, height, width) in -1..1: the first one's place among all, their
+  // number, and where they are.
+  using UsePictures = std::function<void(std::size_t, std::size_t, const RowBuffer&)>;
+  void decode(const std::string& decoder, const FactorSize& size,
+              const std::vector<const RowBuffer*>& latents, const UsePictures& use);
+
+  // One picture in RGB; nothing if it isn't finite.
+  std::optional<Pixels> picture(const std::string& decoder, const FactorSize& size,
+                                const RowBuffer& latents);
+
+private:
+  RowBuffer run(const std::string& decoder, const FactorSize& size,
+                std::span<const RowBuffer* const> latents);
+
+  const Manifest& manifest_;
+  Graphs& graphs_;
+  int most_rows_;
+  Timings& timings_;
+};
+
+}  // namespace fgdm
