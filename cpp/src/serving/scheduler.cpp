@@ -21,10 +21,12 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// The failure in flight; a std::bad_alloc becomes an error that says what to do.
-std::exception_ptr current_failure() {
+// What a function throws, nothing if it doesn't; a std::bad_alloc becomes an error that says what
+// to do. Nothing else holds it any more, so that who is answered with it is the one who frees it.
+template <typename Function> std::exception_ptr failure_of(const Function& function) {
   try {
-    throw;
+    function();
+    return nullptr;
   } catch (const std::bad_alloc&) {
     return std::make_exception_ptr(OutOfMemoryError(
         "memory ran out during the request; ask for fewer candidates or a smaller picture"));
@@ -132,14 +134,14 @@ Metrics Scheduler::metrics() const {
 
 void Scheduler::serve() {
   while (next_round()) {
-    try {
+    const auto failure = failure_of([&] {
       sweep();
       admit();
       take_step();
       publish();
-    } catch (...) {  // lack of memory for the scheduler's own lists, say; requests to come may fit
-      fail_all(current_failure());
-    }
+    });
+    if (failure)  // lack of memory for the scheduler's own lists, say; requests to come may fit
+      fail_all(failure);
   }
   fail_all(
       std::make_exception_ptr(CancelledError("the engine was closed before the request was done")));
@@ -181,29 +183,23 @@ bool Scheduler::next_round() {
 
 // Ends what was cancelled or came too late, queued or active.
 void Scheduler::sweep() {
-  for (std::size_t i = tasks_.size(); i-- > 0;) {
-    try {
-      tasks_[i]->job().check();
-    } catch (...) {
-      end(*tasks_[i], std::current_exception());
-    }
-  }
+  for (std::size_t i = tasks_.size(); i-- > 0;)
+    if (auto error = failure_of([&] { tasks_[i]->job().check(); }))
+      end(*tasks_[i], std::move(error));
   std::vector<std::pair<std::shared_ptr<JobState>, std::exception_ptr>> ended;
   {
     const std::scoped_lock lock(mutex_);
     std::erase_if(queue_, [&](const std::shared_ptr<JobState>& job) {
-      try {
-        job->check();
+      auto error = failure_of([&] { job->check(); });
+      if (!error)
         return false;
-      } catch (...) {
-        ended.emplace_back(job, std::current_exception());
-        return true;
-      }
+      ended.emplace_back(job, std::move(error));
+      return true;
     });
   }
-  for (const auto& [job, error] : ended) {
+  for (auto& [job, error] : ended) {
     count_ended(error, seconds_since(job->submitted));
-    job->fail(error);
+    job->fail(std::move(error));
   }
 }
 
@@ -228,21 +224,18 @@ void Scheduler::admit() {
 
 void Scheduler::begin(const std::shared_ptr<JobState>& job) {
   const double queued = seconds_since(job->submitted);
-  try {
+  auto failure = failure_of([&] {
     tasks_.push_back(std::make_unique<Task>(bundle_, graphs_, contexts_, job, next_number_++,
                                             std::max(1, max_batch_rows_ / 2)));
-  } catch (...) {
-    const auto failure = current_failure();
+  });
+  if (failure) {
     count_ended(failure, queued);
-    job->fail(failure);
+    job->fail(std::move(failure));
     return;
   }
   counted_.queue_seconds += queued;
-  try {
-    tasks_.back()->begin();
-  } catch (...) {
-    end(*tasks_.back(), current_failure());
-  }
+  if ((failure = failure_of([&] { tasks_.back()->begin(); })))
+    end(*tasks_.back(), std::move(failure));
 }
 
 void Scheduler::take_step() {
@@ -278,12 +271,7 @@ void Scheduler::run_batch(const Batch& batch) {
   const auto resolution = resolution_of(*trajectories.front());
   const bool has_spare = !batches_.empty();
   const auto begin = Clock::now();
-  std::exception_ptr failure;
-  try {
-    step_batch(resolution).run(trajectories);
-  } catch (...) {
-    failure = current_failure();
-  }
+  auto failure = failure_of([&] { step_batch(resolution).run(trajectories); });
   policy_.served(resolution, static_cast<double>(image_rows) / rows, seconds_since(begin));
   if (!failure) {
     policy_.fitted(resolution, rows);
@@ -302,7 +290,7 @@ void Scheduler::run_batch(const Batch& batch) {
   }
   const bool may_help = batch.size() > 1 || (lacks_memory && has_spare);
   if (!may_help) {
-    end(*batch.front().first, failure);
+    end(*batch.front().first, std::move(failure));
     return;
   }
   ++counted_.retries;
@@ -344,13 +332,9 @@ void Scheduler::after_steps(const Batch& batch) {
     stepped[task].push_back(trajectory);
   }
   for (auto* task : order) {
-    try {
-      task->stepped(stepped[task]);
-      if (task->done())
-        end(*task, nullptr);
-    } catch (...) {
-      end(*task, current_failure());
-    }
+    auto error = failure_of([&] { task->stepped(stepped[task]); });
+    if (error || task->done())
+      end(*task, std::move(error));
   }
 }
 
@@ -360,19 +344,14 @@ void Scheduler::end(Task& task, std::exception_ptr error) noexcept {
   const auto ending = std::move(*found);
   tasks_.erase(found);
   std::optional<Result> result;
-  if (!error) {
-    try {
-      result = ending->result();
-    } catch (...) {
-      error = current_failure();
-    }
-  }
+  if (!error)
+    error = failure_of([&] { result = ending->result(); });
   try {
     book(*ending, error);
   } catch (...) {  // a timeline that lacks a request is better than a request without an answer
   }
   if (error)
-    ending->job().fail(error);
+    ending->job().fail(std::move(error));
   else
     ending->job().succeed(std::move(*result));
 }
