@@ -194,7 +194,7 @@ def default_bundle() -> Path:
     from_environment = os.environ.get("FGDM_BUNDLE")
     if from_environment:
         return Path(from_environment)
-    for root in (Path(__file__).resolve().parent.parent, Path.cwd()):
+    for root in (Path(__file__).resolve().parent.parent, Path()):
         if (root / "bundles/scenes/manifest.json").is_file():
             return root / "bundles/scenes"
     raise BundleError(
@@ -245,8 +245,12 @@ def _generate(args: argparse.Namespace, prompt: str, bundle: Path) -> Result:
         )
 
 
+#: Bytes of standard input; a prompt of so many is too long.
+_MOST_INPUT = 2**20
+
+
 def _read_prompt() -> str:
-    content = sys.stdin.buffer.read()
+    content = sys.stdin.buffer.read(_MOST_INPUT)
     try:
         return content.decode("utf-8").strip()
     except UnicodeDecodeError as error:

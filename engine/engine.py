@@ -85,22 +85,22 @@ class Engine:
         profile: str | os.PathLike[str] = "",
         trace: str | os.PathLike[str] = "",
     ) -> None:
-        folder = request.text("bundle", os.fspath(bundle))
-        open_engines.check()
-        self._engine: _core.Engine | None = _core.Engine(
-            folder,
-            backend=request.text("backend", backend),
-            precision=request.text("precision", precision),
-            threads=request.required_integer("threads", threads),
-            **_libraries(folder, backend, request.text("library", os.fspath(library))),
-            max_batch_rows=request.required_integer("max_batch_rows", max_batch_rows),
-            max_queue=request.required_integer("max_queue", max_queue),
-            max_active=request.required_integer("max_active", max_active),
-            policy=request.text("policy", policy),
-            profile=request.text("profile", os.fspath(profile)),
-            trace=request.text("trace", os.fspath(trace)),
-        )
-        open_engines.add(self)
+        folder = request.path("bundle", bundle)
+        options: dict[str, Any] = {
+            "backend": request.text("backend", backend),
+            "precision": request.text("precision", precision),
+            "threads": request.required_integer("threads", threads),
+            "max_batch_rows": request.required_integer("max_batch_rows", max_batch_rows),
+            "max_queue": request.required_integer("max_queue", max_queue),
+            "max_active": request.required_integer("max_active", max_active),
+            "policy": request.text("policy", policy),
+            "profile": request.path("profile", profile),
+            "trace": request.path("trace", trace),
+        }
+        libraries = _libraries(folder, backend, request.path("library", library))
+        with open_engines.call():
+            self._engine: _core.Engine | None = _core.Engine(folder, **options, **libraries)
+            open_engines.add(self)
         self._manifest: dict[str, Any] = json.loads(self._engine.manifest)
         self._palette_json = _read_palette(Path(folder), self._manifest)
         palette = json.loads(self._palette_json)
@@ -132,7 +132,8 @@ class Engine:
 
     def find_objects(self, prompt: str) -> PromptObjects:
         """What `prompt` asks for, in the palette's words; see PromptObjects."""
-        found = _core.find_objects(self._palette_json, request.text("prompt", prompt))
+        with open_engines.call():
+            found = _core.find_objects(self._palette_json, request.text("prompt", prompt))
         return PromptObjects(*found)
 
     def generate(
@@ -166,7 +167,7 @@ class Engine:
         name the palette knows; without them, those that the prompt names.
         candidates: how many maps to sample. seed: 0 to 2^64 - 1; None draws one and reports it.
         condition_steps, num_inference_steps: sampling steps of the maps and of the image; which
-        numbers have timesteps depends on the bundle's noise schedule and the sampler (1 to 333
+        numbers have timesteps depends on the bundle's noise schedule and the sampler (1 to 332
         have in the usual ones).
         guidance: of the image, "segfree" (segmentation-free from `segfree_start` on) or "cfg".
         guidance_scale, condition_guidance_scale: g in ε = ε_neg + g (ε_pos - ε_neg), of the image
@@ -203,10 +204,14 @@ class Engine:
         QueueFullError when `max_queue` requests are waiting.
         """
         engine = self._open()
+        if step_callback is not None and not callable(step_callback):
+            raise RequestError(
+                f"step_callback must be a function, got {type(step_callback).__name__}"
+            )
         guard = None if step_callback is None else CallbackGuard(step_callback)
-        core_job = engine.submit(
-            request.text("prompt", prompt), step_callback=guard, **request.checked(options)
-        )
+        words, checked = request.text("prompt", prompt), request.checked(options)
+        with open_engines.call():
+            core_job = engine.submit(words, step_callback=guard, **checked)
         return Job(
             core_job,
             lambda core: Result.from_core(core, prompt, self.info, self._colors),
@@ -239,14 +244,15 @@ class Engine:
         which there is no memory are left out. Requests wait meanwhile.
         Returns what ``fgdm profile`` stores in plans/profile.json.
 
-        Raises RequestError for a size or number that isn't allowed, OutOfMemoryError if even the
-        fewest rows find no memory.
+        Ctrl-C interrupts it after the batch that runs. Raises RequestError for a size or number
+        that isn't allowed, OutOfMemoryError if even the fewest rows find no memory.
         """
-        counts = [request.required_integer("rows", count) for count in rows]
+        counts = request.integers("rows", rows)
         repeats = request.required_integer("repeats", repeats)
         measured: dict[tuple[int, int], dict[int, float]] = {}
-        for size in image_sizes:
-            *maps, image = self._open().measure_batches(counts, repeats, *size)
+        for size in request.image_sizes("image_sizes", image_sizes):
+            with open_engines.call():
+                *maps, image = self._open().measure_batches(counts, repeats, *size)
             for height, width, seconds in maps:
                 measured.setdefault((height, width), seconds)
             height, width, seconds = image
@@ -308,7 +314,8 @@ def _libraries(bundle: str, backend: str, given: str) -> dict[str, str]:
     )
     if backend in ("auto", "cuda") and machine.provides_cuda(library):
         machine.open_cuda_libraries()
-    has_plans = backend == "auto" and (Path(bundle) / "plans" / "tensorrt").is_dir()
+    # Unlike Path.is_dir, this has no error for a name that is too long.
+    has_plans = backend == "auto" and os.path.isdir(f"{bundle}/plans/tensorrt")  # noqa: PTH112
     return {"library": library, "tensorrt_library": _find_tensorrt() if has_plans else ""}
 
 

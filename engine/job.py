@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from fgdm.errors import CancelledError
+from fgdm.errors import CancelledError, RequestError
+from fgdm.request import required_real
 
 if TYPE_CHECKING:
     from fgdm import _core
@@ -57,7 +59,12 @@ class Job:
         return self._core.done()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until the job has ended, at most `timeout` seconds; whether it has."""
+        """Waits until the job has ended, at most `timeout` seconds; whether it has.
+
+        Raises RequestError for a timeout that is no number.
+        """
+        if timeout is not None and math.isnan(timeout := required_real("timeout", timeout)):
+            raise RequestError("timeout must be a number of seconds, got nan")
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = _SLICE_SECONDS if deadline is None else deadline - time.monotonic()
@@ -87,8 +94,10 @@ class Job:
         """Calls `function` once the job has ended: on the engine's thread, or at once if it has.
 
         Requests wait for it, so it should only pass word on; what it raises is reported as
-        unraisable.
+        unraisable. Raises RequestError for what can't be called.
         """
+        if not callable(function):
+            raise RequestError(f"when_done takes a function, got {type(function).__name__}")
         self._core.when_done(function)
 
     def __await__(self) -> Generator[Any, None, Result]:

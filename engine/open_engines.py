@@ -9,7 +9,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import threading
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
@@ -18,14 +20,33 @@ from fgdm.errors import Error, RequestError
 if TYPE_CHECKING:
     from fgdm.engine import Engine
 
+#: At exit, calls are waited for so long, seconds.
+_LONGEST_WAIT = 30.0
+
 _open: weakref.WeakSet[Engine] = weakref.WeakSet()
 _exiting = False
+_calls = 0
+_changed = threading.Condition()
 
 
-def check() -> None:
-    """Raises RequestError while the interpreter exits: nobody would close a new engine."""
-    if _exiting:
-        raise RequestError("the interpreter is exiting; open engines before")
+@contextlib.contextmanager
+def call() -> Iterator[None]:
+    """Around a call into the core that may enter the interpreter again or opens an engine.
+
+    A daemon thread that is in such a call while the interpreter goes would be ended with the core's
+    functions on its stack: the exit waits for it. Raises RequestError while the interpreter exits.
+    """
+    global _calls  # noqa: PLW0603
+    with _changed:
+        if _exiting:
+            raise RequestError("the interpreter is exiting; use engines before")
+        _calls += 1
+    try:
+        yield
+    finally:
+        with _changed:
+            _calls -= 1
+            _changed.notify_all()
 
 
 def add(engine: Engine) -> None:
@@ -38,14 +59,28 @@ def discard(engine: Engine) -> None:
     _open.discard(engine)
 
 
-def _close_all() -> None:
+def _at_exit() -> None:
     global _exiting  # noqa: PLW0603 (there is one interpreter)
-    _exiting = True
-    for engine in list(_open):
-        with contextlib.suppress(Error):
-            engine.close()
+    with _changed:
+        _exiting = True
+    _close_all()
+    with _changed:
+        _changed.wait_for(lambda: _calls == 0, _LONGEST_WAIT)
+    _close_all()  # what was being opened
     _core.finish_closing()
 
 
-atexit.register(_close_all)
-os.register_at_fork(after_in_child=_open.clear)
+def _close_all() -> None:
+    for engine in list(_open):
+        with contextlib.suppress(Error):
+            engine.close()
+
+
+def _forget() -> None:
+    global _calls, _changed
+    _open.clear()
+    _calls, _changed = 0, threading.Condition()
+
+
+atexit.register(_at_exit)
+os.register_at_fork(after_in_child=_forget)

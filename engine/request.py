@@ -7,6 +7,7 @@ TypeError: text that is no Unicode, a fraction where a whole number belongs, an 
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -61,9 +62,19 @@ def checked(options: Mapping[str, object]) -> dict[str, object]:
     unknown = [name for name in options if name not in _CHECKS]
     if unknown:
         raise TypeError(f"a request has no option {unknown[0]!r}; it has {', '.join(_CHECKS)}")
-    return {
-        name: _CHECKS[name](name, value) for name, value in options.items() if value is not None
-    }
+    return {name: _checked(name, value) for name, value in options.items() if value is not None}
+
+
+def _checked(name: str, value: object) -> object:
+    try:
+        return _CHECKS[name](name, value)
+    except RequestError:
+        raise
+    except Exception as error:  # of the value's own methods
+        raise RequestError(
+            f"{name} can't be read: its {type(value).__name__} raises {type(error).__name__} "
+            f"({error!s:.200})"
+        ) from error
 
 
 def text(name: str, value: object) -> str:
@@ -80,13 +91,44 @@ def text(name: str, value: object) -> str:
     return value
 
 
+def path(name: str, value: object) -> str:
+    """A path as text. Raises RequestError otherwise."""
+    try:
+        return text(name, os.fspath(value))  # type: ignore[call-overload]
+    except TypeError:
+        raise RequestError(f"{name} must be a path, got {type(value).__name__}") from None
+
+
+def shown(value: object) -> str:
+    """The beginning of how Python writes a value, for messages; its type where it can't."""
+    try:
+        return f"{value!r:.60}"
+    except Exception:
+        return f"a {type(value).__name__}"
+
+
+def image_sizes(name: str, value: object) -> list[tuple[int | None, int | None]]:
+    """Pairs of whole numbers or None. Raises RequestError otherwise."""
+    what = f"{name} must be a list of (height, width)"
+    if not _is_list(value):
+        raise RequestError(f"{what}, got {shown(value)}")
+    sizes: list[tuple[int | None, int | None]] = []
+    for i, item in enumerate(value):
+        pair = list(item) if _is_list(item) else []
+        if len(pair) != 2:
+            raise RequestError(f"{what}, got {shown(item)}")
+        height, width = (None if n is None else required_integer(f"{name}[{i}]", n) for n in pair)
+        sizes.append((height, width))
+    return sizes
+
+
 def texts(name: str, value: object) -> list[str] | None:
     """A list of texts, or None. Raises RequestError for a single str, which is a common slip."""
     if value is None:
         return None
     if not _is_list(value):
         raise RequestError(
-            f"{name} must be a list of class names such as ['dog', 'tree'], got {value!r:.60}"
+            f"{name} must be a list of class names such as ['dog', 'tree'], got {shown(value)}"
         )
     return [text(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
@@ -106,7 +148,7 @@ def required_integer(name: str, value: object) -> int:
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise RequestError(f"{name} must be a whole number, got {value!r:.60}") from None
+        raise RequestError(f"{name} must be a whole number, got {shown(value)}") from None
     if not low <= number <= high:
         given = str(number) if number.bit_length() <= 128 else f"{number.bit_length()} bits"
         raise RequestError(f"{name} must be from {low} to {high}, got {given}")
@@ -116,7 +158,7 @@ def required_integer(name: str, value: object) -> int:
 def integers(name: str, value: object) -> list[int]:
     """A list of whole numbers. Raises RequestError otherwise."""
     if not _is_list(value):
-        raise RequestError(f"{name} must be a list of whole numbers, got {value!r:.60}")
+        raise RequestError(f"{name} must be a list of whole numbers, got {shown(value)}")
     return [required_integer(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
 
@@ -127,7 +169,7 @@ def required_real(name: str, value: object) -> float:
             return float(value)
         except OverflowError:
             pass
-    raise RequestError(f"{name} must be a number, got {value!r:.60}")
+    raise RequestError(f"{name} must be a number, got {shown(value)}")
 
 
 def reals(name: str, value: object) -> list[float] | None:
@@ -137,7 +179,7 @@ def reals(name: str, value: object) -> list[float] | None:
     if isinstance(value, (int, float, np.number)):
         return [required_real(name, value)]
     if not _is_list(value):
-        raise RequestError(f"{name} must be a number or a list of numbers, got {value!r:.60}")
+        raise RequestError(f"{name} must be a number or a list of numbers, got {shown(value)}")
     return [required_real(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
 
@@ -146,7 +188,7 @@ def interval(name: str, value: object) -> tuple[float, float]:
     numbers = reals(name, value) or []
     if len(numbers) != 2:
         raise RequestError(
-            f"{name} must be two fractions of the steps such as (0.0, 0.8), got {value!r:.60}"
+            f"{name} must be two fractions of the steps such as (0.0, 0.8), got {shown(value)}"
         )
     return numbers[0], numbers[1]
 

@@ -6,6 +6,11 @@ python=$1 kit=$2
 folder=$(dirname "$kit")
 
 if [ ! -d "$kit" ]; then
+  if [ ! -f "$folder/pieces/pieces.json" ]; then
+    echo "there is no GPU kit in $folder: run make gpu-kit on a machine with a network, and copy" \
+      "$folder/pieces here (docs/gpu.md)" >&2
+    exit 1
+  fi
   "$python" -m gpu.pieces "$folder/pieces" "$kit"
 fi
 if [ ! -f "$folder/packages/.ready" ]; then

@@ -7,10 +7,16 @@ import os
 import sys
 from pathlib import Path
 
-import torch
+try:
+    import torch
 
-from .presets import PRESETS
-from .recipe import Recipe
+    from .presets import PRESETS
+    from .recipe import Recipe
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"python -m fgdm.train needs the package {error.name}; run: pip install 'fgdm[train]' (in a "
+        "source folder: pip install '.[train]')"
+    )
 
 _EXAMPLES = """\
 examples:

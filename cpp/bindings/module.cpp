@@ -55,7 +55,7 @@ public:
     if (std::this_thread::get_id() != thread_)
       throw RequestError("preview() can only be called on the thread that the step callback runs "
                          "on; call it inside the step callback and hand on the picture");
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     return info.preview(candidate.value_or(info.candidates.front()));
   }
 
@@ -275,7 +275,12 @@ void bind_engine(py::module_& module) {
           [](Engine& engine, const std::vector<int>& rows, int repeats, std::optional<int> height,
              std::optional<int> width) {
             std::vector<std::tuple<int, int, std::map<int, double>>> all;
-            for (auto& times : engine.measure_batches(rows, repeats, height, width))
+            const auto check_signals = [] {
+              const py::gil_scoped_acquire lock;
+              if (PyErr_CheckSignals() != 0)
+                throw py::error_already_set();
+            };
+            for (auto& times : engine.measure_batches(rows, repeats, height, width, check_signals))
               all.emplace_back(times.latent_height, times.latent_width, std::move(times.seconds));
             return all;
           },
@@ -323,7 +328,7 @@ void bind_text(py::module_& module) {
         return std::tuple(names(objects.requested), std::move(objects.unrecognized),
                           names(objects.excluded), objects.unrecognized_omitted);
       },
-      py::arg("palette_json"), py::arg("prompt"), py::call_guard<py::gil_scoped_release>());
+      py::arg("palette_json"), py::arg("prompt"), py::call_guard<Unlocked>());
 }
 
 // The numbers behind a bundle's samplers, for those who compare them with other implementations.

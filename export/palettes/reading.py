@@ -66,7 +66,7 @@ def _read_file(source: Path | str) -> Mapping[str, Any]:
     path = BUILT_IN.get(source, Path(source)) if isinstance(source, str) else source
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ExportError(
             f"can't read the palette {source}: {error}; expected a JSON file or one of "
             + ", ".join(BUILT_IN)

@@ -34,7 +34,7 @@ class LoraSettings:
         text = safetensors_metadata(path).get("lora_adapter_metadata", "{}")
         try:
             self._entries = dict(json.loads(text))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ExportError(f"{path}: unreadable lora_adapter_metadata: {error}") from error
         self._is_peft = False
 

@@ -22,6 +22,8 @@ from torch import Tensor
 from ..errors import ExportError
 
 _LFS_POINTER = b"version https://git-lfs"
+#: So many dictionaries called "state_dict" are looked through; one may hold itself.
+_MOST_NESTED = 8
 #: How a PyTorch checkpoint begins: a zip archive, or an old one's pickle.
 _PICKLES = (b"PK\x03\x04", b"\x80")
 
@@ -118,7 +120,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ExportError(f"can't read {path}: {error}") from error
     if not isinstance(content, dict):
         raise ExportError(f"{path} holds a {type(content).__name__}; expected an object")
@@ -170,7 +172,7 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
             )
         try:
             header = json.loads(stream.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ExportError(
                 f"{path} has a corrupt safetensors header ({error}); download it again"
             ) from error
@@ -220,8 +222,9 @@ def _unpickled(path: Path) -> Any:
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     content = _unpickled(path)
-    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    for _ in range(_MOST_NESTED):
+        if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+            content = content["state_dict"]
     if not isinstance(content, dict):
         raise ExportError(
             f"{path} holds a {type(content).__name__}; expected a dictionary of tensors"
@@ -229,6 +232,9 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if not all(isinstance(key, str) for key in tensors):
         raise ExportError(f"{path} holds tensors without names; expected a dictionary by name")
+    sparse = [key for key, value in tensors.items() if value.layout != torch.strided]
+    if sparse:
+        raise ExportError(f"{path} holds the sparse tensor {sparse[0]}; save it dense")
     return cast("dict[str, Tensor]", {key: value.detach() for key, value in tensors.items()})
 
 

@@ -56,6 +56,13 @@ def add_word(
         raise ExportError(
             f"{path} doesn't say which word it holds; give it with --textual-inversion FILE=TOKEN"
         )
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise ExportError(
+            f"{path}: its word {word!a} isn't valid Unicode; give another with "
+            "--textual-inversion FILE=TOKEN"
+        ) from None
     vectors = vectors.float().reshape(-1, vectors.shape[-1])
     embeddings = text_encoder.get_input_embeddings()
     width = embeddings.weight.shape[1]
@@ -116,6 +123,10 @@ def _word_and_vectors(content: Any, origin: str) -> tuple[str | None, Tensor]:
         named = None if word in _NAMELESS else str(word)
     else:
         named, vectors = None, content
-    if not isinstance(vectors, Tensor) or vectors.ndim not in (1, 2):
+    if (
+        not isinstance(vectors, Tensor)
+        or vectors.layout != torch.strided
+        or vectors.ndim not in (1, 2)
+    ):
         raise ExportError(f"{origin} isn't a textual inversion: it holds no rows of vectors")
     return named, vectors.detach()

@@ -52,6 +52,34 @@ PROGRAMS = {
         "time.sleep(.3)",
         0,
     ),
+    "daemon threads that submit": (
+        "def work():\n"
+        "    while True:\n"
+        "        try:\n"
+        "            engine.submit('a dog', **QUICK).cancel()\n"
+        "            engine.find_objects('a dog beside a house ' * 500)\n"
+        "        except fgdm.Error:\n"
+        "            pass\n"
+        "for _ in range(4):\n"
+        "    threading.Thread(target=work, daemon=True).start()\n"
+        "time.sleep(.5)\nsys.exit(3)",
+        3,
+    ),
+    "daemon thread that opens engines": (
+        "def work():\n"
+        "    while True:\n"
+        "        try:\n"
+        "            fgdm.Engine({bundle!r}, backend='cpu', threads=1).close()\n"
+        "        except fgdm.Error:\n"
+        "            pass\n"
+        "threading.Thread(target=work, daemon=True).start()\ntime.sleep(.3)\nsys.exit(3)",
+        3,
+    ),
+    "Ctrl-C while measuring": (
+        "threading.Timer(.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "engine.profile([2], 100_000)",
+        -signal.SIGINT,
+    ),
     "two engines": (
         "other = fgdm.Engine({bundle!r}, backend='cpu', threads=2)\n"
         "start()\nother.submit('a dog', seed=1)",

@@ -193,3 +193,23 @@ def test_profiles_that_are_stored_together_are_all_kept(tiny_bundle: Path, tmp_p
     stored = json.loads((bundle / "plans" / "profile.json").read_text())
     assert len(stored["profiles"]) == 4
     assert cli.main(["inspect", str(bundle)]) == 0
+
+
+def test_pipes_are_not_waited_for(tiny_bundle: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RequestError, match=r"trace: .*pipe can't be written"):
+        Engine(tiny_bundle, backend="cpu", trace=tmp_path / "pipe")
+    with pytest.raises(BackendError, match="it is a pipe"):
+        Engine(tiny_bundle, backend="cpu", library=tmp_path / "pipe")
+
+
+def test_arguments_of_other_types_are_refused(engine: Engine) -> None:
+    with pytest.raises(RequestError, match="step_callback must be a function, got int"):
+        engine.submit("a dog", step_callback=5)  # type: ignore[arg-type]
+    job = engine.submit("a dog", candidates=1, condition_steps=1, num_inference_steps=1)
+    with pytest.raises(RequestError, match="when_done takes a function, got NoneType"):
+        job.when_done(None)  # type: ignore[arg-type]
+    for timeout in ("a", 10**5000, float("nan")):
+        with pytest.raises(RequestError, match="timeout must be a number"):
+            job.wait(timeout)  # type: ignore[arg-type]
+    assert job.wait(60)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from fgdm import request
 from fgdm.errors import RequestError
+from numpy.typing import NDArray
+from PIL import Image
 
 
 def test_good_values_pass_unchanged() -> None:
@@ -101,3 +107,49 @@ def test_tensors_without_values_or_of_the_wrong_kind_are_refused() -> None:
         request.pictures("control_images", {"depth": torch.zeros(4, 4, 3)})
     picture = torch.zeros(4, 4, 3, dtype=torch.uint8)
     assert request.pictures("control_images", {"depth": picture}) is not None
+
+
+class Hostile:
+    """A value whose own methods raise."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no repr")
+
+    def __iter__(self) -> Iterator[object]:
+        raise OSError("no items")
+
+    def __array__(self, *_: object) -> NDArray[Any]:
+        raise KeyError("no array")
+
+
+@pytest.mark.parametrize("name", sorted(request.RequestOptions.__annotations__))
+@pytest.mark.parametrize(
+    "value",
+    [10**5000, [10**5000], {"a": 10**5000, 1: 2}, Hostile()],
+    ids=["huge", "list", "dict", "own"],
+)
+def test_what_cannot_be_shown_or_read_is_refused_too(name: str, value: object) -> None:
+    with pytest.raises(RequestError, match=name):
+        request.checked({name: value})
+
+
+def test_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-30])
+    with (
+        Image.open(tmp_path / "cut.png") as picture,
+        pytest.raises(RequestError, match=r"control_images can't be read: .*truncated"),
+    ):
+        request.checked({"control_images": {"pose": picture}})
+
+
+@pytest.mark.parametrize("value", [3, [(64,)], [("a", "b")], [(64.0, 64)], [(64, 2**40)], [64]])
+def test_sizes_of_images(value: object) -> None:
+    with pytest.raises(RequestError, match="image_sizes"):
+        request.image_sizes("image_sizes", value)
+
+
+@pytest.mark.parametrize("value", [None, 3, [], "\ud800"])
+def test_paths(value: object) -> None:
+    with pytest.raises(RequestError, match="bundle"):
+        request.path("bundle", value)

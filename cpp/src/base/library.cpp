@@ -10,6 +10,11 @@ namespace fgdm {
 
 void* open_first(std::span<const std::string> names, std::string& problems) {
   for (const auto& name : names) {
+    std::error_code unknown;  // a pipe would be waited for
+    if (std::filesystem::is_fifo(name, unknown)) {
+      problems += "\n  " + name + ": it is a pipe";
+      continue;
+    }
     if (void* handle = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL))
       return handle;
     problems += std::string("\n  ") + ::dlerror();

@@ -45,8 +45,10 @@ std::string json_text(std::string_view text) {
 Trace::Trace(const std::filesystem::path& file) : name_(file.string()) {
   if (file.empty())
     return;
-  file_.open(file, std::ios::trunc);
-  if (!file_)
+  std::error_code unknown;  // a pipe would be waited for
+  if (!std::filesystem::is_fifo(file, unknown))
+    file_.open(file, std::ios::trunc);
+  if (!file_.is_open())
     throw RequestError("trace: " + name_ +
                        " can't be written; give a file in a folder that exists");
   write(R"([{"ph":"M","pid":1,"name":"process_name","args":{"name":"fgdm"}})");

@@ -42,7 +42,7 @@ std::optional<Pixels> Decoding::picture(const std::string& decoder, const Factor
     const auto values = pictures.floats(1);
     if (!all_finite(values))
       return;
-    made.emplace(size.height, size.width, std::vector<std::uint8_t>(3 * pixels(size)));
+    made = Pixels{size.height, size.width, std::vector<std::uint8_t>(3 * pixels(size))};
     image_to_rgb(values, size.height, size.width, made->data);
   });
   return made;

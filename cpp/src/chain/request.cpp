@@ -159,7 +159,8 @@ void check_control_images(const Request& request, const Manifest& manifest) {
   for (const auto& [name, picture] : request.control_images) {
     if (!wanted.contains(name))
       throw RequestError("control_images holds \"" + name +
-                         "\", which no network of this bundle takes");
+                         "\", which no network of this bundle takes; it takes " +
+                         (wanted.empty() ? "none" : joined({wanted.begin(), wanted.end()}, ", ")));
     const auto bytes =
         3 * static_cast<std::size_t>(*request.height) * static_cast<std::size_t>(*request.width);
     if (picture.height != *request.height || picture.width != *request.width ||

@@ -206,7 +206,7 @@ std::vector<int> timesteps(const NoiseSchedule& schedule, int num_inference_step
   if (n < 1)
     refuse("expected at least 1");
   if (n > train || !Spacing(schedule, kind, n).fits())
-    refuse(spaced + " has no so many distinct timesteps from 0 to " + std::to_string(train - 1));
+    refuse(spaced + " has not so many distinct timesteps from 0 to " + std::to_string(train - 1));
   const Spacing spacing(schedule, kind, n);
   if (!spacing.spans())
     refuse(spaced + " would begin at timestep " + std::to_string(spacing.at(0)) + " of " +

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <thread>
 
 #include "cuda_gpu.hpp"
@@ -154,8 +155,8 @@ Metrics Engine::metrics() const {
 }
 
 std::vector<BatchTimes> Engine::measure_batches(std::span<const int> rows, int repeats,
-                                                std::optional<int> height,
-                                                std::optional<int> width) {
+                                                std::optional<int> height, std::optional<int> width,
+                                                const std::function<void()>& poll) {
   auto& self = *implementation_;
   self.home.check("this engine");
   for (const int count : rows)
@@ -165,10 +166,35 @@ std::vector<BatchTimes> Engine::measure_batches(std::span<const int> rows, int r
   if (repeats < 1)
     throw RequestError("repeats is " + std::to_string(repeats) + ", expected 1 or more");
   std::vector<BatchTimes> times;
-  self.scheduler.perform([&] {
-    times = fgdm::measure_batches(self.bundle, self.graphs, rows, repeats, height, width,
-                                  [&] { self.scheduler.check_stopping(); });
-  });
+  std::exception_ptr interruption;
+  std::atomic<bool> interrupted{false};
+  const auto check = [&] {
+    self.scheduler.check_stopping();
+    if (interrupted)
+      throw CancelledError("measuring was interrupted");
+  };
+  const auto wait = [&] {
+    try {
+      if (poll && !interrupted)
+        poll();
+    } catch (...) {
+      interruption = std::current_exception();
+      interrupted = true;
+    }
+  };
+  try {
+    self.scheduler.perform(
+        [&] {
+          times =
+              fgdm::measure_batches(self.bundle, self.graphs, rows, repeats, height, width, check);
+        },
+        wait);
+  } catch (const CancelledError&) {
+    if (!interrupted)
+      throw;
+  }
+  if (interruption)
+    std::rethrow_exception(interruption);
   return times;
 }
 

@@ -63,6 +63,8 @@ double measure_steps(StepBatch& batch, std::span<Trajectory* const> trajectories
   std::vector<double> seconds;
   for (int repeat = 0; repeat <= repeats; ++repeat) {
     check();
+    for (auto* trajectory : trajectories)
+      trajectory->step = 0;
     const auto begin = std::chrono::steady_clock::now();
     batch.run(trajectories);
     seconds.push_back(
@@ -84,7 +86,6 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
   asked.guidance = GuidanceKind::cfg;
   // Whatever the bundle's scale: at 1 a step has one row, and half of the rows would be missing.
   asked.guidance_scale = asked.condition_guidance_scale = 2.0;
-  asked.num_inference_steps = asked.condition_steps = repeats + 1;
   asked.height = height.value_or(manifest.factors.back().height);
   asked.width = width.value_or(manifest.factors.back().width);
   check_image_size(asked, manifest);

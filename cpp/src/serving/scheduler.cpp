@@ -100,7 +100,7 @@ void Scheduler::submit(std::shared_ptr<JobState> job) {
   changed_.notify_one();
 }
 
-void Scheduler::perform(const std::function<void()>& function) {
+void Scheduler::perform(const std::function<void()>& function, const std::function<void()>& wait) {
   if (is_own_thread())
     throw RequestError("a callback of an engine can't wait for the same engine, which would wait "
                        "for the callback; call this from another thread");
@@ -112,6 +112,8 @@ void Scheduler::perform(const std::function<void()>& function) {
     functions_.push_back(std::move(task));
   }
   changed_.notify_one();
+  while (done.wait_for(std::chrono::milliseconds(100)) == std::future_status::timeout)
+    wait();
   try {
     done.get();
   } catch (const std::future_error&) {  // its turn never came

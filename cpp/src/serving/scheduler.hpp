@@ -36,10 +36,10 @@ public:
   // Queues a resolved request. Throws QueueFullError, and RequestError once it stops.
   void submit(std::shared_ptr<JobState> job);
 
-  // Runs a function on the scheduler's thread between two batches, and waits for it. It may use the
-  // graphs, and throw. Throws RequestError on that thread and once it stops, CancelledError if it
-  // stops before the function's turn.
-  void perform(const std::function<void()>& function);
+  // Runs a function on the scheduler's thread between two batches, and waits for it, calling `wait`
+  // (which doesn't throw) ten times a second. It may use the graphs, and throw. Throws RequestError
+  // on that thread and once it stops, CancelledError if it stops before the function's turn.
+  void perform(const std::function<void()>& function, const std::function<void()>& wait = [] {});
 
   // Cancels what is queued or active, answers it, and waits for the thread, unless that is the
   // caller's. May be called again.

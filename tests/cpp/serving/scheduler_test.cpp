@@ -432,7 +432,7 @@ constexpr double growth_allowed = 20;
 
 // Requests of every kind, with failures in the graphs: each accepted one is answered exactly once,
 // and what they needed is given back.
-TEST(Scheduler, TenThousandRequests) {
+TEST(Scheduler, ManyRequests) {
   std::mt19937 random(7);
   const auto chance = [&](int one_in) { return random() % static_cast<unsigned>(one_in) == 0; };
   std::mt19937 faults(8);  // used on the scheduler's thread only

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from fgdm.export.errors import ExportError
-from fgdm.export.sources.tensors import read_shards, read_tensors
+from fgdm.export.sources.tensors import read_json, read_shards, read_tensors
 from safetensors.torch import save_file
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(1000)}
@@ -182,3 +182,26 @@ def test_shards(tmp_path: Path) -> None:
     index.write_text("{}")
     with pytest.raises(ExportError, match="weight_map"):
         read_shards(index)
+
+
+def test_a_checkpoint_that_holds_itself(tmp_path: Path) -> None:
+    loop: dict[str, Any] = {}
+    loop["state_dict"] = loop
+    torch.save(loop, tmp_path / "loop.bin")
+    assert read_tensors(tmp_path / "loop.bin") == {}
+
+
+def test_sparse_tensors_are_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.eye(2).to_sparse()}, tmp_path / "sparse.bin")
+    with pytest.raises(ExportError, match="holds the sparse tensor weight"):
+        read_tensors(tmp_path / "sparse.bin")
+
+
+def test_json_that_is_nested_deeply(tmp_path: Path) -> None:
+    nested = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    (tmp_path / "config.json").write_bytes(nested)
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(nested)) + nested)
+    with pytest.raises(ExportError, match=r"can't read .*config\.json"):
+        read_json(tmp_path / "config.json")
+    with pytest.raises(ExportError, match="corrupt safetensors header"):
+        read_tensors(tmp_path / "model.safetensors")
