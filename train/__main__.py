@@ -14,8 +14,8 @@ try:
     from .recipe import Recipe
 except ModuleNotFoundError as error:
     sys.exit(
-        f"python -m fgdm.train needs the package {error.name}; run: pip install 'fgdm[train]' (in a "
-        "source folder: pip install '.[train]')"
+        f"python -m fgdm.train needs the package {error.name}; run: pip install 'fgdm[train]' "
+        "(in a source folder: pip install '.[train]')"
     )
 
 _EXAMPLES = """\
