@@ -97,9 +97,9 @@ class Engine:
             "profile": request.path("profile", profile),
             "trace": request.path("trace", trace),
         }
-        libraries = _libraries(folder, backend, request.path("library", library))
+        options |= _libraries(folder, backend, request.path("library", library))
         with open_engines.call():
-            self._engine: _core.Engine | None = _core.Engine(folder, **options, **libraries)
+            self._engine: _core.Engine | None = _core.Engine(folder, **options)
             open_engines.add(self)
         self._manifest: dict[str, Any] = json.loads(self._engine.manifest)
         self._palette_json = _read_palette(Path(folder), self._manifest)

@@ -13,6 +13,7 @@ from fgdm.files import read_regular
 from fgdm.manifest import (
     MANIFEST,
     MANIFEST_HASH,
+    Factor,
     Manifest,
     Port,
     check_hashes,
@@ -83,7 +84,7 @@ class Description:
                 f"  {factor.name}  {factor.kind}, {factor.width}×{factor.height} px, "
                 f"{factor.num_inference_steps} steps of {factor.sampler}, "
                 f"{' + '.join(f'{n.kind} ({n.graph})' for n in factor.conditionings)}, "
-                f"guidance {factor.guidance} at {factor.guidance_scale:g}"
+                f"guidance {_guidance(factor)}"
             )
         yield "\ngraphs"
         for graph in manifest.graphs:
@@ -145,6 +146,14 @@ def _plan_lines(plan: Plan, reasons: tuple[str, ...]) -> Iterator[str]:
             built_for += f", attention from the {plan.metadata.attention}"
         yield f"    {plan.metadata.graph}  {profiles}  ({built_for})"
     yield f"    doesn't fit: {'; '.join(reasons)}" if reasons else "    fits this machine"
+
+
+def _guidance(factor: Factor) -> str:
+    if factor.guidance == "segfree" and factor.segfree_guidance_scale is not None:
+        return (
+            f"segfree at {factor.segfree_guidance_scale:g}, cfg at {factor.guidance_scale:g} before"
+        )
+    return f"{factor.guidance} at {factor.guidance_scale:g}"
 
 
 def _port_lines(label: str, ports: tuple[Port, ...]) -> Iterator[str]:

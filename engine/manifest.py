@@ -72,6 +72,7 @@ class Factor:
     sampler: str
     guidance: str
     guidance_scale: float
+    segfree_guidance_scale: float | None = None  # of the image, in its segmentation-free steps
 
 
 @dataclass(frozen=True)
@@ -328,4 +329,7 @@ def _factor(fields: Fields, graphs: set[str]) -> Factor:
         sampler="ddim" if fields.value.get("sampler") is None else fields.text("sampler"),
         guidance=fields.text("guidance"),
         guidance_scale=fields.number("guidance_scale"),
+        segfree_guidance_scale=None
+        if fields.value.get("segfree_guidance_scale") is None
+        else fields.number("segfree_guidance_scale"),
     )

@@ -35,6 +35,12 @@ def test_sound_bundle_is_described(make_bundle: MakeBundle, verify: bool) -> Non
     assert "7.4 kB" in text
 
 
+def test_both_guidance_scales_are_shown() -> None:
+    shipped = Path(__file__).parents[2] / "bundles" / "scenes"
+    text = "\n".join(describe(shipped).lines())
+    assert "guidance segfree at 2.5, cfg at 4 before" in text
+
+
 def test_missing_bundle_says_what_a_bundle_is(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none", tmp_path / "a\0b"):
         with pytest.raises(BundleError, match=r"a folder with a manifest\.json"):
