@@ -194,7 +194,10 @@ def default_bundle() -> Path:
     from_environment = os.environ.get("FGDM_BUNDLE")
     if from_environment:
         return Path(from_environment)
-    for root in (Path(__file__).resolve().parent.parent, Path()):
+    roots = [Path(__file__).resolve().parent.parent]
+    with contextlib.suppress(OSError):  # the folder that this runs in may be gone
+        roots.append(Path.cwd())
+    for root in roots:
         if (root / "bundles/scenes/manifest.json").is_file():
             return root / "bundles/scenes"
     raise BundleError(

@@ -341,6 +341,11 @@ def test_default_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     (tmp_path / "bundles/scenes").mkdir(parents=True)
     (tmp_path / "bundles/scenes/manifest.json").touch()
     assert cli_generate.default_bundle() == tmp_path / "bundles/scenes"
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(errors.BundleError, match="pass --bundle FOLDER or set FGDM_BUNDLE"):
+        cli_generate.default_bundle()
 
 
 def test_a_missing_core_is_a_backend_error(monkeypatch: pytest.MonkeyPatch) -> None:
