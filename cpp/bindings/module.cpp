@@ -391,11 +391,8 @@ void bind_selection(py::module_& module) {
           "seen",
           [](Selection& self, const std::vector<std::pair<double, double>>& maps) {
             if (maps.size() != (self.looks() ? self.sampling().size() : 0))
-              throw RequestError("a selection that " +
-                                 std::string(self.looks() ? "looks takes each map"
-                                                          : "doesn't look "
-                                                            "takes no map") +
-                                 ", not " + std::to_string(maps.size()));
+              throw RequestError("seen() was given " + std::to_string(maps.size()) +
+                                 " maps, expected all of sampling where it looks, else none");
             return self.seen(recalls_of(maps));
           },
           py::arg("maps"));
