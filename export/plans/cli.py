@@ -6,17 +6,23 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fgdm.arguments import picture_size
 from fgdm.inspect import human_size
 from fgdm.progress import Progress
 
 from ..errors import ExportError
-from .build import Options, Outcome, build_plans, obsolete_plans, plan_orders, prune_plans
-from .order import Order
+from .options import Options
 from .report import read_layers, report
-from .resources import disk_needed, memory_needed
 from .runtimes import TARGETS
+
+if TYPE_CHECKING:
+    from .build import Outcome
+    from .order import Order
+
+# --help needs no ONNX, which the modules that are imported further down do.
+# ruff: noqa: PLC0415
 
 EPILOG = """\
 examples:
@@ -96,6 +102,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build as the options say. Returns the exit code."""
+    from .build import build_plans, plan_orders, prune_plans
+
     say: Callable[[str], None] = (lambda text: None) if args.quiet else print
     if args.target is None and not args.prune:
         raise ExportError(f"--target is missing; expected one of {', '.join(sorted(TARGETS))}")
@@ -139,6 +147,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(orders: list[Order], say: Callable[[str], None]) -> None:
+    from .resources import disk_needed, memory_needed
+
     for order in orders:
         sizes = f"{human_size(disk_needed(order))}, {human_size(memory_needed(order))} to build"
         say(f"{order.covers['target']}/{order.key[:12]}  {order.label}  (about {sizes})")
@@ -146,6 +156,8 @@ def _list(orders: list[Order], say: Callable[[str], None]) -> None:
 
 
 def _summarise(outcome: Outcome, bundle: Path, say: Callable[[str], None]) -> None:
+    from .build import obsolete_plans
+
     for order, metadata in outcome.built:
         built, size = metadata["built"], human_size(metadata["plan"]["size"])
         say(

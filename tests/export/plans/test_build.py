@@ -17,13 +17,13 @@ import pytest
 from fgdm.errors import BundleError
 from fgdm.export.errors import ExportError
 from fgdm.export.plans.build import (
-    Options,
     build_plans,
     obsolete_plans,
     plan_orders,
     prune_plans,
 )
 from fgdm.export.plans.folder import building
+from fgdm.export.plans.options import Options
 from fgdm.export.plans.order import Order
 from fgdm.manifest import read_manifest
 from fgdm.plans import find_plans, plan_key

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,3 +82,21 @@ def test_bad_options(bundle: Path, bad: str, capsys: pytest.CaptureFixture[str])
         build(bundle, bad)
     assert error.value.code == 2
     assert bad.split("=", maxsplit=1)[0] in capsys.readouterr().err
+
+
+def test_help_needs_no_onnx() -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['onnx'] = None\n"
+        "from fgdm.cli import main\n"
+        "sys.exit(main(['build', *sys.argv[1:]]))\n"
+    )
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    helped = run("--help")
+    assert (helped.returncode, helped.stderr) == (0, "") and "--share-weights" in helped.stdout
+    built = run("no", "--target=tensorrt")
+    assert built.returncode == 2 and "pip install 'fgdm[build]'" in built.stderr

@@ -8,8 +8,9 @@ from typing import Any
 import onnx
 import pytest
 from fgdm.export.errors import ExportError
-from fgdm.export.plans.build import Options, plan_orders
+from fgdm.export.plans.build import plan_orders
 from fgdm.export.plans.limits import check_buildable
+from fgdm.export.plans.options import Options
 from onnx import TensorProto, helper
 
 from tests.export.plans.small_bundle import reseal

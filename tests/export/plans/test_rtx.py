@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from fgdm.export.errors import ExportError
-from fgdm.export.plans.build import Options, build_plans
+from fgdm.export.plans.build import build_plans
+from fgdm.export.plans.options import Options
 from fgdm.export.plans.report import attention_bodies, read_layers
 from fgdm.inspect import describe
 
