@@ -31,6 +31,14 @@ def numbers(text: str) -> list[float]:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a list of numbers, e.g. 0.5,1") from None
 
 
+def interval(text: str) -> list[float]:
+    """``0,0.8``: two numbers, where something begins and where it ends."""
+    ends = numbers(text)
+    if len(ends) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't START,STOP, e.g. 0,0.8")
+    return ends
+
+
 def names(text: str) -> list[str]:
     """``dog,tree``: names, separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]

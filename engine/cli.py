@@ -9,9 +9,22 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from fgdm import __version__, cli_generate, cli_profile, doctor, exits, inspect, streams
+from fgdm import (
+    __version__,
+    cli_generate,
+    cli_profile,
+    doctor,
+    exits,
+    inspect,
+    streams,
+    termination,
+)
 from fgdm.errors import CancelledError, Error, RequestError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _EPILOG = f"""\
 examples:
@@ -44,15 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     streams.keep_printable()
     warnings.showwarning = _show_warning
     try:
-        code = _run(arguments)
-        sys.stdout.flush()
+        with termination.raised():
+            code = _run(arguments)
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         streams.give_up_output()
         return exits.OUTPUT
-    except (KeyboardInterrupt, CancelledError):
-        streams.say("cancelled")
-        return exits.CANCELLED
+    except (KeyboardInterrupt, CancelledError) as end:
+        streams.say("terminated" if isinstance(end, termination.Terminated) else "cancelled")
+        return exits.exit_code(end)
     except Exception as failure:
         error = streams.as_output_error(failure)
         if os.environ.get("FGDM_DEBUG", "") not in ("", "0"):
@@ -78,9 +92,19 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     streams.say(f"warning: {message}")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Raises OSError for a help that can't be written, of which argparse's own says nothing."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
+
+
 def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The command's parser. Only `fgdm export` and `fgdm build` import what they need."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="fgdm",
         description="Prompt-compliant text-to-image diffusion: N cheap maps, the best one painted.",
         epilog=_EPILOG,

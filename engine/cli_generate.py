@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fgdm
-from fgdm.arguments import names, numbers, whole_numbers
+from fgdm.arguments import interval, names, numbers, whole_numbers
 from fgdm.errors import BackendError, BundleError, RequestError
 from fgdm.files import OutputFolder
 from fgdm.progress import Progress
@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, what in (("", "the image"), ("condition-", "the maps")):
         add(
             f"--{name}guidance-interval",
-            type=numbers,
+            type=interval,
             default=(0.0, 1.0),
             metavar="START,STOP",
             help=f"fractions of the steps of {what} in which there is guidance; default: 0,1",

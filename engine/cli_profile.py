@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fgdm.arguments import picture_size, whole_numbers
 from fgdm.cli_generate import add_machine_arguments, default_bundle, open_engine
 from fgdm.errors import BundleError, RequestError
-from fgdm.files import OutputFolder, read_regular
+from fgdm.files import OutputFolder, alone, read_regular
 
 EPILOG = """\
 example:
@@ -57,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with OutputFolder(bundle / "plans", ["profile.json"]) as plans:
         profile = _measure(args, bundle)
-        with _alone(bundle / "plans"):
+        with alone(bundle / "plans"):  # each adds to what is stored
             text = json.dumps(_merged(bundle / "plans" / "profile.json", profile), indent=2) + "\n"
             (written,) = plans.write({"profile.json": text.encode("ascii")})
     ((key, sizes),) = profile["profiles"].items()
@@ -69,17 +65,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"  {rows:>3} rows  {1000 * seconds:8.1f} ms  {each:7.2f} ms a row")
     print(f"wrote {written}")
     return 0
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keeps other processes that store a profile there waiting: each adds to what is stored."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _measure(args: argparse.Namespace, bundle: Path) -> dict[str, Any]:

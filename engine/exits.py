@@ -12,6 +12,7 @@ from fgdm.errors import (
     RequestError,
 )
 from fgdm.files import OutputError
+from fgdm.termination import Terminated
 
 INTERNAL = 1
 REQUEST = 2
@@ -20,6 +21,7 @@ BACKEND = 4
 OUTPUT = 5
 DEADLINE = 6
 CANCELLED = 130
+TERMINATED = 143
 
 TABLE = {
     0: "done (doctor: this machine can generate)",
@@ -30,9 +32,10 @@ TABLE = {
     OUTPUT: "the output can't be written",
     DEADLINE: "the deadline passed, or too many requests were waiting",
     CANCELLED: "cancelled with Ctrl-C",
+    TERMINATED: "ended by SIGTERM",
 }
 
-# The first that fits: an OutputError is a RequestError, too.
+# The first that fits: an OutputError is a RequestError, too, and Terminated a KeyboardInterrupt.
 _BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (OutputError, OUTPUT),
     (RequestError, REQUEST),
@@ -43,6 +46,7 @@ _BY_ERROR: tuple[tuple[type[BaseException], int], ...] = (
     (DeadlineError, DEADLINE),
     (QueueFullError, DEADLINE),
     (CancelledError, CANCELLED),
+    (Terminated, TERMINATED),
     (KeyboardInterrupt, CANCELLED),
 )
 

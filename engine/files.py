@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -54,7 +56,7 @@ class OutputFolder:
 
     def __enter__(self) -> OutputFolder:
         try:
-            self._create()
+            create_folder(self.path, self._created)
             for name in self._names:
                 if (self.path / name).is_dir():
                     raise OutputError(
@@ -64,10 +66,10 @@ class OutputFolder:
             probe = _write_beside(self.path / self._names[0], b"")
             probe.unlink()
         except (OSError, ValueError) as error:
-            self._remove_created()
+            remove_empty(self._created)
             raise _refusal(self.path, error) from None
         except BaseException:
-            self._remove_created()
+            remove_empty(self._created)
             raise
         return self
 
@@ -78,28 +80,46 @@ class OutputFolder:
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
-            self._remove_created()
+            remove_empty(self._created)
 
     def write(self, contents: Mapping[str, bytes]) -> list[Path]:
         """Writes all files or none, replacing older ones; their paths. OutputError if it can't."""
         return write_all({self.path / name: content for name, content in contents.items()})
 
-    def _create(self) -> None:
-        missing = []
-        folder = self.path
-        while not folder.exists() and folder != folder.parent:
-            missing.append(folder)
-            folder = folder.parent
-        for folder in reversed(missing):
-            folder.mkdir(exist_ok=True)
-            self._created.append(folder)
 
-    def _remove_created(self) -> None:
-        while self._created:
-            try:
-                self._created.pop().rmdir()
-            except OSError:  # someone put a file there meanwhile: it stays
-                return
+def create_folder(path: Path, created: list[Path]) -> None:
+    """Makes a folder and those above it that are missing, and adds them to `created`."""
+    missing = []
+    folder = path
+    while not folder.exists() and folder != folder.parent:
+        missing.append(folder)
+        folder = folder.parent
+    for folder in reversed(missing):
+        created.append(folder)  # first: Ctrl-C may come in between
+        folder.mkdir(exist_ok=True)
+
+
+def remove_empty(created: list[Path]) -> None:
+    """Removes what `create_folder` made, but for what holds a file by now."""
+    while created:
+        try:
+            created.pop().rmdir()
+        except (FileNotFoundError, ValueError):  # it wasn't made
+            continue
+        except OSError:
+            return
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes that want the same waiting, where the file system has locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_all(

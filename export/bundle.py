@@ -102,7 +102,7 @@ def export_bundle(
 
     Raises:
         ExportError: something given can't be read or doesn't fit, a graph failed its check, or
-            `output` exists. Nothing is left behind.
+            `output` exists, or came to exist meanwhile. Nothing is left behind.
     """
     factor, adapter = _only_factor(adapters)
     _check_arguments(name, weights, precision, keep_fp32)
@@ -158,7 +158,7 @@ def export_bundle(
         networks=tuple(network.as_json(factor, hint) for network in networks),
         preview_decoder=models.tiny_decoder is not None,
     )
-    with replacing(output) as root:
+    with replacing(output, overwrite) as root:
         store = WeightStore(root, weights)
         _save_weights(store, models, factor, networks)
         for file, entry in palettes.items():

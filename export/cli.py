@@ -190,7 +190,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export as the options say. Returns the exit code: 0, 1 for an error, 130 for Ctrl-C."""
+    """Export as the options say. Returns the exit code: 0, or 1 for an error."""
     # PyTorch and diffusers take seconds to import, which --help need not wait for.
     from .bundle import export_bundle  # noqa: PLC0415
     from .image_networks import NetworkSource  # noqa: PLC0415
@@ -226,9 +226,6 @@ def run(args: argparse.Namespace) -> int:
     except ExportError as error:
         print(f"fgdm export: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("fgdm export: interrupted; no bundle was written", file=sys.stderr)
-        return 130
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     print(f"wrote {output}: {size / 1e6:.1f} MB in {time.monotonic() - started:.0f} s")
     return 0

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fgdm.files import alone, create_folder, remove_empty
+
 from .errors import ExportError
 from .manifest import MANIFEST
 
@@ -23,29 +25,41 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def replacing(output: Path) -> Iterator[Path]:
+def replacing(output: Path, overwrite: bool) -> Iterator[Path]:
     """A folder beside `output` that takes its place if the block succeeds, and vanishes if not.
 
     Raises:
-        ExportError: the folder can't be made, or the disk is full.
+        ExportError: the folder can't be made, or `output` has come to be there since and must not
+            be replaced (`check_output`).
     """
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    previous = output.with_name(f".{output.name}.{os.getpid()}.previous")
+    output = output.resolve()  # what a link points to is replaced, beside it
+    unique = f"{os.getpid()}.{os.urandom(4).hex()}"
+    partial = output.with_name(f".{output.name}.{unique}.partial")
+    created: list[Path] = []
     try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise ExportError(f"can't write beside {output}: {error}") from error
-    try:
-        yield partial
-        if not output.exists():
-            partial.rename(output)
-            return
-        output.rename(previous)
         try:
-            partial.rename(output)
-        except BaseException:
-            previous.rename(output)
-            raise
-        shutil.rmtree(previous)
+            create_folder(output.parent, created)
+            partial.mkdir()
+        except OSError as error:
+            raise ExportError(f"can't write beside {output}: {error}") from error
+        yield partial
+        with alone(output.parent):
+            check_output(output, overwrite)
+            _exchange(partial, output, output.with_name(f".{output.name}.{unique}.previous"))
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        remove_empty(created)
+
+
+def _exchange(partial: Path, output: Path, previous: Path) -> None:
+    """Wherever Ctrl-C comes, `output` is what it was or what `partial` was."""
+    try:
+        if output.exists():
+            output.rename(previous)
+        partial.rename(output)
+    except OSError as error:
+        raise ExportError(f"can't rename {partial.name} to {output}: {error}") from error
+    finally:
+        if previous.exists() and not output.exists():
+            previous.rename(output)
+        shutil.rmtree(previous, ignore_errors=True)

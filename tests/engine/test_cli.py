@@ -19,6 +19,7 @@ import fgdm
 import pytest
 from fgdm import cli, cli_generate, errors, exits
 from fgdm.result import Result
+from fgdm.termination import Terminated
 from PIL import Image
 
 MakeResult = Callable[..., Result]
@@ -182,6 +183,7 @@ def test_undecodable_standard_input_is_a_request_error(
         (MemoryError(), 4),
         (errors.CancelledError("no"), 130),
         (KeyboardInterrupt(), 130),
+        (Terminated(), 143),
         (errors.DeadlineError("no"), 6),
         (errors.QueueFullError("no"), 6),
         (errors.Error("no"), 1),
@@ -201,7 +203,8 @@ def test_every_error_is_one_line_and_an_exit_code(
     printed = capsys.readouterr()
     assert printed.out == ""
     last = printed.err.splitlines()[-1]
-    assert last == "fgdm: cancelled" if code == 130 else last.startswith("fgdm: error: ")
+    ends = {130: "fgdm: cancelled", 143: "fgdm: terminated"}
+    assert last.startswith(ends.get(code, "fgdm: error: "))
     assert "Traceback" not in printed.err
     assert list(tmp_path.iterdir()) == []  # no output folder, no half-written file
 
@@ -215,7 +218,8 @@ def test_one_table_of_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", readme, re.MULTILINE))
     assert {int(code): meaning for code, meaning in rows.items()} == exits.TABLE
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    assert {exits.exit_code(kind()) for kind in kinds} | {0, 5} == set(exits.TABLE)
+    others = {0, exits.OUTPUT, exits.TERMINATED}
+    assert {exits.exit_code(kind()) for kind in kinds} | others == set(exits.TABLE)
 
 
 def run_in_shell(redirection: str, command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -236,13 +240,14 @@ def test_standard_output_on_a_full_disk_is_told(
     make_bundle: Callable[..., Path], unbuffered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    command = ["inspect", str(make_bundle()), "--json"]
-    done = run_in_shell(">/dev/full", command)
-    assert done.returncode == exits.OUTPUT
-    assert done.stderr == (
-        "fgdm: error: can't write to standard output: No space left on device; send it where there "
-        "is room\n"
-    )
+    inspect = ["inspect", str(make_bundle()), "--json"]
+    for command in (inspect, ["--help"], ["generate", "--help"], ["--version"]):
+        done = run_in_shell(">/dev/full", command)
+        assert done.returncode == exits.OUTPUT
+        assert done.stderr == (
+            "fgdm: error: can't write to standard output: No space left on device; send it where "
+            "there is room\n"
+        )
 
 
 def test_progress_on_a_full_disk_stops_nothing(engine: FakeEngine, tmp_path: Path) -> None:
@@ -276,6 +281,12 @@ def test_ctrl_c_while_modules_are_imported_shows_no_traceback() -> None:
         [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (exits.CANCELLED, "fgdm: cancelled\n")
+
+
+def test_an_interval_is_told_in_the_commands_own_form(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main(["generate", "a dog", "--guidance-interval", "0.5"])
+    assert "'0.5' isn't START,STOP, e.g. 0,0.8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--prune", "--guidance-interval"])

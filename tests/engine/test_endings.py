@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fgdm import cli
+from fgdm import cli, exits
 from fgdm.engine import Engine
 from fgdm.errors import BackendError, RequestError
 
@@ -193,6 +194,23 @@ def test_profiles_that_are_stored_together_are_all_kept(tiny_bundle: Path, tmp_p
     stored = json.loads((bundle / "plans" / "profile.json").read_text())
     assert len(stored["profiles"]) == 4
     assert cli.main(["inspect", str(bundle)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, exits.CANCELLED), (signal.SIGTERM, exits.TERMINATED)]
+)
+def test_a_command_that_is_told_to_end_leaves_nothing(
+    number: signal.Signals, status: int, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "fgdm", "generate", "a dog", "--bundle", str(tiny_bundle)]
+    command += ["--output", str(tmp_path / "new/out"), "--backend", "cpu"]
+    command += ["--condition-steps", "300", "--stop-at-recall", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("step" in line for line in process.stderr)  # as it is at work
+        process.send_signal(number)
+        assert process.wait(60) == status
+    assert not list(tmp_path.iterdir())
 
 
 def test_pipes_are_not_waited_for(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -86,6 +86,25 @@ def test_created_folders_go_when_the_work_fails(tmp_path: Path, error: BaseExcep
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_while_folders_are_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = Path.mkdir
+
+    def interrupted(path: Path, **options: Any) -> None:
+        if path.name == "c":
+            raise KeyboardInterrupt
+        mkdir(path, **options)
+        if path.name == "b":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    for folder in ("a/b", "a/c"):
+        with pytest.raises(KeyboardInterrupt):
+            OutputFolder(tmp_path / folder, ["x"]).__enter__()
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x").write_bytes(b"old")
     calls = []
