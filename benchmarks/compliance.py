@@ -31,50 +31,8 @@ from benchmarks.machine import write_results
 from benchmarks.methods import METHODS, Method
 from benchmarks.statistics import paired_difference, paired_ratio, shares, summary
 from benchmarks.systems import Outcome, Systems
-from benchmarks.targets import Target
 
 _RIVAL, _PAPER = "base_10", "fgdm_10x10"
-
-
-def _comparison(method: str, figure: str) -> tuple[str, ...]:
-    return ("comparisons", method, figure, "estimate")
-
-
-TARGETS = (
-    Target(
-        "times as fast as base N = 10: N = 10, 10 steps",
-        _comparison(_PAPER, "speedup"),
-        at_least=4.0,
-    ),
-    Target(
-        "picture's recall above base N = 10's: N = 10, 10 steps",
-        _comparison(_PAPER, "picture_recall_gain"),
-        at_least=0.0,
-    ),
-    Target(
-        "map's recall, as the paper counts, above base N = 10's: N = 10, 10 steps",
-        _comparison(_PAPER, "chosen_recall_gain"),
-        at_least=0.0,
-    ),
-    Target(
-        "times as fast as base N = 10: every saving",
-        _comparison("every_saving", "speedup"),
-        at_least=8.0,
-    ),
-    Target(
-        "picture's recall above base N = 10's: every saving",
-        _comparison("every_saving", "picture_recall_gain"),
-        at_least=0.0,
-    ),
-    Target(
-        "map rows saved by pruning", ("savings", "prune", "map_rows"), at_least=0.35, percent=True
-    ),
-    Target(
-        "best-of-ten recall lost by pruning",
-        ("savings", "prune", "map_recall_loss", "estimate"),
-        at_most=0.005,
-    ),
-)
 
 
 def measure(

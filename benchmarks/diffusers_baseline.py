@@ -29,7 +29,6 @@ from benchmarks.command import engine_options, make_parser
 from benchmarks.machine import write_results
 from benchmarks.rival import DiffusersChain
 from benchmarks.statistics import summary
-from benchmarks.targets import Target
 
 PROMPT = "two dogs beside a park bench on the grass"
 RIVALS: dict[str, dict[str, Any]] = {
@@ -37,16 +36,6 @@ RIVALS: dict[str, dict[str, Any]] = {
     "bfloat16": {"dtype": torch.bfloat16, "channels_last": True},
     "cuda_float16": {"dtype": torch.float16, "device": "cuda"},
 }
-
-TARGETS = (
-    Target("time beside diffusers' best, set for AMX", ("beside_best", "estimate"), at_most=0.85),
-    Target(
-        "time beside diffusers in float32, set for AMX",
-        ("beside_diffusers_float32", "estimate"),
-        at_most=0.35,
-    ),
-    Target("time outside the sessions", ("core_share",), at_most=0.01, percent=True),
-)
 
 
 def build_bundle(folder: Path, image_size: int) -> Path:

@@ -20,12 +20,6 @@ from benchmarks.machine import write_results
 from benchmarks.memory import peak_memory_mb
 from benchmarks.rival import DiffusersChain
 from benchmarks.statistics import summary
-from benchmarks.targets import Target
-
-TARGETS = (
-    Target("time outside the sessions", ("fgdm", "core_share"), at_most=0.02, percent=True),
-    Target("time beside diffusers, float32", ("time_ratio",), at_most=1.0),
-)
 
 
 def time_engine(bundle: Path, options: dict[str, Any], runs: int, **engine: Any) -> dict[str, Any]:

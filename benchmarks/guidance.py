@@ -37,7 +37,6 @@ from benchmarks.command import (
 )
 from benchmarks.machine import available_cores, write_results
 from benchmarks.statistics import Indices, bootstrap, paired_difference, summary
-from benchmarks.targets import Target
 
 STEPS = 20
 SCALES = (0.0, 5.0, 10.0, 20.0)
@@ -56,14 +55,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
         for start in STARTS
     },
 }
-
-TARGETS = (
-    Target(
-        "segmentation-free guidance: time beside classifier-free, at most",
-        ("slowest_beside_cfg",),
-        at_most=1.02,
-    ),
-)
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.attention_shapes import BATCHES, HEADS, LEVELS, TOKENS
 from benchmarks.machine import write_results
 
-TOKENS = 77
-HEADS = 8
-LEVELS = ((64, 40), (32, 80), (16, 160), (8, 160))  # side of the latent, head size
-BATCHES = (2, 20)
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
 

@@ -23,13 +23,6 @@ from numpy.typing import NDArray
 
 from benchmarks.command import add_prompts, chosen_prompts, engine_options, make_parser
 from benchmarks.machine import write_results
-from benchmarks.targets import Target
-
-_PRUNED = ("settings", "prune=[3, 6]")
-TARGETS = (
-    Target("map rows saved by pruning", (*_PRUNED, "rows_saved"), at_least=0.35, percent=True),
-    Target("best-of-ten recall lost by pruning", (*_PRUNED, "lost"), at_most=0.005),
-)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from benchmarks.command import PROMPT, engine_options, make_parser
 from benchmarks.machine import write_results
 from benchmarks.memory import memory_mb, peak_memory_mb
 from benchmarks.statistics import fit_line
-from benchmarks.targets import Target
 
 #: What a point asks for, apart from what grows.
 REQUEST = {"candidates": 4, "condition_steps": 5, "num_inference_steps": 5}
@@ -55,24 +54,6 @@ AXES = {
     "condition_steps": Axis("steps a map", "condition_steps", (5, 10, 20, 40)),
     "num_inference_steps": Axis("steps of the image", "num_inference_steps", (5, 10, 20, 40)),
 }
-
-TARGETS = (
-    *(
-        Target(
-            f"R² of a line of time over {axis.title}", (name, "time", "r_squared"), at_least=0.98
-        )
-        for name, axis in AXES.items()
-        if name != "size"
-    ),
-    Target(
-        "R² of a line of memory over maps", ("candidates", "memory", "r_squared"), at_least=0.95
-    ),
-    *(
-        Target(f"MB that memory grows by {axis.title}", (name, "memory", "slope"), at_most=1.0)
-        for name, axis in AXES.items()
-        if name.endswith("steps")
-    ),
-)
 
 
 def measure_point(

@@ -57,3 +57,99 @@ class Target:
     def shown(self, value: float) -> str:
         """A value of this figure as a person reads it."""
         return f"{100 * value:.2f} %" if self.percent else f"{value:.3g}"
+
+
+def _compared(method: str, figure: str) -> tuple[str, ...]:
+    return ("comparisons", method, figure, "estimate")
+
+
+_PRUNED = ("settings", "prune=[3, 6]")
+_STEPS = (("condition_steps", "steps a map"), ("num_inference_steps", "steps of the image"))
+
+#: Of every benchmark that has some, by the name of its result file.
+TARGETS: dict[str, tuple[Target, ...]] = {
+    "generate": (
+        Target("time outside the sessions", ("fgdm", "core_share"), at_most=0.02, percent=True),
+        Target("time beside diffusers, float32", ("time_ratio",), at_most=1.0),
+    ),
+    "compliance": (
+        Target(
+            "times as fast as base N = 10: N = 10, 10 steps",
+            _compared("fgdm_10x10", "speedup"),
+            at_least=4.0,
+        ),
+        Target(
+            "picture's recall above base N = 10's: N = 10, 10 steps",
+            _compared("fgdm_10x10", "picture_recall_gain"),
+            at_least=0.0,
+        ),
+        Target(
+            "map's recall, as the paper counts, above base N = 10's: N = 10, 10 steps",
+            _compared("fgdm_10x10", "chosen_recall_gain"),
+            at_least=0.0,
+        ),
+        Target(
+            "times as fast as base N = 10: every saving",
+            _compared("every_saving", "speedup"),
+            at_least=8.0,
+        ),
+        Target(
+            "picture's recall above base N = 10's: every saving",
+            _compared("every_saving", "picture_recall_gain"),
+            at_least=0.0,
+        ),
+        Target(
+            "map rows saved by pruning",
+            ("savings", "prune", "map_rows"),
+            at_least=0.35,
+            percent=True,
+        ),
+        Target(
+            "best-of-ten recall lost by pruning",
+            ("savings", "prune", "map_recall_loss", "estimate"),
+            at_most=0.005,
+        ),
+    ),
+    "guidance": (
+        Target(
+            "segmentation-free guidance: time beside classifier-free, at most",
+            ("slowest_beside_cfg",),
+            at_most=1.02,
+        ),
+    ),
+    "savings": (
+        Target("map rows saved by pruning", (*_PRUNED, "rows_saved"), at_least=0.35, percent=True),
+        Target("best-of-ten recall lost by pruning", (*_PRUNED, "lost"), at_most=0.005),
+    ),
+    "diffusers_baseline": (
+        Target(
+            "time beside diffusers' best, set for AMX", ("beside_best", "estimate"), at_most=0.85
+        ),
+        Target(
+            "time beside diffusers in float32, set for AMX",
+            ("beside_diffusers_float32", "estimate"),
+            at_most=0.35,
+        ),
+        Target("time outside the sessions", ("core_share",), at_most=0.01, percent=True),
+    ),
+    "throughput": (
+        Target(
+            "16 clients beside one, on a GPU: times the images a second",
+            ("gpu_gain_at_16",),
+            at_least=3.0,
+        ),
+    ),
+    "scaling": (
+        *(
+            Target(f"R² of a line of time over {axis}", (name, "time", "r_squared"), at_least=0.98)
+            for name, axis in (("candidates", "maps"), *_STEPS)
+        ),
+        Target(
+            "R² of a line of memory over maps", ("candidates", "memory", "r_squared"), at_least=0.95
+        ),
+        *(
+            Target(f"MB that memory grows by {axis}", (name, "memory", "slope"), at_most=1.0)
+            for name, axis in _STEPS
+        ),
+    ),
+}

@@ -20,18 +20,9 @@ from benchmarks.load import Response, Serve, closed_loop, open_loop, poisson_arr
 from benchmarks.machine import write_results
 from benchmarks.memory import peak_memory_mb, reset_peak_memory
 from benchmarks.statistics import latencies
-from benchmarks.targets import Target
 
 CLIENTS = (1, 2, 4, 8, 16)
 LOADS = (0.5, 0.8, 1.0, 1.2)
-
-TARGETS = (
-    Target(
-        "16 clients beside one, on a GPU: times the images a second",
-        ("gpu_gain_at_16",),
-        at_least=3.0,
-    ),
-)
 
 
 def server(engine: Engine, prompts: list[HeldOutPrompt], options: dict[str, Any]) -> Serve:

@@ -9,7 +9,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 
-from benchmarks.kernels import BATCHES, HEADS, LEVELS, TOKENS
+from benchmarks.attention_shapes import BATCHES, HEADS, LEVELS, TOKENS
 
 #: Of Stable Diffusion 1.5, in 10^12 operations (a multiplication and an addition are two), by side
 #: of the latent: a row of the backbone, of the ControlNet, a decoded picture.

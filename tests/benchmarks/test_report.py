@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import report
-from benchmarks.targets import Standing, Target
+from benchmarks.targets import TARGETS, Standing, Target
 
 _MACHINE = {"cores": 2, "processor": "some processor", "commit": "0123456789", "time": "2026"}
 
@@ -35,7 +37,7 @@ def test_a_target_has_one_bound() -> None:
 
 def test_every_benchmark_has_rows_and_nothing_is_reached_unmeasured() -> None:
     rows = report.target_rows({})
-    assert {row[0] for row in rows} == set(report.TARGETS)
+    assert {row[0] for row in rows} == set(TARGETS)
     assert {row[4] for row in rows} == {"not measured"}
 
 
@@ -70,3 +72,25 @@ def test_figures_are_drawn_for_what_was_measured(tmp_path: Path) -> None:
     assert 1000 < len(drawn) < 50_000
     report.main([str(tmp_path), "--figures", str(figures)])
     assert (figures / "scaling.svg").read_bytes() == drawn, "the same results, the same file"
+
+
+@pytest.mark.parametrize(
+    "command", [["benchmarks.report"], ["gpu.roofline", "--copies=3", "--products=790"]]
+)
+def test_what_measures_nothing_needs_no_torch(command: list[str]) -> None:
+    """A table of results, and what a card could reach, on a machine that only reads them."""
+    program = (
+        "import runpy, sys\n"
+        "for name in ('torch', 'diffusers', 'transformers', 'matplotlib'):\n"
+        "    sys.modules[name] = None\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_module(sys.argv[0], run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout
