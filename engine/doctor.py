@@ -93,13 +93,14 @@ def capabilities(here: Machine) -> list[Capability]:
     """What fgdm can do on a machine, `generate on CPU` first."""
     core = _need(here.core_problem is None, "the compiled core", "pip install .")
     cpu = _need(here.provides("cpu"), "ONNX Runtime", "pip install onnxruntime")
+    # On a processor that gains nothing by it nobody need install a runtime for it.
     openvino = _need(
-        here.provides("openvino"),
+        here.provides("openvino") or not here.processor.bfloat16,
         "ONNX Runtime with OpenVINO",
         "pip uninstall -y onnxruntime && pip install onnxruntime-openvino",
     )
     bfloat16 = _need(
-        here.processor.bfloat16, "a processor with bfloat16 (AMX or AVX512-BF16; float32 works)"
+        here.processor.bfloat16, "a processor with AMX (others gain nothing by bfloat16)"
     )
     gpu = _need(bool(here.gpus), "an NVIDIA GPU")
     driver = _need(here.libraries["CUDA driver"] is not None, "the NVIDIA driver (libcuda.so.1)")

@@ -91,6 +91,15 @@ def test_one_missing_thing_costs_what_needs_it(change: dict[str, object], lost: 
     assert unready == lost | (ON_GPUS if "core_problem" in change else set())
 
 
+def test_nobody_installs_openvino_for_a_processor_that_gains_nothing() -> None:
+    """As docs/precision.md measured: vectors of bfloat16 are no faster than float32."""
+    processor = machine.Processor("some Xeon", 2, ("avx2", "avx512_bf16"))
+    here = replace(EVERYTHING, processor=processor, runtimes=EVERYTHING.runtimes[:1])
+    bfloat16 = by_name(here)["generate on CPU in bfloat16"]
+    assert not bfloat16.ready and not bfloat16.commands
+    assert by_name(replace(here, processor=EVERYTHING.processor))[bfloat16.name].commands
+
+
 @pytest.mark.parametrize("here", [NOTHING, EVERYTHING])
 def test_report_and_lines_agree(here: Machine) -> None:
     report = json.loads(json.dumps(doctor.report(here)))
