@@ -276,6 +276,11 @@ def _summary(result: Result) -> list[str]:
         + (f", missing {', '.join(result.missing)}" if result.missing else "")
         + f"; seed {result.seed}, {result.timings['total']:.1f} s"
     ]
+    if not result.requested:
+        lines.append(
+            "no class of the palette is requested, so no map is better than another: the first is "
+            f"painted, of {len(result.candidates)} that were sampled; --objects names classes"
+        )
     if result.excluded:
         lines.append(f"excluded by the prompt, not counted: {', '.join(result.excluded)}")
     if result.unrecognized:
