@@ -165,7 +165,7 @@ def python(
 
     Its children go with it: one that hangs would keep its parent's streams open.
     """
-    command = [sys.executable, "-P", "-c", program]
+    command = [sys.executable, "-c", program]
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

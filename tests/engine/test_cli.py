@@ -223,7 +223,7 @@ def test_one_table_of_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def run_in_shell(redirection: str, command: list[str]) -> subprocess.CompletedProcess[str]:
-    shell = ["bash", "-c", f'"$@" {redirection}', "_", sys.executable, "-P", "-m", "fgdm"]
+    shell = ["bash", "-c", f'"$@" {redirection}', "_", sys.executable, "-m", "fgdm"]
     return subprocess.run([*shell, *command], capture_output=True, text=True, check=False)
 
 
@@ -278,7 +278,7 @@ def test_ctrl_c_while_modules_are_imported_shows_no_traceback() -> None:
         "sys.exit(main())\n"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (exits.CANCELLED, "fgdm: cancelled\n")
 
@@ -313,6 +313,16 @@ def test_what_was_not_read_or_not_counted_is_told(
     assert "not in the palette: dragon and 3 more" in printed
     assert "the prompt is too long for the text encoder" in printed and "1000 char" in printed
     assert "named only there, not counted: dog" in printed
+
+
+def test_that_nothing_is_requested_is_told(
+    engine: FakeEngine, make_result: MakeResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["generate", "a dog"]) == 0
+    assert "no class of the palette" not in capsys.readouterr().out
+    engine.result = make_result(found=[()], requested=())
+    assert cli.main(["generate", "a gnu"]) == 0
+    assert "the first is painted, of 1 that were sampled" in capsys.readouterr().out
 
 
 def test_debug_shows_the_traceback(

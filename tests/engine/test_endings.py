@@ -38,6 +38,20 @@ def test_a_program_ends_as_it_would_without_us(name: str, tiny_bundle: Path) -> 
     assert ending.status == PROGRAMS[name][1], ending.errors
 
 
+def test_a_child_that_was_forked_within_a_call_exits_at_once() -> None:
+    """It leaves a call that it has forgotten, and waits for none, which would be 30 seconds."""
+    program = (
+        "import os, sys\n"
+        "from fgdm import open_engines\n"
+        "with open_engines.call():\n"
+        "    child = os.fork()\n"
+        "if child:\n"
+        "    sys.exit(os.waitpid(child, 0)[1] != 0)\n"
+    )
+    done = python(program, timeout=20)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_sub_interpreter_is_refused() -> None:
     """By us, or by a package that we need."""
     program = (
@@ -184,7 +198,7 @@ def test_profiles_that_are_stored_together_are_all_kept(tiny_bundle: Path, tmp_p
     bundle.mkdir()
     for path in tiny_bundle.iterdir():
         (bundle / path.name).symlink_to(path)
-    command = [sys.executable, "-P", "-m", "fgdm", "profile", str(bundle), "--rows", "2"]
+    command = [sys.executable, "-m", "fgdm", "profile", str(bundle), "--rows", "2"]
     command += ["--repeats", "1", "--backend", "cpu"]
     running = [
         subprocess.Popen([*command, "--threads", str(threads)], stdout=subprocess.DEVNULL)
