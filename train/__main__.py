@@ -1,4 +1,4 @@
-"""``python -m fgdm.train scenes``: reproduce the bundled model's weights from nothing."""
+"""``python -m fgdm.train``: reproduce the bundled model's weights from nothing, or add factors."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 try:
     import torch
 
+    from .factor_recipe import FactorRecipe
     from .presets import PRESETS
     from .recipe import Recipe
+    from .truth import MAP_KINDS
 except ModuleNotFoundError as error:
     sys.exit(
         f"python -m fgdm.train needs the package {error.name}; run: pip install 'fgdm[train]' "
@@ -23,48 +25,75 @@ examples:
   python -m fgdm.train scenes --output runs/scenes                # two CPU cores: three hours
   python -m fgdm.train scenes --output runs/scenes --preset gpu   # one H100-class GPU
   python -m fgdm.train scenes --output runs/more --start bundles/scenes --seed 1
+  python -m fgdm.train decoder --output runs/factors --start bundles/scenes
+  python -m fgdm.train factor depth normal --output runs/factors --start bundles/scenes
 An interrupted run goes on where it stopped when the same command is given again.
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--output", type=Path, required=True, help="folder of the run")
+    common.add_argument("--preset", choices=sorted(PRESETS), default="cpu")
+    common.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    common.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    common.add_argument(
+        "--seed", type=int, default=0, help="of what steps draw; another one to go on with --start"
+    )
     parser = argparse.ArgumentParser(
         prog="python -m fgdm.train",
         description="Train a small FG-DM on a procedural world, with the paper's recipe.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("world", choices=["scenes"], help="the world to train on")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="cpu")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument(
+    commands = parser.add_subparsers(dest="command", required=True)
+    scenes = commands.add_parser(
+        "scenes", parents=[common], help="the segmentation factor, the image factor and their base"
+    )
+    scenes.add_argument(
         "--start", type=Path, help="begin with the autoencoder and base of this folder or bundle"
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of what steps draw; another one to go on with --start"
-    )
-    parser.add_argument(
+    scenes.add_argument(
         "--no-ablation",
         action="store_true",
         help="skip the second adapter, trained without distillation",
     )
-    options = parser.parse_args(arguments)
-    recipe = Recipe(
-        PRESETS[options.preset],
-        options.output,
-        torch.device(options.device),
-        options.workers,
-        options.start,
-        options.seed,
+    decoder = commands.add_parser(
+        "decoder", parents=[common], help="the autoencoder's decoder learns every kind of map"
     )
+    factor = commands.add_parser(
+        "factor", parents=[common], help="adapters of further factors over a frozen base"
+    )
+    factor.add_argument("kinds", nargs="+", choices=MAP_KINDS, help="trained one after another")
+    for command in (decoder, factor):
+        command.add_argument(
+            "--start", type=Path, required=True, help="the run or bundle whose base stays as it is"
+        )
+    options = parser.parse_args(arguments)
     try:
-        recipe.run(ablation=not options.no_ablation)
+        _train(options)
     except KeyboardInterrupt:
         print("interrupted; the same command resumes", file=sys.stderr)
         return 130
     return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    preset, device = PRESETS[options.preset], torch.device(options.device)
+    if options.command == "scenes":
+        recipe = Recipe(
+            preset, options.output, device, options.workers, options.start, options.seed
+        )
+        recipe.run(ablation=not options.no_ablation)
+        return
+    factors = FactorRecipe(
+        preset, options.output, options.start, device, options.workers, options.seed
+    )
+    if options.command == "decoder":
+        factors.decoder()
+        return
+    for kind in options.kinds:
+        factors.factor(kind)
 
 
 if __name__ == "__main__":

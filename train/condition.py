@@ -27,9 +27,14 @@ def adapted_noise(
     noisy: Tensor,
     timesteps: Tensor,
     context: Tensor,
+    seen: Tensor | None = None,
 ) -> Tensor:
-    """ε of the condition factor: the base with the adapter's features added to its encoder."""
-    features = adapter(noisy, timestep_embedding(unet, timesteps, noisy.dtype))
+    """ε of the condition factor: the base with the adapter's features added to its encoder.
+
+    seen: what the adapter sees, if it isn't the factor's own noisy latent.
+    """
+    embedding = timestep_embedding(unet, timesteps, noisy.dtype)
+    features = adapter(noisy if seen is None else seen, embedding)
     predicted: Tensor = unet(
         noisy, timesteps, context, down_intrablock_additional_residuals=features
     ).sample

@@ -54,6 +54,8 @@ class Preset:
     adapter: StageBudget = field(default=StageBudget(400, 64, 1.2e-3, 50))
     controlnet: StageBudget = field(default=StageBudget(700, 64, 1e-3, 40))
     segmenter: StageBudget = field(default=StageBudget(1500, 16, 3e-3, 50))
+    decoder: StageBudget = field(default=StageBudget(1200, 16, 1e-3, 20))
+    factor: StageBudget = field(default=StageBudget(600, 64, 1.2e-3, 50))
 
     @property
     def latent_scale(self) -> int:
@@ -97,6 +99,8 @@ GPU = Preset(
     adapter=StageBudget(6000, 256, 8e-4),
     controlnet=StageBudget(4000, 256, 4e-4),
     segmenter=StageBudget(2000, 64, 2e-3),
+    decoder=StageBudget(3000, 64, 5e-4),
+    factor=StageBudget(6000, 256, 8e-4),
 )
 
 #: A few steps of everything, for tests: seconds, and pictures of mud.
@@ -115,6 +119,8 @@ SMOKE = replace(
     adapter=StageBudget(2, 4, 1e-3, 1),
     controlnet=StageBudget(2, 4, 1e-3, 1),
     segmenter=StageBudget(2, 4, 1e-3, 1),
+    decoder=StageBudget(2, 4, 1e-3, 1),
+    factor=StageBudget(2, 4, 1e-3, 1),
 )
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (CPU, LARGE, GPU, SMOKE)}

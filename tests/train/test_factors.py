@@ -1,0 +1,133 @@
+"""Scores are what they are called, and a factor's stages run, resume and are measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from fgdm.export.adapter import TimestepAdapter
+from fgdm.train import factor_figures
+from fgdm.train.__main__ import main
+from fgdm.train.condition import adapted_noise
+from fgdm.train.map_scores import depth_scores, normal_scores, pose_scores, sketch_scores
+from fgdm.train.models import (
+    build_adapter,
+    build_autoencoder,
+    build_text_encoder,
+    build_unet,
+)
+from fgdm.train.presets import SMOKE
+from fgdm.train.tokens import train_tokenizer
+from fgdm.train.truth import Skeleton
+
+
+def test_depth_scores_by_hand() -> None:
+    truth = np.array([[[0.4, 0.4, 0.4, 1.0]]], np.float32)
+    seen = np.array([[[0.4, 0.52, 0.31, 0.9]]], np.float32)
+    figures = depth_scores(truth, seen)
+    assert figures["delta_1.25"].tolist() == [0.5]
+    assert figures["abs_rel"][0] == pytest.approx((0.12 / 0.4 + 0.09 / 0.4 + 0.1) / 4)
+    assert np.isfinite(depth_scores(truth, np.zeros_like(truth))["delta_1.25"]).all()
+
+
+def test_normal_scores_are_degrees() -> None:
+    up, front = [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]
+    figures = normal_scores(
+        np.array([[[up, front]]], np.float32), np.array([[[up, up]]], np.float32)
+    )
+    assert figures["mean_angle"][0] == pytest.approx(45)
+
+
+def test_a_line_may_be_one_pixel_off_but_not_two() -> None:
+    truth = np.zeros((4, 9, 9), np.float32)
+    truth[:, 4] = 1
+    seen = np.stack([np.roll(truth[0], shift, axis=0) for shift in (0, 1, 2, 3)])
+    seen[3] = 0
+    assert sketch_scores(truth, seen)["f1"].tolist() == [1, 1, 0, 0]
+    both = np.maximum(truth[:1], np.roll(truth[:1], 4, axis=1))
+    assert sketch_scores(truth[:1], both)["precision"][0] == pytest.approx(0.5)
+    assert sketch_scores(truth[:1], both)["recall"][0] == 1
+
+
+def test_joints_count_within_a_tenth_of_the_box() -> None:
+    joints = np.zeros((18, 3), np.float32)
+    joints[:4] = [[0.5, 0.2 * i + 0.1, 1] for i in range(4)]
+    truth = [[Skeleton(joints, 0.5)]]
+    near, half, far = joints.copy(), joints.copy(), joints.copy()
+    near[:, 0] += 0.04
+    half[:2, 0] += 0.06
+    far[:, 0] += 0.06
+    for person, expected in ((near, 1.0), (half, 0.5), (far, 0.0)):
+        assert pose_scores(truth, [[person]])["pck_0.1"].tolist() == [expected]
+    hidden = joints.copy()
+    hidden[0, 2] = 0
+    assert pose_scores(truth, [[far, hidden]])["pck_0.1"].tolist() == [0.75]
+    assert pose_scores(truth, [[far, hidden]])["extra_persons"].tolist() == [1]
+    assert pose_scores(truth, [[]])["pck_0.1"].tolist() == [0]
+
+
+def test_an_adapter_sees_what_it_is_given() -> None:
+    torch.manual_seed(0)
+    unet, adapter = build_unet(SMOKE), build_adapter(SMOKE)
+    noisy, other = torch.randn(2, 1, 4, 16, 16).unbind()
+    context, time = torch.randn(1, 7, SMOKE.text_width), torch.tensor([500])
+    with torch.no_grad():
+        own = adapted_noise(unet, adapter, noisy, time, context)
+        assert torch.equal(own, adapted_noise(unet, adapter, noisy, time, context, noisy))
+        assert not torch.equal(own, adapted_noise(unet, adapter, noisy, time, context, other))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base that has learnt nothing."""
+    folder = tmp_path_factory.mktemp("start")
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["two dogs and a house"], folder / "tokenizer", SMOKE.max_tokens)
+    build_autoencoder(SMOKE).save_pretrained(folder / "vae")
+    build_unet(SMOKE).save_pretrained(folder / "unet")
+    build_text_encoder(
+        SMOKE, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
+    ).save_pretrained(folder / "text_encoder")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers
+def test_factors_are_trained_resumed_and_measured(
+    start: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--output", str(tmp_path), "--preset", "smoke", "--workers", "1"]
+    common += ["--start", str(start)]
+    assert main(["decoder", *common]) == 0
+    assert main(["factor", "depth", "pose", *common]) == 0
+    adapter = TimestepAdapter.from_pretrained(tmp_path / "adapter_depth")
+    assert adapter.config["in_channels"] == 4
+    assert (tmp_path / "adapter_pose").is_dir()
+    capfd.readouterr()
+    assert main(["factor", "depth", *common]) == 0  # what is finished is read back
+    assert "depth 1/" not in capfd.readouterr().out
+
+    figures = tmp_path / "figures.json"
+    arguments = [str(tmp_path), "--start", str(start), "--scenes", "3", "--steps", "2"]
+    arguments += ["--guidance-scale", "2", "--output", str(figures)]
+    assert factor_figures.main(arguments) == 0
+    assert "| depth | delta_1.25 | ≥ 0.85 |" in capfd.readouterr().out
+    kinds = json.loads(figures.read_text())["kinds"]
+    assert set(kinds["depth"]) == {"autoencoder", "factor", "factor without segmentation"}
+    assert set(kinds["sketch"]) == {"autoencoder"}  # of an adapter that isn't there, the ceiling
+    for rows in kinds.values():
+        for values in rows.values():
+            assert np.isfinite(list(values.values())).all()
+
+
+def test_the_decoder_learns_and_the_encoder_stays(start: Path, tmp_path: Path) -> None:
+    common = ["--output", str(tmp_path), "--preset", "smoke", "--workers", "1"]
+    assert main(["decoder", *common, "--start", str(start)]) == 0
+    before = AutoencoderKL.from_pretrained(start / "vae").state_dict()
+    after = AutoencoderKL.from_pretrained(tmp_path / "vae").state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith(("decoder.", "post_quant_conv.")) for name in changed)

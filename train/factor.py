@@ -1,0 +1,89 @@
+"""A factor of depth, normals, sketches or poses: an adapter that sees the segmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from fgdm.export.adapter import TimestepAdapter
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from .condition import NULL_SHARE, adapted_noise
+from .diffusion import CaptionTokens, NoisingProcess, pick_captions
+from .loop import LoopOptions, mixed_precision, train_stage
+from .presets import StageBudget
+from .truth import MapKind
+
+#: What a map's prompt starts with.
+PROMPT_PREFIXES: dict[MapKind, str] = {
+    "depth": "a depth map of ",
+    "normal": "a normal map of ",
+    "sketch": "a sketch of ",
+    "pose": "a pose of ",
+}
+#: The share of a batch that is drawn from the scenes whose map isn't empty.
+_SHOWN_SHARE = 0.75
+
+
+@dataclass(frozen=True)
+class FactorData:
+    """What a factor learns from.
+
+    maps, segmentation: (n, 4, h, w) latents of the same scenes. captions: of each scene. areas:
+    (n, h, w) how much each latent cell counts. shown: numbers of the scenes whose map isn't empty.
+    """
+
+    maps: Tensor
+    segmentation: Tensor
+    captions: list[list[str]]
+    areas: Tensor | None = None
+    shown: NDArray[np.int64] | None = None
+
+
+def train_factor(
+    kind: MapKind,
+    adapter: TimestepAdapter,
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    tokens: CaptionTokens,
+    process: NoisingProcess,
+    data: FactorData,
+    budget: StageBudget,
+    folder: Path,
+    options: LoopOptions,
+) -> None:
+    """ε-prediction on map latents; the adapter sees the clean latent of the segmentation, zeros in
+    a fifth of the samples (the null condition; FG-DM, section 3.3)."""
+    for model in (unet, text_encoder):
+        model.requires_grad_(False)
+        model.eval()
+
+    def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        index = _draw(data, budget.batch, rng)
+        clean = data.maps[index].to(options.device).float()
+        noisy, noise, timesteps = process.draw(clean, rng)
+        kept = torch.from_numpy(rng.random(len(index)) >= NULL_SHARE).to(options.device)
+        seen = data.segmentation[index].to(options.device).float() * kept[:, None, None, None]
+        texts = [PROMPT_PREFIXES[kind] + text for text in pick_captions(data.captions, index, rng)]
+        ids = tokens.with_null(texts, rng, NULL_SHARE)
+        areas = None if data.areas is None else data.areas[index].to(options.device)
+        with mixed_precision(options.device):
+            with torch.no_grad():
+                context = text_encoder(ids).last_hidden_state
+            predicted = adapted_noise(unet, adapter, noisy, timesteps, context, seen)
+        return process.loss(predicted, noise, timesteps, areas), {}
+
+    train_stage(kind, nn.ModuleDict({"adapter": adapter}), loss, budget, folder, options)
+
+
+def _draw(data: FactorData, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    index = rng.integers(len(data.maps), size=count)
+    if data.shown is not None and len(data.shown):
+        from_shown = rng.random(count) < _SHOWN_SHARE
+        index = np.where(from_shown, data.shown[rng.integers(len(data.shown), size=count)], index)
+    return np.asarray(index, np.int64)
