@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from benchmarks.attention_shapes import BATCHES, HEADS, LEVELS, TOKENS
 
 #: Of Stable Diffusion 1.5, in 10^12 operations (a multiplication and an addition are two), by side
-#: of the latent: a row of the backbone, of the ControlNet, a decoded picture.
-BACKBONE = {32: 0.16, 64: 0.68}
-CONTROLNET = {64: 0.25}
+#: of the latent: a row of the backbone, of the ControlNet, a decoded picture (test_roofline.py).
+BACKBONE = {32: 0.18, 64: 0.80}
+CONTROLNET = {64: 0.28}
 DECODER = {32: 0.62, 64: 2.5}
 #: Bytes of weights that every call reads, in float16.
 BACKBONE_BYTES = 1.72e9
