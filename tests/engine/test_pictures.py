@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -77,21 +78,42 @@ def test_missing_classes_have_their_own_color_and_found_ones_their_swatch(
 
 @pytest.mark.parametrize("count", [1, 2, 5, 10, 23, 100])
 def test_any_number_of_maps_fits(make_result: MakeResult, count: int) -> None:
-    sheet = candidates_picture(make_result(found=[("dog",)] * count))
+    """Each of them whole; of a hundred, 36 have the colour of an earlier one."""
+    result = make_result(found=[("dog",)] * count)
+    sheet = candidates_picture(result)
     assert max(sheet.size) < 4000
+    colors = Counter(candidate.map.getpixel((0, 0)) for candidate in result.candidates)
+    for color, maps in colors.items():
+        assert isinstance(color, tuple)
+        assert pixels_of(sheet, (color[0], color[1], color[2])).sum() == maps * 192 * 192
 
 
-def test_odd_prompts_keep_the_sheet_within_bounds(make_result: MakeResult) -> None:
-    for prompt in ("", "x" * 100_000, "word " * 100_000, "a\nb\x00\u202e", "🐕 龍 كلب"):
-        sheet = candidates_picture(make_result(prompt=prompt, unrecognized=[prompt] * 50))
-        assert sheet.height < 900
+@pytest.mark.parametrize(
+    "prompt", ["", "x" * 100_000, "word " * 100_000, "a\nb\x00\u202e", "🐕 龍 كلب"]
+)
+def test_odd_prompts_keep_the_sheet_within_bounds(make_result: MakeResult, prompt: str) -> None:
+    """What is below the prompt is drawn as below any other, and the prompt keeps its margins."""
+    sheet = candidates_picture(make_result(prompt=prompt, unrecognized=[prompt] * 50))
+    assert sheet.height < 900
+    usual = candidates_picture(make_result())
+    assert sheet.width == usual.width
+    cards = (0, usual.height - 250, usual.width, usual.height)
+    below = (0, sheet.height - 250, sheet.width, sheet.height)
+    assert sheet.crop(below).tobytes() == usual.crop(cards).tobytes()
+    for left in (0, sheet.width - 20):
+        margin = np.asarray(sheet.crop((left, 0, left + 20, sheet.height - 250)))
+        assert (margin == drawing.PAGE).all()
 
 
 def test_nothing_requested_and_unknown_colors_are_drawn(make_result: MakeResult) -> None:
     nothing = candidates_picture(make_result(found=[()], requested=()))
-    assert not pixels_of(nothing, drawing.MISSING).any()
+    for color in (drawing.FOUND, drawing.MISSING):  # of recall and classes
+        assert not pixels_of(nothing, color).any()
+    assert pixels_of(nothing, (0, 200, 40)).sum() == 192 * 192
     unknown = candidates_picture(make_result(found=[("yak",)], requested=("yak", "gnu")))
+    found = candidates_picture(make_result(found=[("yak", "gnu")], requested=("yak", "gnu")))
     assert pixels_of(unknown, drawing.MISSING).any()
+    assert not pixels_of(found, drawing.MISSING).any()
 
 
 def test_overview_holds_the_sheet_and_the_image(make_result: MakeResult) -> None:
@@ -99,9 +121,11 @@ def test_overview_holds_the_sheet_and_the_image(make_result: MakeResult) -> None
     sheet = np.asarray(candidates_picture(result))
     overview = overview_picture(result)
     assert (np.asarray(overview)[:, : sheet.shape[1]] == sheet).all()
-    left, _, right, _ = box_of(pixels_of(overview, (1, 2, 3)))
+    image = pixels_of(overview, (1, 2, 3))
+    left, top, right, bottom = box_of(image)
     assert left > sheet.shape[1] and right < overview.width
     assert right - left + 1 >= result.image.width
+    assert right - left == bottom - top and image[top : bottom + 1, left : right + 1].all()
 
 
 def test_text_is_fitted_to_its_width() -> None:
