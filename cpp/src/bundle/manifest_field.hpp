@@ -1,12 +1,9 @@
 #pragma once
 
-#include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "fgdm/error.hpp"
+#include "json_field.hpp"
 #include "wording.hpp"
 
 namespace fgdm {
@@ -17,100 +14,6 @@ namespace fgdm {
                     "; export the bundle again, or fetch a fresh copy of it");
 }
 
-// A JSON value and the path that leads to it, for messages.
-class ManifestField {
-public:
-  ManifestField(const nlohmann::json& value, std::string path)
-      : value_(value), path_(std::move(path)) {}
-
-  ManifestField operator[](const std::string& key) const {
-    if (!value_.is_object())
-      refuse_manifest(where() + " should be an object");
-    const auto found = value_.find(key);
-    if (found == value_.end())
-      refuse_manifest(where() + " lacks \"" + key + "\"");
-    return {*found, path_.empty() ? key : path_ + "." + key};
-  }
-
-  bool has(const std::string& key) const {
-    return value_.is_object() && value_.contains(key) && !value_.at(key).is_null();
-  }
-
-  std::string text() const {
-    if (!value_.is_string())
-      refuse_manifest(where() + " should be text, not " + shown());
-    if (!is_plain(value_.get_ref<const std::string&>()))
-      refuse_manifest(where() + " has a control character or a change of direction: " + shown());
-    return value_.get<std::string>();
-  }
-
-  std::string text_or(const std::string& key, const std::string& otherwise) const {
-    return has(key) ? (*this)[key].text() : otherwise;
-  }
-
-  std::int64_t integer(std::int64_t least, std::int64_t most) const {
-    if (!value_.is_number_integer())
-      refuse_manifest(where() + " should be a whole number, not " + shown());
-    const bool too_large = value_.is_number_unsigned() &&
-                           value_.get<std::uint64_t>() > static_cast<std::uint64_t>(most);
-    const auto number = too_large ? most : value_.get<std::int64_t>();
-    if (too_large || number < least || number > most)
-      refuse_manifest(where() + " is " + shown() + ", expected " + std::to_string(least) + " to " +
-                      std::to_string(most));
-    return number;
-  }
-
-  int small(int least, int most) const { return static_cast<int>(integer(least, most)); }
-
-  double number(double least, double most) const {
-    if (!value_.is_number())
-      refuse_manifest(where() + " should be a number, not " + shown());
-    const auto number = value_.get<double>();
-    if (!(number >= least && number <= most))
-      refuse_manifest(where() + " is " + shown() + ", expected " + std::to_string(least) + " to " +
-                      std::to_string(most));
-    return number;
-  }
-
-  std::vector<ManifestField> items() const {
-    if (!value_.is_array())
-      refuse_manifest(where() + " should be a list");
-    std::vector<ManifestField> all;
-    for (std::size_t i = 0; i < value_.size(); ++i)
-      all.emplace_back(value_[i], path_ + "[" + std::to_string(i) + "]");
-    return all;
-  }
-
-  std::vector<std::pair<std::string, ManifestField>> entries() const {
-    if (!value_.is_object())
-      refuse_manifest(where() + " should be an object");
-    std::vector<std::pair<std::string, ManifestField>> all;
-    for (const auto& [key, value] : value_.items()) {
-      if (key.empty() || !is_plain(key))
-        refuse_manifest(where() + " has the key " + nlohmann::json(key).dump(-1, ' ', true) +
-                        ", which is empty or has a control character");
-      all.emplace_back(key, ManifestField(value, path_ + "." + key));
-    }
-    return all;
-  }
-
-  bool flag() const {
-    if (!value_.is_boolean())
-      refuse_manifest(where() + " should be true or false, not " + shown());
-    return value_.get<bool>();
-  }
-
-  bool is_integer() const { return value_.is_number_integer(); }
-  bool is_object() const { return value_.is_object(); }
-  std::string where() const { return path_.empty() ? "the file" : path_; }
-  std::string shown() const {
-    auto text = value_.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-    return text.size() > 60 ? text.substr(0, 57) + "..." : text;
-  }
-
-private:
-  const nlohmann::json& value_;
-  std::string path_;
-};
+using ManifestField = JsonField<refuse_manifest>;
 
 }  // namespace fgdm

@@ -8,6 +8,7 @@
 #include "fgdm/error.hpp"
 #include "fgdm/sha256.hpp"
 #include "files.hpp"
+#include "json_field.hpp"
 #include "wording.hpp"
 
 namespace fgdm {
@@ -33,9 +34,20 @@ Json metadata_of(const std::string& json) {
   }
 }
 
-PlanTensor parse_tensor(const Json& item, std::size_t num_profiles) {
-  PlanTensor tensor{item.at("name").get<std::string>(),
-                    item.at("shapes").get<std::vector<std::vector<std::int64_t>>>()};
+// Throws BundleError for metadata that `fgdm build` didn't write so.
+[[noreturn]] void refuse_plan(const std::string& what) {
+  throw BundleError(excerpt(what, 500) + "; build the plan again");
+}
+
+using PlanField = JsonField<refuse_plan>;
+
+PlanTensor parse_tensor(const PlanField& field, std::size_t num_profiles) {
+  PlanTensor tensor{field["name"].text(), {}};
+  for (const auto& shape : field["shapes"].items()) {
+    auto& extents = tensor.shapes.emplace_back();
+    for (const auto& extent : shape.items())
+      extents.push_back(extent.integer(1, 1 << 24));
+  }
   if (tensor.shapes.size() != num_profiles)
     throw BundleError(tensor.name + " has " + std::to_string(tensor.shapes.size()) +
                       " shapes, expected one for each of " + std::to_string(num_profiles) +
@@ -46,10 +58,10 @@ PlanTensor parse_tensor(const Json& item, std::size_t num_profiles) {
   return tensor;
 }
 
-void check_files(const Json& built_from, const std::map<std::string, FileSpec>& files) {
-  for (const auto& [path, sha256] : built_from.items()) {
+void check_files(const PlanField& built_from, const std::map<std::string, FileSpec>& files) {
+  for (const auto& [path, sha256] : built_from.entries()) {
     const auto here = files.find(path);
-    if (here == files.end() || here->second.sha256 != sha256.get<std::string>())
+    if (here == files.end() || here->second.sha256 != sha256.text())
       throw BundleError("stale: " + path + " changed since it was built");
   }
 }
@@ -87,38 +99,36 @@ Plan Plan::parse(const std::string& json, const std::filesystem::path& path,
   const auto where = path.filename().string() + ": ";
   try {
     const auto document = metadata_of(json);
-    if (document.at("schema").get<int>() > newest_schema)
+    const PlanField root(document, "");
+    if (root["schema"].integer(0, 1'000'000) > newest_schema)
       throw BundleError("written by a newer fgdm; upgrade fgdm");
-    const auto& covers = document.at("covers");
-    if (key_of(covers) != path.stem().string())
+    const auto covers = root["covers"];
+    if (key_of(document.at("covers")) != path.stem().string())
       throw BundleError("what it covers has been altered; build the plan again");
-    check_files(covers.at("files"), files);
-    if (covers.value("tf32", true))  // plans before recipe 2 don't say so
+    check_files(covers["files"], files);
+    if (!covers.has("tf32") || covers["tf32"].flag())  // plans before recipe 2 don't say so
       throw BundleError(
           "stale: built with TF32 allowed, so its float32 isn't float32; build again");
     Plan plan;
     plan.file = std::filesystem::path(path).replace_extension(".plan");
-    plan.graph = covers.at("graph");
-    plan.runtime = covers.at("runtime");
-    plan.gpus = covers.at("gpus").get<std::vector<std::string>>();
-    plan.precision = covers.at("precision");
-    plan.uses_plugin = covers.at("segfree_attention") == "plugin";
-    for (const auto& profile : covers.at("profiles"))
-      plan.profiles.push_back({profile.at("height"), profile.at("width"), profile.at("rows")});
-    for (const auto& item : covers.at("inputs"))
+    plan.graph = covers["graph"].text();
+    plan.runtime = covers["runtime"].text();
+    for (const auto& gpu : covers["gpus"].items())
+      plan.gpus.push_back(gpu.text());
+    plan.precision = covers["precision"].text();
+    plan.uses_plugin = covers["segfree_attention"].text() == "plugin";
+    for (const auto& profile : covers["profiles"].items())
+      plan.profiles.push_back({profile["height"].small(0, 16384), profile["width"].small(0, 16384),
+                               profile["rows"].small(1, 1 << 24)});
+    for (const auto& item : covers["inputs"].items())
       plan.inputs.push_back(parse_tensor(item, plan.profiles.size()));
-    for (const auto& item : covers.at("outputs"))
+    for (const auto& item : covers["outputs"].items())
       plan.outputs.push_back(parse_tensor(item, plan.profiles.size()));
-    for (const auto& profile : plan.profiles)
-      if (profile.rows < 1)
-        throw BundleError("a profile has " + std::to_string(profile.rows) + " rows");
-    plan.size = document.at("plan").at("size");
-    plan.sha256 = document.at("plan").at("sha256");
+    plan.size = static_cast<std::uint64_t>(root["plan"]["size"].integer(0, std::int64_t{1} << 50));
+    plan.sha256 = root["plan"]["sha256"].text();
     return plan;
   } catch (const BundleError& error) {
     throw BundleError(where + error.what());
-  } catch (const Json::exception& error) {
-    throw BundleError(where + error.what() + "; build the plan again");
   }
 }
 

@@ -1,6 +1,7 @@
 #include "profile.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -9,10 +10,34 @@
 #include "factor_run.hpp"
 #include "fgdm/error.hpp"
 #include "files.hpp"
+#include "json_field.hpp"
 #include "request.hpp"
 #include "step_batch.hpp"
+#include "wording.hpp"
 
 namespace fgdm {
+
+namespace {
+
+// Throws BundleError for a profile that `fgdm profile` didn't write so.
+[[noreturn]] void refuse_profile(const std::string& what) {
+  throw BundleError(excerpt(what, 500));
+}
+
+using ProfileField = JsonField<refuse_profile>;
+
+constexpr int most_rows = 1 << 24;
+
+int rows_of(const std::string& text) {
+  int rows = 0;
+  const auto* end = text.data() + text.size();
+  const auto [rest, failure] = std::from_chars(text.data(), end, rows);
+  if (failure != std::errc() || rest != end || rows < 1 || rows > most_rows)
+    refuse_profile("\"" + text + "\" isn't a number of rows from 1 to " + shown(most_rows));
+  return rows;
+}
+
+}  // namespace
 
 std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const std::string& key) {
   std::error_code unknown;
@@ -21,24 +46,19 @@ std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const st
     return {};
   try {
     const auto json = parse_json(read_file(file));
+    const auto profiles = ProfileField(json, "")["profiles"];
     std::vector<BatchTimes> profile;
-    const auto& profiles = json.at("profiles");
-    if (!profiles.contains(key))
+    if (!profiles.has(key))
       return {};
-    for (const auto& entry : profiles.at(key)) {
-      BatchTimes times{entry.at("latent_height"), entry.at("latent_width"), {}};
-      for (const auto& [rows, seconds] : entry.at("seconds").items()) {
-        const int count = std::stoi(rows);
-        const double value = seconds;
-        if (count < 1 || !(value > 0))
-          throw BundleError(file.string() + ": " + rows + " rows in " + std::to_string(value) +
-                            " s is no measurement");
-        times.seconds[count] = value;
-      }
+    for (const auto& entry : profiles[key].items()) {
+      BatchTimes times{
+          entry["latent_height"].small(1, 65536), entry["latent_width"].small(1, 65536), {}};
+      for (const auto& [rows, seconds] : entry["seconds"].entries())
+        times.seconds[rows_of(rows)] = seconds.number(1e-9, 1e9);
       profile.push_back(std::move(times));
     }
     return profile;
-  } catch (const std::exception& error) {
+  } catch (const BundleError& error) {
     throw BundleError("the profile " + file.string() + " can't be read (" + error.what() +
                       "); measure again with fgdm profile, or delete it");
   }

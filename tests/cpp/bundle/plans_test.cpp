@@ -139,6 +139,28 @@ TEST(PlanMetadata, DamageIsRefusedWithTheFilesName) {
   EXPECT_THROW(Plan::parse("{", key_path(), files()), BundleError);
 }
 
+// A number of another kind or size is no damage that is converted to something.
+TEST(PlanMetadata, NumbersOutOfTheirRangeAreRefusedByName) {
+  const auto& places = std::vector<std::pair<std::string, std::string>>{
+      {"/schema", "schema"},
+      {"/plan/size", "plan.size"},
+      {"/covers/profiles/1/rows", "covers.profiles[1].rows"},
+      {"/covers/profiles/0/height", "covers.profiles[0].height"},
+      {"/covers/profiles/0/width", "covers.profiles[0].width"},
+      {"/covers/inputs/0/shapes/0/3", "covers.inputs[0].shapes[0][3]"},
+      {"/covers/outputs/0/shapes/1/0", "covers.outputs[0].shapes[1][0]"}};
+  for (const auto& [pointer, name] : places)
+    for (const char* number : {"1e300", "-1", "1.5", "\"NaN\"", "null", "true", "[]",
+                               "4294967297000000", "18446744073709551615"}) {
+      const auto told =
+          refusal([&](json& m) { m[json::json_pointer(pointer)] = json::parse(number); });
+      if (pointer == "/plan/size" && told.empty())
+        continue;  // four petabytes are possible
+      EXPECT_NE(told.find(".json: " + name + " "), std::string::npos)
+          << name << ' ' << number << ": " << told;
+    }
+}
+
 TEST(Plans, FitTheirArchitectureAndVersionOnly) {
   const auto plan = bucket(2);
   EXPECT_EQ(obstacle(plan, {"sm_87", "10.3.0"}), "");

@@ -2,6 +2,8 @@
 #include "profile.hpp"
 
 #include <array>
+#include <filesystem>
+#include <fstream>
 
 #include "fgdm/error.hpp"
 #include "scheduler_fixture.hpp"
@@ -56,6 +58,37 @@ TEST(Profile, LeavesOutWhatFindsNoMemory) {
       EXPECT_EQ(measured.seconds.rbegin()->first, most);
     }
   }
+}
+
+// What is said of a profile with one entry, as its text is; "" if it is read.
+std::string refusal(const std::string& entries) {
+  const auto file = std::filesystem::path(::testing::TempDir()) / "fgdm_profile_test.json";
+  std::ofstream(file) << R"({"schema": 1, "profiles": {"cpu": )" << entries << "}}";
+  std::string told;
+  try {
+    read_profile(file, "cpu");
+  } catch (const BundleError& error) {
+    told = error.what();
+  }
+  std::filesystem::remove(file);
+  return told;
+}
+
+TEST(Profile, NumbersOutOfTheirRangeAreRefusedByName) {
+  const auto entry = [](const std::string& height, const std::string& count,
+                        const std::string& seconds) {
+    return R"([{"latent_height": )" + height + R"(, "latent_width": 8, "seconds": {")" + count +
+           "\": " + seconds + "}}]";
+  };
+  EXPECT_EQ(refusal(entry("8", "2", "0.5")), "");
+  for (const char* height : {"1e300", "-1", "0", "1.5", "\"NaN\"", "null", "18446744073709551615"})
+    EXPECT_NE(refusal(entry(height, "2", "1")).find("latent_height"), std::string::npos) << height;
+  for (const char* count : {"0", "-1", "1.5", "1e3", "2x", " 2", "NaN", "99999999999999999999"})
+    EXPECT_NE(refusal(entry("8", count, "1")).find("rows"), std::string::npos) << count;
+  for (const char* seconds : {"1e300", "-1", "0", "\"NaN\"", "null", "true", "1e-300"})
+    EXPECT_NE(refusal(entry("8", "2", seconds)).find("seconds.2"), std::string::npos) << seconds;
+  for (const char* entries : {"{}", "5", "[[]]", "[{}]"})
+    EXPECT_NE(refusal(entries).find("can't be read"), std::string::npos) << entries;
 }
 
 }  // namespace
