@@ -3,8 +3,10 @@
 //   fgdm-generate --backend tensorrt bundles/sd15 "two dogs beside a house" picture.ppm
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fgdm/engine.hpp"
@@ -12,14 +14,43 @@
 
 namespace {
 
-void write_ppm(const std::string& path, const fgdm::Pixels& image) {
-  std::ofstream file(path, std::ios::binary);
-  file << "P6\n" << image.width << ' ' << image.height << "\n255\n";
-  file.write(reinterpret_cast<const char*>(image.data.data()),
-             static_cast<std::streamsize>(image.data.size()));
-  if (!file.flush())
-    throw fgdm::RequestError(path + " cannot be written");
-}
+// A picture that is there whole or not at all. That it can be written is known from the beginning.
+class Picture {
+public:
+  explicit Picture(std::string path)
+      : path_(std::move(path)), partial_(path_ + ".part"), file_(partial_, std::ios::binary) {
+    if (!file_ || std::filesystem::is_directory(path_))
+      refuse();
+  }
+  Picture(const Picture&) = delete;
+  Picture& operator=(const Picture&) = delete;
+  ~Picture() {
+    std::error_code ignored;
+    std::filesystem::remove(partial_, ignored);
+  }
+
+  void write(const fgdm::Pixels& image) {
+    file_ << "P6\n" << image.width << ' ' << image.height << "\n255\n";
+    file_.write(reinterpret_cast<const char*>(image.data.data()),
+                static_cast<std::streamsize>(image.data.size()));
+    file_.close();
+    std::error_code failed;
+    if (file_)
+      std::filesystem::rename(partial_, path_, failed);
+    if (!file_ || failed)
+      refuse();
+  }
+
+private:
+  [[noreturn]] void refuse() const {
+    std::error_code ignored;
+    std::filesystem::remove(partial_, ignored);
+    throw fgdm::RequestError(path_ + " cannot be written");
+  }
+
+  std::string path_, partial_;
+  std::ofstream file_;
+};
 
 int run(const std::string& program, std::vector<std::string> words) {
   fgdm::EngineOptions options;
@@ -37,6 +68,7 @@ int run(const std::string& program, std::vector<std::string> words) {
   }
   if (words.size() > 3)
     (options.backend == "tensorrt" ? options.tensorrt_library : options.library) = words[3];
+  Picture picture(words[2]);
   fgdm::Engine engine(words[0], options);
   std::printf("%s on %s, loaded in %.2f s\n", engine.runtime().c_str(), engine.backend().c_str(),
               engine.load_seconds());
@@ -44,12 +76,18 @@ int run(const std::string& program, std::vector<std::string> words) {
   fgdm::Request request;
   request.prompt = words[1];
   request.seed = 0;
-  const auto result = engine.generate(request, [](const fgdm::StepInfo& step) {
-    std::printf("\r%s %d/%d  ", step.factor.c_str(), step.step + 1, step.num_steps);
-    std::fflush(stdout);
+  std::string shown;  // several batches may take one step
+  const auto result = engine.generate(request, [&](const fgdm::StepInfo& step) {
+    auto progress =
+        step.factor + " " + std::to_string(step.step + 1) + "/" + std::to_string(step.num_steps);
+    if (progress != shown) {
+      std::printf("\r%s  ", progress.c_str());
+      std::fflush(stdout);
+      shown = std::move(progress);
+    }
     return false;
   });
-  write_ppm(words[2], result.image);
+  picture.write(result.image);
 
   const auto& chosen = result.candidates[static_cast<std::size_t>(result.chosen)];
   std::printf("\ncandidate %d of %zu holds %zu of %zu requested classes; %s, %.2f s\n",

@@ -7,6 +7,7 @@ Build it with cmake -DFGDM_EXAMPLES=ON, and name it in FGDM_GENERATE.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -44,6 +45,9 @@ def test_its_picture_is_pythons(tiny_bundle: Path, library: str, tmp_path: Path)
     with Image.open(picture) as image:
         np.testing.assert_array_equal(np.asarray(image), np.asarray(result.image))
     assert f"{engine.info.runtime} on cpu" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.ppm"]
+    progress = re.findall(r"^\w+ \d+/\d+", done.stdout, re.MULTILINE)
+    assert progress and len(progress) == len(set(progress))
     chosen = f"candidate {result.chosen} of {len(result.candidates)}"
     assert f"{chosen} holds {len(result.found)} of {len(result.requested)}" in done.stdout
 
@@ -61,15 +65,19 @@ def test_what_cannot_be_used_is_told(tiny_bundle: Path, library: str, tmp_path: 
     assert done.returncode == 1 and "ONNX Runtime could not be opened" in done.stderr
     done = run("--backend", "tpu", tiny_bundle, PROMPT, picture, library)
     assert done.returncode == 1 and 'backend is "tpu"' in done.stderr
-    assert not picture.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
 
 
 def test_a_picture_that_cannot_be_written_is_told(
     tiny_bundle: Path, library: str, tmp_path: Path
 ) -> None:
-    picture = tmp_path / "absent" / "picture.ppm"
-    done = run("--backend", "cpu", tiny_bundle, PROMPT, picture, library)
-    assert done.returncode == 1 and f"{picture} cannot be written" in done.stderr
+    """Before any work: nothing of it was printed."""
+    (tmp_path / "folder").mkdir()
+    for picture in (tmp_path / "absent" / "picture.ppm", tmp_path / "folder"):
+        done = run("--backend", "cpu", tiny_bundle, PROMPT, picture, library)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"{picture} cannot be written" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 @pytest.mark.parametrize(
