@@ -14,7 +14,7 @@ PYTHON ?= python3
 PROMPT ?= two dogs beside a house under a tree with a kite and the sun
 DEMO_VENV := .venv-demo
 TEST_VENV := .venv-test
-SOURCES := pyproject.toml CMakeLists.txt $(wildcard cpp/*.* cpp/*/*.* cpp/*/*/*.* cpp/*/*/*/*.* cpp/*/*/*/*/*.* kernels/*/* engine/*)
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard licenses/* cpp/*.* cpp/*/*.* cpp/*/*/*.* cpp/*/*/*/*.* cpp/*/*/*/*/*.* kernels/*/* engine/*)
 TEST_SOURCES := $(SOURCES) $(wildcard export/*.py export/*/*.* train/*.py)
 
 .NOTPARALLEL:

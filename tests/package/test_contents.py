@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 import zipfile
 from email.parser import Parser
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 
 import pytest
@@ -74,7 +74,8 @@ def wheel() -> Path:
 def working_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository's files, without git, with files that belong to nobody else between them."""
     folder = tmp_path_factory.mktemp("working_copy")
-    for name in sources(*PACKAGE, *AT_THE_TOP, "cpp", "kernels", "tests", "docs", ".gitignore"):
+    others = ("licenses", "cpp", "kernels", "tests", "docs", ".gitignore")
+    for name in sources(*PACKAGE, *AT_THE_TOP, *others):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
     for name in STRAY:
@@ -93,6 +94,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     compiled = {name for name in files if re.fullmatch(r"fgdm/_core\.[\w-]+\.so", name)}
     assert len(compiled) == 1
     about = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
+    about |= {f"licenses/{name}" for name in sources("licenses")}
     package = {
         name.replace(folder, PACKAGE[folder], 1) for folder in PACKAGE for name in sources(folder)
     }
@@ -121,6 +123,23 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
         assert str(ROOT) not in text and sys.prefix not in text, name
 
 
+def test_the_wheel_has_the_notices_of_what_is_compiled_in(wheel: Path) -> None:
+    """pybind11's is its own; the package of JSON's headers has only its packager's."""
+    with zipfile.ZipFile(wheel) as opened:
+        pybind, json = (
+            opened.read(f"fgdm-{VERSION}.dist-info/licenses/licenses/{name}.txt").decode()
+            for name in ("pybind11", "nlohmann-json")
+        )
+    assert pybind == distribution("pybind11").read_text("licenses/LICENSE")
+    holders = {
+        holder
+        for header in distribution("nlohmann-json").files or ()
+        if header.suffix == ".hpp"
+        for holder in re.findall(r"SPDX-FileCopyrightText: (.*?)(?: <|$)", header.read_text(), re.M)
+    }
+    assert holders and all(f"Copyright (c) {holder}\n" in json for holder in holders)
+
+
 def test_the_compiled_module_knows_nothing_of_the_machine_that_built_it(wheel: Path) -> None:
     """It finds its libraries on any machine, and names no file of its own sources."""
     with zipfile.ZipFile(wheel) as opened:
@@ -142,7 +161,7 @@ def test_the_compiled_module_knows_nothing_of_the_machine_that_built_it(wheel: P
 def test_the_sdist_holds_what_a_build_needs_and_nothing_else(sdist: Path) -> None:
     with tarfile.open(sdist) as opened:
         files = {entry.name for entry in opened.getmembers() if not entry.isdir()}
-    expected = sources(*PACKAGE, *AT_THE_TOP, "cpp", "kernels") | {"PKG-INFO"}
+    expected = sources(*PACKAGE, *AT_THE_TOP, "licenses", "cpp", "kernels") | {"PKG-INFO"}
     assert files == {f"fgdm-{VERSION}/{name}" for name in expected}
 
 
