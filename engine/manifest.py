@@ -17,7 +17,7 @@ from fgdm.fields import Fields, is_plain, parse_object
 from fgdm.files import read_regular
 
 #: The newest manifest schema that this version reads.
-SCHEMA = 2
+SCHEMA = 3
 
 #: The manifest, and the file with its SHA-256 as sha256sum writes it.
 MANIFEST = "manifest.json"

@@ -15,7 +15,7 @@ from .layout import BackboneLayout
 from .overflow import Magnitude
 from .signature import Graph, Precision, TensorSpec
 
-SCHEMA = 2
+SCHEMA = 3
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 PALETTE, HINT_PALETTE = "palette.json", "hint_palette.json"

@@ -95,8 +95,8 @@ def test_many_damaged_files_are_counted_in_one_line(make_bundle: MakeBundle) -> 
 
 
 def test_newer_schema_says_to_upgrade(make_bundle: MakeBundle) -> None:
-    bundle = make_bundle(lambda manifest: manifest.update(schema=3))
-    with pytest.raises(BundleError, match=r"has schema 3.*upgrade fgdm"):
+    bundle = make_bundle(lambda manifest: manifest.update(schema=4))
+    with pytest.raises(BundleError, match=r"has schema 4.*upgrade fgdm"):
         describe(bundle)
 
 

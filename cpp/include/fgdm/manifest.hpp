@@ -12,8 +12,9 @@
 
 namespace fgdm {
 
-// The manifest schema this version writes and reads.
-inline constexpr int manifest_schema = 2;
+// The manifest schemas this version reads: the newest is what it writes. Schema 2 has factors that
+// make labels only, and adapters that see their factor's own latent only.
+inline constexpr int manifest_schema = 3, oldest_manifest_schema = 2;
 
 // A residual input of the backbone: its channels, and how much smaller than the latent it is.
 struct ResidualSpec {
@@ -21,9 +22,9 @@ struct ResidualSpec {
   std::int64_t stride;
 };
 
-// What a conditioning network looks at. An adapter sees its factor's own noisy latent in every
-// step; a ControlNet sees that, the text and a control image in every step; a T2I-Adapter sees a
-// control image once.
+// What a conditioning network looks at. An adapter sees latents in every step: its factor's own
+// noisy one, or those of earlier factors; a ControlNet sees its factor's, the text and a control
+// image in every step; a T2I-Adapter sees a control image once.
 enum class Conditioning { adapter, controlnet, t2i_adapter };
 
 // The name a manifest uses for a kind of network, such as "t2i_adapter"; "" for what is no
@@ -34,6 +35,9 @@ std::string_view conditioning_name(Conditioning kind);
 struct ConditioningSpec {
   Conditioning kind;
   std::string graph;
+  // Adapter only: the factors whose latents it sees, concatenated along the channels; its factor's
+  // own name stands for the noisy latent.
+  std::vector<std::string> latents;
   std::string hint_graph;  // ControlNet only
   // ControlNet and T2I-Adapter: the factor whose chosen map is the control image, or the name of an
   // image that the request brings.
@@ -45,10 +49,17 @@ struct ConditioningSpec {
   bool sees_image() const { return kind != Conditioning::adapter; }
 };
 
+// What a condition factor makes: a label map, which recall can measure, or a picture of a kind.
+enum class FactorOutput { labels, depth, normal, sketch, pose };
+
+// The name a manifest uses for an output; "" for what is no enumerator.
+std::string_view output_name(FactorOutput output);
+
 // One factor of the chain, P(map or image given the prompt and earlier maps).
 struct FactorSpec {
   std::string name;
   bool is_image;  // the last factor; the others are conditions
+  FactorOutput output = FactorOutput::labels;  // of a condition factor
   std::vector<ConditioningSpec> conditionings;
   int height, width;  // pixels
   int num_inference_steps;
@@ -56,7 +67,9 @@ struct FactorSpec {
   GuidanceConfig guidance;
   double stop_at_recall = 0.0, min_area = 0.002;  // condition factors: as in Request
   std::string prompt_prefix, prompt_suffix;       // put around the request's prompt
-  std::string palette;                            // condition factors: file of the label palette
+  std::string palette;  // of a factor that makes labels: file of the palette
+
+  bool makes_labels() const { return !is_image && output == FactorOutput::labels; }
 };
 
 struct GraphSpec {

@@ -7,24 +7,30 @@
 namespace fgdm {
 namespace {
 
-// Chains that this version runs: maps first, each painted by adapters or from earlier maps, and one
-// image, painted from maps and the request's own images.
+// Chains that this version runs: any number of maps, and one image.
 void check_order(const std::vector<FactorSpec>& factors) {
   if (factors.empty() || !factors.back().is_image)
     refuse_manifest("factors should end with one of kind \"image\"");
-  if (factors.size() < 2)
-    refuse_manifest(
-        "factors has only the image \"" + factors.back().name +
-        "\"; this version runs chains of at least one factor of kind \"condition\" before it");
   for (const auto& factor : factors)
     if (factor.is_image != (&factor == &factors.back()))
       refuse_manifest("only the last factor may be of kind \"image\", but " + factor.name + " is");
-  for (const auto& spec : factors.back().conditionings)
-    if (!spec.sees_image())
-      refuse_manifest(
-          "the factor " + factors.back().name + " of kind \"image\" has the adapter " + spec.graph +
-          "; adapters belong to factors of kind \"condition\", an image takes \"controlnet\" and "
-          "\"t2i_adapter\"");
+}
+
+// A latent is the factor's own or an earlier factor's, and each is seen once.
+void check_latents(const FactorSpec& factor, const ConditioningSpec& spec,
+                   const std::set<std::string>& earlier) {
+  if (spec.latents.empty())
+    refuse_manifest("the adapter " + spec.graph + " of factor " + factor.name +
+                    " sees no latents, expected the names of factors");
+  std::set<std::string> seen;
+  for (const auto& name : spec.latents) {
+    if (name != factor.name && !earlier.contains(name))
+      refuse_manifest("factor " + factor.name + " needs the latents of \"" + name +
+                      "\", which is no earlier factor");
+    if (!seen.insert(name).second)
+      refuse_manifest("the adapter " + spec.graph + " of factor " + factor.name +
+                      " sees the latents of " + name + " twice");
+  }
 }
 
 // A map must come from an earlier factor; only the image's networks may see images of the request.
@@ -33,8 +39,12 @@ void check_conditioning(const Manifest& manifest, const FactorSpec& factor,
   manifest.graph(spec.graph);
   if (!spec.hint_graph.empty())
     manifest.graph(spec.hint_graph);
+  if (!spec.sees_image()) {
+    check_latents(factor, spec, earlier);
+    return;
+  }
   const bool later = manifest.makes_map(spec.condition) && !earlier.contains(spec.condition);
-  if (spec.sees_image() && (later || (!factor.is_image && !earlier.contains(spec.condition))))
+  if (later || (!factor.is_image && !earlier.contains(spec.condition)))
     refuse_manifest("factor " + factor.name + " needs the map of \"" + spec.condition +
                     "\", which is no earlier factor");
   if (!spec.hint_palette.empty() && !manifest.files.contains(spec.hint_palette))
@@ -61,7 +71,7 @@ void check_chain(const Manifest& manifest) {
     if (factor.height % cell != 0 || factor.width % cell != 0)
       refuse_manifest("the size of factor " + factor.name + " is not divisible by " +
                       std::to_string(cell));
-    if (!factor.is_image && !manifest.files.contains(factor.palette))
+    if (factor.makes_labels() && !manifest.files.contains(factor.palette))
       refuse_manifest("factor " + factor.name + " names the palette \"" + factor.palette +
                       "\", which is not in \"files\"");
   }

@@ -31,6 +31,36 @@ constexpr std::array<ConditioningName, 3> conditioning_names{
      {Conditioning::controlnet, "controlnet"},
      {Conditioning::t2i_adapter, "t2i_adapter"}}};
 
+using OutputName = std::pair<FactorOutput, std::string_view>;
+
+constexpr std::array<OutputName, 5> output_names{{{FactorOutput::labels, "labels"},
+                                                  {FactorOutput::depth, "depth"},
+                                                  {FactorOutput::normal, "normal"},
+                                                  {FactorOutput::sketch, "sketch"},
+                                                  {FactorOutput::pose, "pose"}}};
+
+// The enumerator that a field names, one of `names`.
+template <typename Names> auto enumerator(const Field& field, const Names& names) {
+  const auto text = field.text();
+  const auto known = std::ranges::find(names, text, &Names::value_type::second);
+  if (known == names.end()) {
+    std::string expected;
+    for (const auto& entry : names)
+      expected += (expected.empty()             ? "\""
+                   : entry == names.back()      ? "\" or \""
+                                                : "\", \"") +
+                  std::string(entry.second);
+    refuse_manifest(field.where() + " is " + field.shown() + ", expected " + expected + "\"");
+  }
+  return known->first;
+}
+
+template <typename Enumerator, typename Names>
+std::string_view name_of(Enumerator value, const Names& names) {
+  const auto found = std::ranges::find(names, value, &Names::value_type::first);
+  return found == names.end() ? std::string_view() : found->second;
+}
+
 ResidualSpec residual_spec(const Field& field) {
   return {field["channels"].integer(1, 65536), field["stride"].integer(1, 1024)};
 }
@@ -139,15 +169,17 @@ NoiseSchedule noise_schedule(const Field& field) {
   return schedule;
 }
 
-ConditioningSpec conditioning(const Field& field) {
+ConditioningSpec conditioning(const Field& field, const std::string& owner) {
   ConditioningSpec spec;
-  const auto kind = field["kind"].text();
-  const auto* known = std::ranges::find(conditioning_names, kind, &ConditioningName::second);
-  if (known == conditioning_names.end())
-    refuse_manifest(field.where() + ".kind is \"" + kind +
-                    "\", expected \"adapter\", \"controlnet\" or \"t2i_adapter\"");
-  spec.kind = known->first;
+  spec.kind = enumerator(field["kind"], conditioning_names);
   spec.graph = field["graph"].text();
+  if (spec.kind == Conditioning::adapter) {
+    if (field.has("latents"))
+      for (const auto& item : field["latents"].items())
+        spec.latents.push_back(item.text());
+    else
+      spec.latents = {owner};
+  }
   if (spec.kind == Conditioning::controlnet)
     spec.hint_graph = field["hint_graph"].text();
   if (spec.sees_image()) {
@@ -170,8 +202,10 @@ FactorSpec factor(const Field& field) {
                     "\", expected \"condition\" or \"image\"");
   spec.is_image = kind == "image";
   for (const auto& item : field["conditionings"].items())
-    spec.conditionings.push_back(conditioning(item));
-  if (!spec.is_image) {
+    spec.conditionings.push_back(conditioning(item, spec.name));
+  if (!spec.is_image && field.has("output"))
+    spec.output = enumerator(field["output"], output_names);
+  if (spec.makes_labels()) {
     spec.palette = field["palette"].text();
     for (const auto& [key, target] :
          {std::pair("stop_at_recall", &spec.stop_at_recall), std::pair("min_area", &spec.min_area)})
@@ -191,8 +225,11 @@ FactorSpec factor(const Field& field) {
 }  // namespace
 
 std::string_view conditioning_name(Conditioning kind) {
-  const auto found = std::ranges::find(conditioning_names, kind, &ConditioningName::first);
-  return found == conditioning_names.end() ? std::string_view() : found->second;
+  return name_of(kind, conditioning_names);
+}
+
+std::string_view output_name(FactorOutput output) {
+  return name_of(output, output_names);
 }
 
 Manifest Manifest::parse(std::string_view json) {
@@ -203,7 +240,7 @@ Manifest Manifest::parse(std::string_view json) {
     throw BundleError("manifest.json has schema " + std::to_string(schema) +
                       ", this version of fgdm reads up to " + std::to_string(manifest_schema) +
                       "; upgrade fgdm, or export the bundle with this version");
-  if (schema != manifest_schema)
+  if (schema < oldest_manifest_schema)
     refuse_manifest("schema " + std::to_string(schema) + " does not exist");
 
   Manifest manifest;

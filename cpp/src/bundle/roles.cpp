@@ -112,6 +112,7 @@ private:
       inputs.push_back({"hint", hint, 4});
       inputs.push_back({"conditioning_scale", DType::float32, 1});
     }
+    check_channels(network);
     const auto& outputs = manifest_.graph(network.graph).outputs;
     if (outputs.empty())
       fail(network.graph, "has no outputs, expected residuals of the backbone");
@@ -123,6 +124,20 @@ private:
       residuals.push_back({output.name, residual_type(output.name), 4});
     }
     check(network.graph, inputs, residuals);
+  }
+
+  // An adapter takes as many channels as the latents that it sees have together.
+  void check_channels(const ConditioningSpec& network) const {
+    const auto* sample = find(manifest_.graph(network.graph).inputs, "sample");
+    if (network.kind != Conditioning::adapter || sample == nullptr || sample->shape.size() != 4 ||
+        sample->shape[1] < 0)
+      return;
+    const auto expected =
+        manifest_.latent_channels * static_cast<std::int64_t>(network.latents.size());
+    if (sample->shape[1] != expected)
+      fail(network.graph, "takes latents of " + std::to_string(sample->shape[1]) +
+                              " channels, but those of " + std::to_string(network.latents.size()) +
+                              " factors have " + std::to_string(expected));
   }
 
   // The type of what a ControlNet's hint encoder makes.

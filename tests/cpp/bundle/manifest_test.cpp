@@ -52,8 +52,8 @@ TEST(Manifest, ReadsEveryField) {
 }
 
 TEST(Manifest, ANewerSchemaSaysUpgrade) {
-  const auto message = refusal_after([](json& m) { m["schema"] = 3; });
-  EXPECT_NE(message.find("schema 3"), std::string::npos) << message;
+  const auto message = refusal_after([](json& m) { m["schema"] = 4; });
+  EXPECT_NE(message.find("schema 4"), std::string::npos) << message;
   EXPECT_NE(message.find("upgrade fgdm"), std::string::npos) << message;
 }
 
@@ -150,11 +150,12 @@ TEST(Manifest, FilesStayInsideTheBundle) {
 // What no request could run is known when the bundle opens, and what could is said.
 TEST(Manifest, ChainsThatCannotRun) {
   const std::vector<std::pair<std::string, std::function<void(json & factors)>>> cases{
-      {"has only the image \"image\"; this version runs chains of at least one factor of kind "
-       "\"condition\"",
-       [](json& f) { f.erase(0); }},
-      {"adapters belong to factors of kind \"condition\"",
-       [](json& f) { f[1]["conditionings"] = f[0]["conditionings"]; }},
+      {"needs the latents of \"image\"",  // a later one
+       [](json& f) { f[0]["conditionings"][0]["latents"] = {"image"}; }},
+      {"sees no latents",
+       [](json& f) { f[0]["conditionings"][0]["latents"] = json::array(); }},
+      {"sees the latents of segmentation twice",
+       [](json& f) { f[0]["conditionings"][0]["latents"] = {"segmentation", "segmentation"}; }},
       {"should end with one of kind \"image\"", [](json& f) { std::swap(f[0], f[1]); }},
       {"should end with one of kind \"image\"", [](json& f) { f.clear(); }},
       {"only the last factor may be of kind \"image\"", [](json& f) { f.insert(f.begin(), f[1]); }},
@@ -169,6 +170,51 @@ TEST(Manifest, ChainsThatCannotRun) {
     const auto message = refusal_after([&](json& m) { change(m["factors"]); });
     EXPECT_NE(message.find(expected), std::string::npos) << expected << ": " << message;
   }
+}
+
+// A map of every kind is made by an adapter that sees its own latent or earlier ones, together.
+TEST(Manifest, FactorsThatMakePictures) {
+  auto document = valid_manifest();
+  EXPECT_TRUE(Manifest::parse(document.dump()).factors[0].makes_labels());
+  auto& factors = document["factors"];
+  auto depth = factors[0];
+  depth["name"] = depth["output"] = "depth";
+  depth.erase("palette");
+  depth.erase("min_area");
+  depth["conditionings"][0]["graph"] = "adapter_depth";
+  depth["conditionings"][0]["latents"] = {"depth", "segmentation"};
+  factors.insert(factors.begin() + 1, depth);
+  auto& graphs = document["graphs"];
+  graphs["adapter_depth"] = graphs["adapter_segmentation"];
+  auto& channels = graphs["adapter_depth"]["inputs"][0]["shape"][1];
+  channels = 8;
+  const auto manifest = Manifest::parse(document.dump());
+  EXPECT_EQ(manifest.factors[0].conditionings[0].latents, std::vector<std::string>{"segmentation"});
+  EXPECT_EQ(manifest.factors[1].output, fgdm::FactorOutput::depth);
+  EXPECT_FALSE(manifest.factors[1].makes_labels());
+  EXPECT_EQ(manifest.factors[1].conditionings[0].latents,
+            (std::vector<std::string>{"depth", "segmentation"}));
+  channels = 4;
+  EXPECT_NE(refusal(document.dump()).find("takes latents of 4 channels, but those of 2 factors "
+                                          "have 8"),
+            std::string::npos);
+  channels = 8;
+  factors[1]["output"] = "sound";
+  EXPECT_NE(refusal(document.dump()).find("factors[1].output is \"sound\", expected \"labels\", "
+                                          "\"depth\", \"normal\", \"sketch\" or \"pose\""),
+            std::string::npos);
+}
+
+// A chain may have an image only, which adapters may paint too.
+TEST(Manifest, TheImageAlone) {
+  auto document = valid_manifest();
+  document["factors"].erase(0);
+  document["factors"][0]["conditionings"] = json::array();
+  EXPECT_EQ(Manifest::parse(document.dump()).factors.size(), 1U);
+  document["factors"][0]["conditionings"] = {
+      {{"kind", "adapter"}, {"graph", "adapter_segmentation"}}};
+  EXPECT_EQ(Manifest::parse(document.dump()).factors[0].conditionings[0].latents,
+            std::vector<std::string>{"image"});
 }
 
 TEST(Manifest, EveryTruncationIsABundleError) {
