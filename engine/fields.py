@@ -73,6 +73,22 @@ class Fields:
             self._fail(f"{key} must be printable text, got {_kind(value)}")
         return value
 
+    def choice(self, key: str, allowed: tuple[str, ...]) -> str:
+        """One of the allowed texts."""
+        value = self.text(key)
+        if value not in allowed:
+            expected = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
+            self._fail(f"{key} must be {expected}, got {value!a:.60}")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """An array of texts that can be shown as they are."""
+        values = self.items(key)
+        for value in values:
+            if not isinstance(value, str) or not is_plain(value):
+                self._fail(f"{key} must list printable texts, got {_kind(value)}")
+        return tuple(str(value) for value in values)
+
     def whole(self, key: str, low: int, high: int) -> int:
         """A whole number from `low` to `high`."""
         value = self._get(key)

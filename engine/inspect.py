@@ -13,6 +13,7 @@ from fgdm.files import read_regular
 from fgdm.manifest import (
     MANIFEST,
     MANIFEST_HASH,
+    Conditioning,
     Factor,
     Manifest,
     Port,
@@ -80,12 +81,7 @@ class Description:
         )
         yield "\nfactors, in order"
         for factor in manifest.factors:
-            yield (
-                f"  {factor.name}  {factor.kind}, {factor.width}×{factor.height} px, "
-                f"{factor.num_inference_steps} steps of {factor.sampler}, "
-                f"{' + '.join(f'{n.kind} ({n.graph})' for n in factor.conditionings)}, "
-                f"guidance {_guidance(factor)}"
-            )
+            yield _factor_line(factor)
         yield "\ngraphs"
         for graph in manifest.graphs:
             yield f"  {graph.name}  ({graph.file})"
@@ -146,6 +142,24 @@ def _plan_lines(plan: Plan, reasons: tuple[str, ...]) -> Iterator[str]:
             built_for += f", attention from the {plan.metadata.attention}"
         yield f"    {plan.metadata.graph}  {profiles}  ({built_for})"
     yield f"    doesn't fit: {'; '.join(reasons)}" if reasons else "    fits this machine"
+
+
+def _factor_line(factor: Factor) -> str:
+    made = "image" if factor.output is None else f"condition, {factor.output}"
+    lines = "" if factor.lines is None else f" in {factor.lines} lines"
+    networks = " + ".join(_network(network, factor.name) for network in factor.conditionings)
+    return (
+        f"  {factor.name}  {made}{lines}, {factor.width}×{factor.height} px, "
+        f"{factor.num_inference_steps} steps of {factor.sampler}, {networks or 'no networks'}, "
+        f"guidance {_guidance(factor)}"
+    )
+
+
+def _network(network: Conditioning, owner: str) -> str:
+    """Its kind and graph, and what it sees unless that is an adapter's own noisy latent."""
+    seen = network.latents if network.condition is None else (network.condition,)
+    sees = "" if seen == (owner,) else f" on {', '.join(seen)}"
+    return f"{network.kind}{sees} ({network.graph})"
 
 
 def _guidance(factor: Factor) -> str:

@@ -23,6 +23,11 @@ SCHEMA = 3
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 
+#: What a condition factor may make: a label map, or a picture of a kind.
+OUTPUTS = ("labels", "depth", "normal", "sketch", "pose")
+#: The lines of a sketch: white on black, or black on white.
+LINES = ("white", "black")
+
 _LARGEST_SIDE = 2**16
 _CHUNK = 2**20
 
@@ -50,18 +55,25 @@ class Graph:
 class Conditioning:
     """A conditioning network of a factor: "adapter", "controlnet" or "t2i_adapter".
 
-    condition: the map or control image that it sees; None for an adapter, which sees the latent.
+    condition: the map or control image that it sees; None for an adapter.
+    latents: the factors whose latents an adapter sees, its own factor's for the noisy latent; ()
+    for other networks.
     """
 
     kind: str
     graph: str
     hint_graph: str | None
     condition: str | None
+    latents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Factor:
-    """One model of the chain; height and width in pixels of the map or image it makes."""
+    """One model of the chain; height and width in pixels of the map or image it makes.
+
+    output: of a condition factor, one of OUTPUTS; None of the image. lines: of a sketch, one of
+    LINES.
+    """
 
     name: str
     kind: str
@@ -73,6 +85,8 @@ class Factor:
     guidance: str
     guidance_scale: float
     segfree_guidance_scale: float | None = None  # of the image, in its segmentation-free steps
+    output: str | None = None
+    lines: str | None = None
 
 
 @dataclass(frozen=True)
@@ -302,25 +316,30 @@ def _role(fields: Fields, role: str, graphs: set[str]) -> str:
     return named
 
 
-def _conditioning(fields: Fields, graphs: set[str]) -> Conditioning:
+def _conditioning(fields: Fields, graphs: set[str], owner: str) -> Conditioning:
+    """A network of the factor `owner`."""
     kind, graph = fields.text("kind"), _role(fields, "graph", graphs)
+    if kind == "adapter":
+        seen = (owner,) if fields.value.get("latents") is None else fields.texts("latents")
+        return Conditioning(kind, graph, None, None, seen)
     hint_graph = _role(fields, "hint_graph", graphs) if kind == "controlnet" else None
-    condition = None if kind == "adapter" else fields.text("condition")
-    return Conditioning(kind, graph, hint_graph, condition)
+    return Conditioning(kind, graph, hint_graph, fields.text("condition"))
 
 
 def _factor(fields: Fields, graphs: set[str]) -> Factor:
-    kind = fields.text("kind")
-    if kind not in ("condition", "image"):
-        raise BundleError(
-            f"{fields.place}: kind must be condition or image, got {kind!a:.60}; "
-            "export the bundle again"
-        )
+    name, kind = fields.text("name"), fields.choice("kind", ("condition", "image"))
+    output = lines = None
+    if kind == "condition":
+        given = fields.value.get("output") is not None
+        output = fields.choice("output", OUTPUTS) if given else "labels"
+    if output == "sketch":
+        given = fields.value.get("lines") is not None
+        lines = fields.choice("lines", LINES) if given else "white"
     return Factor(
-        name=fields.text("name"),
+        name=name,
         kind=kind,
         conditionings=tuple(
-            _conditioning(Fields(value, f"{fields.place}, conditionings[{i}]"), graphs)
+            _conditioning(Fields(value, f"{fields.place}, conditionings[{i}]"), graphs, name)
             for i, value in enumerate(fields.items("conditionings"))
         ),
         height=fields.whole("height", 1, _LARGEST_SIDE),
@@ -332,4 +351,6 @@ def _factor(fields: Fields, graphs: set[str]) -> Factor:
         segfree_guidance_scale=None
         if fields.value.get("segfree_guidance_scale") is None
         else fields.number("segfree_guidance_scale"),
+        output=output,
+        lines=lines,
     )

@@ -104,6 +104,7 @@ def _graphs() -> dict[str, Any]:
             [{**sample, "name": "noise_pred"}],
         ),
         "adapter_segmentation": ([sample, timestep], own),
+        "adapter_sketch": ([_port("sample", 8, "height", "width"), timestep], own),
         "controlnet": ([sample, timestep, context, hint, scale], control),
         "controlnet_hint": ([{**picture, "name": "controlnet_cond"}], [hint]),
         "text_encoder": ([_port("input_ids", 8, dtype="int64")], [context]),
@@ -121,7 +122,8 @@ def _graphs() -> dict[str, Any]:
 
 
 def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
-    """A manifest that an engine takes, with two factors; `files` must hold those it names."""
+    """A manifest that an engine takes, with a label factor, a sketch that sees its latents, and the
+    image; `files` must hold those it names."""
     factor = {
         "height": 64,
         "width": 64,
@@ -137,7 +139,7 @@ def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
         "condition": "segmentation",
     }
     return {
-        "schema": 2,
+        "schema": 3,
         "name": "scenes",
         "created_by": "fgdm 0.1.0",
         "precision": "fp32",
@@ -177,6 +179,20 @@ def _manifest_of(files: dict[str, bytes]) -> dict[str, Any]:
                 "kind": "condition",
                 "conditionings": [adapter],
                 "palette": "palette.json",
+                **factor,
+            },
+            {
+                "name": "sketch",
+                "kind": "condition",
+                "output": "sketch",
+                "lines": "black",
+                "conditionings": [
+                    {
+                        "kind": "adapter",
+                        "graph": "adapter_sketch",
+                        "latents": ["segmentation", "sketch"],
+                    }
+                ],
                 **factor,
             },
             {

@@ -25,14 +25,42 @@ def test_sound_bundle_is_described(make_bundle: MakeBundle, verify: bool) -> Non
     document = json.loads(json.dumps(description.to_json()))
     assert document["name"] == "scenes" and document["verified"] is verify
     listed = [path for path in bundle.rglob("*") if path.is_file() and path.stem != "manifest"]
-    assert document["size"] == sum(path.stat().st_size for path in listed) == 7402
-    assert [factor["name"] for factor in document["factors"]] == ["segmentation", "image"]
+    assert document["size"] == sum(path.stat().st_size for path in listed) == 7802
+    assert [factor["name"] for factor in document["factors"]] == ["segmentation", "sketch", "image"]
+    assert [factor["output"] for factor in document["factors"]] == ["labels", "sketch", None]
+    seen = [factor["conditionings"][0]["latents"] for factor in document["factors"]]
+    assert seen == [["segmentation"], ["segmentation", "sketch"], []]
     assert document["graphs"][0]["inputs"][0]["shape"] == ["batch", 4, "height", "width"]
     assert document["plans"] == [] and document["unlisted"] == []
     text = "\n".join(description.lines())
-    assert "segmentation  condition, 64×64 px, 10 steps" in text
+    assert "segmentation  condition, labels, 64×64 px, 10 steps" in text
+    assert "10 steps of ddim, adapter (adapter_segmentation), guidance" in text
+    assert "sketch  condition, sketch in black lines, 64×64 px" in text
+    assert "adapter on segmentation, sketch (adapter_sketch)" in text
+    assert "controlnet on segmentation (controlnet)" in text
     assert "down_residual_0..2  float32  3 feature maps of 8, 16, 24 channels" in text
-    assert "7.4 kB" in text
+    assert "7.8 kB" in text
+
+
+def test_what_older_schemas_do_not_say(make_bundle: MakeBundle) -> None:
+    """Schema 2 has labels only, and adapters that see their own factor's latent."""
+
+    def age(manifest: Json) -> None:
+        del manifest["factors"][1], manifest["graphs"]["adapter_sketch"]
+        manifest["schema"] = 2
+
+    segmentation, image = describe(make_bundle(age)).manifest.factors
+    assert (segmentation.output, segmentation.lines) == ("labels", None)
+    assert segmentation.conditionings[0].latents == ("segmentation",)
+    assert image.output is None
+
+
+def test_an_image_alone(make_bundle: MakeBundle) -> None:
+    def bare(manifest: Json) -> None:
+        manifest["factors"] = [manifest["factors"][-1] | {"conditionings": []}]
+
+    text = "\n".join(describe(make_bundle(bare)).lines())
+    assert "  image  image, 64×128 px, 10 steps of ddim, no networks, guidance cfg" in text
 
 
 def test_both_guidance_scales_are_shown() -> None:
@@ -132,9 +160,14 @@ def changed(manifest: Json, path: list[str | int], value: object) -> bytes:
         (["name"], "\x1b[31mred"),
         (["name"], "\ud800"),
         (["factors"], []),
-        (["factors", 1, "kind"], "condition"),
+        (["factors", -1, "kind"], "condition"),
         (["factors", 0, "kind"], "pictures"),
         (["factors", 0, "conditionings", 0, "graph"], "none"),
+        (["factors", 0, "output"], "sound"),
+        (["factors", 0, "output"], 1),
+        (["factors", 1, "lines"], "grey"),
+        (["factors", 1, "conditionings", 0, "latents"], "segmentation"),
+        (["factors", 1, "conditionings", 0, "latents"], [1]),
         (["backbone", "graph"], "none"),
         (["autoencoder", "preview_decoder"], 1),
         (["factors", 0, "height"], 0),

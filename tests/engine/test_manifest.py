@@ -161,12 +161,20 @@ def test_what_is_wrong_with_bytes_is_said(content: bytes, words: str) -> None:
         parse_manifest(content, "test manifest")
 
 
-def _drop_map(manifest: Json) -> None:
+def _drop_seen_latents(manifest: Json) -> None:
     del manifest["factors"][0]
 
 
-def _paint_with_adapter(manifest: Json) -> None:
-    manifest["factors"][1]["conditionings"] = manifest["factors"][0]["conditionings"]
+def _see_later_latents(manifest: Json) -> None:
+    manifest["factors"][0]["conditionings"][0]["latents"] = ["sketch"]
+
+
+def _see_one_latent(manifest: Json) -> None:
+    manifest["factors"][1]["conditionings"][0]["latents"] = ["sketch"]
+
+
+def _see_a_latent_twice(manifest: Json) -> None:
+    manifest["factors"][1]["conditionings"][0]["latents"] = ["sketch", "sketch"]
 
 
 def _image_first(manifest: Json) -> None:
@@ -181,22 +189,25 @@ def _circle(manifest: Json) -> None:
     first = manifest["factors"][0]
     second = copy.deepcopy(first)
     second["name"] = "second"
-    sees = dict(manifest["factors"][1]["conditionings"][0])
+    del manifest["factors"][1]
+    sees = dict(manifest["factors"][-1]["conditionings"][0])
     first["conditionings"] = [{**sees, "condition": "second"}]
     second["conditionings"] = [{**sees, "condition": first["name"]}]
     manifest["factors"].insert(1, second)
 
 
 def _unmade(manifest: Json) -> None:
-    sees = dict(manifest["factors"][1]["conditionings"][0])
-    manifest["factors"][0]["conditionings"] = [{**sees, "condition": "nobody"}]
+    sees = dict(manifest["factors"][-1]["conditionings"][0])
+    manifest["factors"][1]["conditionings"] = [{**sees, "condition": "nobody"}]
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_drop_map, "only the image.*at least one factor of kind .condition. before it"),
-        (_paint_with_adapter, "adapters belong to factors of kind .condition."),
+        (_drop_seen_latents, "sketch needs the latents of .segmentation., which is no earlier"),
+        (_see_later_latents, "segmentation needs the latents of .sketch., which is no earlier"),
+        (_see_one_latent, "latents of 8 channels, but those of 1 factors have 4"),
+        (_see_a_latent_twice, "sees the latents of sketch twice"),
         (_image_first, "should end with one of kind .image.|the last factor must be the image"),
         (_twice, "two factors are called segmentation"),
         (_circle, "needs the map of .second., which is no earlier factor"),

@@ -58,8 +58,9 @@ std::string_view output_name(FactorOutput output);
 // One factor of the chain, P(map or image given the prompt and earlier maps).
 struct FactorSpec {
   std::string name;
-  bool is_image;  // the last factor; the others are conditions
+  bool is_image;                               // the last factor; the others are conditions
   FactorOutput output = FactorOutput::labels;  // of a condition factor
+  bool black_lines = false;  // of a sketch: black on white, otherwise white on black
   std::vector<ConditioningSpec> conditionings;
   int height, width;  // pixels
   int num_inference_steps;

@@ -39,6 +39,10 @@ constexpr std::array<OutputName, 5> output_names{{{FactorOutput::labels, "labels
                                                   {FactorOutput::sketch, "sketch"},
                                                   {FactorOutput::pose, "pose"}}};
 
+// Whether a sketch's lines are black.
+constexpr std::array<std::pair<bool, std::string_view>, 2> line_names{
+    {{false, "white"}, {true, "black"}}};
+
 // The enumerator that a field names, one of `names`.
 template <typename Names> auto enumerator(const Field& field, const Names& names) {
   const auto text = field.text();
@@ -46,9 +50,9 @@ template <typename Names> auto enumerator(const Field& field, const Names& names
   if (known == names.end()) {
     std::string expected;
     for (const auto& entry : names)
-      expected += (expected.empty()             ? "\""
-                   : entry == names.back()      ? "\" or \""
-                                                : "\", \"") +
+      expected += (expected.empty()        ? "\""
+                   : entry == names.back() ? "\" or \""
+                                           : "\", \"") +
                   std::string(entry.second);
     refuse_manifest(field.where() + " is " + field.shown() + ", expected " + expected + "\"");
   }
@@ -205,6 +209,8 @@ FactorSpec factor(const Field& field) {
     spec.conditionings.push_back(conditioning(item, spec.name));
   if (!spec.is_image && field.has("output"))
     spec.output = enumerator(field["output"], output_names);
+  if (spec.output == FactorOutput::sketch && field.has("lines"))
+    spec.black_lines = enumerator(field["lines"], line_names);
   if (spec.makes_labels()) {
     spec.palette = field["palette"].text();
     for (const auto& [key, target] :

@@ -152,8 +152,7 @@ TEST(Manifest, ChainsThatCannotRun) {
   const std::vector<std::pair<std::string, std::function<void(json & factors)>>> cases{
       {"needs the latents of \"image\"",  // a later one
        [](json& f) { f[0]["conditionings"][0]["latents"] = {"image"}; }},
-      {"sees no latents",
-       [](json& f) { f[0]["conditionings"][0]["latents"] = json::array(); }},
+      {"sees no latents", [](json& f) { f[0]["conditionings"][0]["latents"] = json::array(); }},
       {"sees the latents of segmentation twice",
        [](json& f) { f[0]["conditionings"][0]["latents"] = {"segmentation", "segmentation"}; }},
       {"should end with one of kind \"image\"", [](json& f) { std::swap(f[0], f[1]); }},
@@ -195,13 +194,22 @@ TEST(Manifest, FactorsThatMakePictures) {
   EXPECT_EQ(manifest.factors[1].conditionings[0].latents,
             (std::vector<std::string>{"depth", "segmentation"}));
   channels = 4;
-  EXPECT_NE(refusal(document.dump()).find("takes latents of 4 channels, but those of 2 factors "
-                                          "have 8"),
+  EXPECT_NE(refusal(document.dump())
+                .find("takes latents of 4 channels, but those of 2 factors "
+                      "have 8"),
             std::string::npos);
   channels = 8;
   factors[1]["output"] = "sound";
-  EXPECT_NE(refusal(document.dump()).find("factors[1].output is \"sound\", expected \"labels\", "
-                                          "\"depth\", \"normal\", \"sketch\" or \"pose\""),
+  EXPECT_NE(refusal(document.dump())
+                .find("factors[1].output is \"sound\", expected \"labels\", "
+                      "\"depth\", \"normal\", \"sketch\" or \"pose\""),
+            std::string::npos);
+  factors[1]["output"] = "sketch";
+  EXPECT_FALSE(Manifest::parse(document.dump()).factors[1].black_lines);
+  factors[1]["lines"] = "black";
+  EXPECT_TRUE(Manifest::parse(document.dump()).factors[1].black_lines);
+  factors[1]["lines"] = "grey";
+  EXPECT_NE(refusal(document.dump()).find("lines is \"grey\", expected \"white\" or \"black\""),
             std::string::npos);
 }
 
