@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from .calibration import Call, sampling_calls
-from .check import check_graph
 from .defaults import TOLERANCE, FactorDefaults
 from .errors import ExportError
+from .factors import (
+    IMAGE,
+    ConditionFactor,
+    FactorAdapter,
+    FactorSource,
+    check_size,
+    label_factors,
+    make_condition,
+    name_adapters,
+    read_factors,
+)
+from .graph_files import export_graphs, kept_nodes
 from .graphs import (
-    adapter_graph,
     backbone_graph,
     decoder_graph,
     encoder_graph,
     preview_decoder_graph,
     text_encoder_graph,
 )
-from .image_networks import (
-    HintPalette,
-    ImageNetwork,
-    NetworkSource,
-    check_condition,
-    name_networks,
-)
-from .manifest import HINT_PALETTE, PALETTE, BundleFacts, CheckedGraph, write_manifest
-from .onnx_export import export_graph
+from .image_networks import ImageNetwork, NetworkSource, name_networks
+from .manifest import PALETTE, BundleFacts, write_manifest
+from .map_palettes import read_palettes
 from .output import check_output, replacing
-from .overflow import check_overflow
-from .palettes import PaletteSource, mapping, read_palette
+from .palettes import PaletteSource
 from .picture import check_picture
 from .progress import Progress, silent
 from .signature import Graph, Precision
 from .sources import Lora, Models, Source, TextualInversion, load_models
 from .weights import DTYPES, Storage, WeightStore
 
-_DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
+#: A model's weights in a bundle's folder for it.
+DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
 _TRANSFORMERS_FILE = "model.safetensors"
 
 Controlnets = Source | NetworkSource | Sequence[Source | NetworkSource]
@@ -46,9 +47,9 @@ Controlnets = Source | NetworkSource | Sequence[Source | NetworkSource]
 
 def export_bundle(
     base: Source,
-    adapters: Mapping[str, Source],
+    adapters: Mapping[str, Source | FactorSource],
     controlnets: Controlnets,
-    palette: PaletteSource,
+    palette: PaletteSource | None,
     output: Path,
     *,
     name: str,
@@ -69,7 +70,7 @@ def export_bundle(
     check: bool = True,
     progress: Progress = silent,
 ) -> Path:
-    """Write the bundle `output` from a base, a condition factor's adapter and what paints its maps.
+    """Write the bundle `output` of a base, condition factors' adapters and what paints their maps.
 
     The bundle appears under its name only when it is complete, every graph has passed its check,
     and the engine has painted the picture from it that diffusers paints; until then an older bundle
@@ -77,11 +78,14 @@ def export_bundle(
 
     Args:
         base: a diffusers folder, a Hugging Face id or a checkpoint; see `sources.load_base`.
-        adapters: the condition factor's name (lower-case letters, digits, _) and its adapter; see
-            `sources.load_adapter`.
+        adapters: the condition factors by name (lower-case letters, digits, _), in the chain's
+            order: an adapter, see `sources.load_adapters`, or a `factors.FactorSource`. "image"
+            has adapters of the image factor. None at all makes a bundle that only paints.
         controlnets, t2i_adapters: the networks of the image factor; see `sources.load_controlnet`
-            and `image_networks.NetworkSource`. One of them must see the condition factor's map.
-        palette: a built-in palette's name, JSON file or description; see `palettes.read_palette`.
+            and `image_networks.NetworkSource`. Where there are condition factors, the image must
+            see at least one of their maps.
+        palette: of the factors that make labels: a built-in palette's name, JSON file or
+            description; see `palettes.read_palette`. None where no factor does.
         hint_palette: the palette of the maps that these networks were trained on, if another.
         tokenizer: a folder or Hugging Face id, in place of the base's own.
         vae, text_encoder: the same, or one file; see `sources.parts`.
@@ -104,23 +108,17 @@ def export_bundle(
         ExportError: something given can't be read or doesn't fit, a graph failed its check, or
             `output` exists, or came to exist meanwhile. Nothing is left behind.
     """
-    factor, adapter = _only_factor(adapters)
+    factors = read_factors(adapters)
     _check_arguments(name, weights, precision, keep_fp32)
     check_output(output, overwrite)
     chosen = defaults or FactorDefaults()
     chosen.check()
-    palettes = {PALETTE: read_palette(palette)}
-    hint = None
-    if hint_palette is not None:
-        palettes[HINT_PALETTE] = read_palette(hint_palette)
-        table = mapping(palettes[PALETTE], palettes[HINT_PALETTE])
-        recolor = {source: target for source, target in table.items() if target is not None}
-        hint = HintPalette(HINT_PALETTE, recolor)
+    palettes, hint = read_palettes(palette, hint_palette, label_factors(factors))
     progress("load models", 0, 1)
-    control_sources, t2i_sources = _network_sources(controlnets), _network_sources(t2i_adapters)
+    control_sources, t2i_sources = network_sources(controlnets), network_sources(t2i_adapters)
     models = load_models(
         base,
-        adapter,
+        [entry.source for factor in factors.values() for entry in factor.adapter_sources],
         [entry.source for entry in control_sources],
         t2i_adapters=[entry.source for entry in t2i_sources],
         tokenizer=tokenizer,
@@ -130,20 +128,20 @@ def export_bundle(
         textual_inversions=textual_inversions,
         tiny_decoder=tiny_decoder,
     )
+    image_size = _image_size(models, chosen, factors)
+    conditions, painting = _assemble(models, factors, chosen, image_size)
+    labels = label_factors(factors)
     networks = name_networks(
-        factor,
+        [condition.name for condition in conditions],
         [
             *zip(control_sources, models.controlnets, strict=True),
             *zip(t2i_sources, models.t2i_adapters, strict=True),
         ],
     )
-    if not any(network.condition == factor for network in networks):
-        raise ExportError(
-            f"no ControlNet or T2I-Adapter paints from the maps of the factor {factor!r}; give one"
-        )
+    _check_use(conditions, painting, networks)
     facts = BundleFacts(
         name=name,
-        condition=factor,
+        conditions=tuple(condition.as_json() for condition in conditions),
         weights=weights,
         precision=precision,
         keep_fp32=tuple(keep_fp32),
@@ -153,26 +151,32 @@ def export_bundle(
         downscale=models.downscale,
         layout=models.layout,
         scheduler=dict(models.scheduler),
-        defaults=chosen,
-        image_size=_image_size(models, chosen),
-        networks=tuple(network.as_json(factor, hint) for network in networks),
+        image=chosen.image,
+        image_size=image_size,
+        networks=(
+            *(adapter.as_json() for adapter in painting),
+            *(network.as_json(labels, hint) for network in networks),
+        ),
         preview_decoder=models.tiny_decoder is not None,
     )
+    every_adapter = [*(a for condition in conditions for a in condition.adapters), *painting]
     with replacing(output, overwrite) as root:
         store = WeightStore(root, weights)
-        _save_weights(store, models, factor, networks)
-        for file, entry in palettes.items():
-            (root / file).write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+        _save_weights(store, models, every_adapter, networks)
+        for file, content in palettes.items():
+            (root / file).write_text(content, encoding="utf-8")
         models.tokenizer.save(root / "tokenizer")
-        graphs = [graph.in_precision(precision) for graph in _graphs(models, factor, networks)]
-        kept = _kept_nodes(keep_fp32, graphs)
+        graphs = [
+            graph.in_precision(precision) for graph in _graphs(models, every_adapter, networks)
+        ]
+        kept = kept_nodes(keep_fp32, graphs)
         calls: dict[str, list[Call]] = {}
         if precision == "fp16":
             progress("sample the calibration prompts", 0, len(graphs))
             height, width = (side // (2 * facts.downscale) for side in facts.image_size)
             calls = sampling_calls(graphs, root / "tokenizer", facts.scheduler, (height, width))
         allowed = TOLERANCE[precision] if tolerance is None else tolerance
-        checked = _export_and_check(store, graphs, kept, calls, allowed, progress)
+        checked = export_graphs(store, graphs, kept, calls, allowed, progress)
         write_manifest(root, facts, checked)
         if check:
             done = len(graphs)
@@ -181,12 +185,14 @@ def export_bundle(
     return output
 
 
-def _graphs(models: Models, factor: str, networks: Sequence[ImageNetwork]) -> list[Graph]:
+def _graphs(
+    models: Models, adapters: Sequence[FactorAdapter], networks: Sequence[ImageNetwork]
+) -> list[Graph]:
     length, downscale = models.max_length, models.downscale
     preview = models.tiny_decoder
     return [
         text_encoder_graph(models.text_encoder, length),
-        adapter_graph(factor, models.adapter, models.unet),
+        *(adapter.graph(models.unet) for adapter in adapters),
         *(
             graph
             for network in networks
@@ -201,75 +207,65 @@ def _graphs(models: Models, factor: str, networks: Sequence[ImageNetwork]) -> li
 
 
 def _save_weights(
-    store: WeightStore, models: Models, factor: str, networks: Sequence[ImageNetwork]
+    store: WeightStore,
+    models: Models,
+    adapters: Sequence[FactorAdapter],
+    networks: Sequence[ImageNetwork],
 ) -> None:
     # Since version 5.6 transformers leaves out a level of names that every other reader expects.
     level = "" if hasattr(models.text_encoder, "text_model") else "text_model."
     store.save(models.text_encoder, "text_encoder", _TRANSFORMERS_FILE, prefix=level)
-    store.save(models.unet, "unet", _DIFFUSERS_FILE)
-    store.save(models.adapter, f"adapter_{factor}", _DIFFUSERS_FILE)
+    store.save(models.unet, "unet", DIFFUSERS_FILE)
+    for adapter in adapters:
+        store.save(adapter.model, adapter.name, DIFFUSERS_FILE)
     for network in networks:
-        store.save(network.model, network.name, _DIFFUSERS_FILE)
+        store.save(network.model, network.name, DIFFUSERS_FILE)
     if models.tiny_decoder is not None:
-        store.save(models.tiny_decoder, "preview_decoder", _DIFFUSERS_FILE)
-    store.save(models.vae, "vae", _DIFFUSERS_FILE)
+        store.save(models.tiny_decoder, "preview_decoder", DIFFUSERS_FILE)
+    store.save(models.vae, "vae", DIFFUSERS_FILE)
 
 
-def _export_and_check(
-    store: WeightStore,
-    graphs: list[Graph],
-    kept: Mapping[str, list[str]],
-    calls: Mapping[str, list[Call]],
-    tolerance: float,
-    progress: Progress,
-) -> list[CheckedGraph]:
-    checked: list[CheckedGraph] = []
-    for graph in graphs:
-        progress(f"export {graph.name}", len(checked), len(graphs))
-        path = export_graph(graph, store, kept[graph.name])
-        # First, since what overflows also differs, but with a message that says less.
-        largest = check_overflow(graph, path, calls[graph.name]) if calls else None
-        error = check_graph(graph, path, tolerance)
-        checked.append(CheckedGraph(graph, path.name, error, tolerance, largest))
-        _release(graph, graphs[len(checked) :])
-        progress(f"{graph.name}: largest error {error:.1e}", len(checked), len(graphs))
-    return checked
-
-
-def _release(graph: Graph, remaining: list[Graph]) -> None:
-    """Free the parameters that no other graph needs; a bundle's models are large together."""
-    needed = {parameter for other in remaining for parameter in other.module.parameters()}
-    for parameter in graph.module.parameters():
-        if parameter not in needed:
-            parameter.data = torch.empty(0)
-
-
-def _kept_nodes(patterns: Sequence[str], graphs: list[Graph]) -> dict[str, list[str]]:
-    """Patterns of node names by graph."""
-    kept: dict[str, list[str]] = {graph.name: [] for graph in graphs}
-    for pattern in patterns:
-        name, separator, nodes = pattern.partition("/")
-        if name not in kept or not separator:
-            raise ExportError(
-                f"can't keep {pattern!r} in float32; expected GRAPH/NODES, such as "
-                f"'vae_decoder/*', with one of the graphs {', '.join(kept)}"
-            )
-        kept[name].append(nodes)
-    return kept
-
-
-def _only_factor(adapters: Mapping[str, Source]) -> tuple[str, Source]:
-    if len(adapters) != 1:
-        raise ExportError(
-            f"{len(adapters)} adapters given ({', '.join(adapters) or 'none'}); expected one, that "
-            "of the condition factor whose maps the image is painted from"
+def _assemble(
+    models: Models,
+    factors: Mapping[str, FactorSource],
+    defaults: FactorDefaults,
+    image_size: tuple[int, int],
+) -> tuple[list[ConditionFactor], tuple[FactorAdapter, ...]]:
+    """The condition factors in order, and the adapters of the image."""
+    conditions: list[ConditionFactor] = []
+    painting: tuple[FactorAdapter, ...] = ()
+    loaded = iter(models.adapters)
+    for name, factor in factors.items():
+        adapters = name_adapters(
+            name,
+            factor.adapter_sources,
+            [next(loaded) for _ in factor.adapter_sources],
+            [condition.name for condition in conditions],
+            models.vae.config.latent_channels,
         )
-    ((factor, source),) = adapters.items()
-    check_condition(factor)
-    return factor, source
+        if name == IMAGE:
+            painting = adapters
+        else:
+            entry = make_condition(name, factor, adapters, defaults.condition, image_size, PALETTE)
+            conditions.append(entry)
+    return conditions, painting
 
 
-def _network_sources(given: Controlnets) -> list[NetworkSource]:
+def _check_use(
+    conditions: Sequence[ConditionFactor],
+    painting: Sequence[FactorAdapter],
+    networks: Sequence[ImageNetwork],
+) -> None:
+    made = [condition.name for condition in conditions]
+    seen = {network.condition for network in networks}.union(*(a.latents for a in painting))
+    if made and not seen & set(made):
+        raise ExportError(
+            f"no ControlNet or T2I-Adapter paints from the maps of {', '.join(made)}; give one"
+        )
+
+
+def network_sources(given: Controlnets) -> list[NetworkSource]:
+    """What was given, each with what it sees and its scale."""
     several = [given] if isinstance(given, str | Path | NetworkSource) else given
     return [
         entry if isinstance(entry, NetworkSource) else NetworkSource(entry) for entry in several
@@ -288,6 +284,11 @@ def _check_arguments(name: str, weights: str, precision: str, keep_fp32: Sequenc
             f"precision fp16 reads its weights as fp16, but {weights} was asked for; store fp16 "
             "weights, or export with precision fp32"
         )
+    check_keep_fp32(precision, keep_fp32)
+
+
+def check_keep_fp32(precision: str, keep_fp32: Sequence[str]) -> None:
+    """Raises ExportError where a float32 bundle is to keep nodes in float32."""
     if precision == "fp32" and keep_fp32:
         raise ExportError(
             f"{', '.join(keep_fp32)} can't be kept in float32 with precision fp32, in which "
@@ -295,12 +296,26 @@ def _check_arguments(name: str, weights: str, precision: str, keep_fp32: Sequenc
         )
 
 
-def _image_size(models: Models, defaults: FactorDefaults) -> tuple[int, int]:
+def _image_size(
+    models: Models, defaults: FactorDefaults, factors: Mapping[str, FactorSource]
+) -> tuple[int, int]:
+    """Checked, as the sizes of all maps are."""
     size = defaults.image_size or models.image_size
-    multiple = 2 * models.downscale * models.layout.multiple
+    multiple = models.downscale * models.layout.multiple
+    own = {
+        name: (factor.defaults or defaults.condition).size
+        for name, factor in factors.items()
+        if name != IMAGE
+    }
+    halved = None in own.values()
+    if halved:
+        multiple *= 2
     if any(side < multiple or side % multiple for side in size):
+        why = ", so that a map of half that size still divides into latents" if halved else ""
         raise ExportError(
-            f"the image's size is {size[0]}x{size[1]}; expected multiples of {multiple}, so that "
-            "a map of half that size still divides into latents"
+            f"the image's size is {size[0]}x{size[1]}; expected multiples of {multiple}{why}"
         )
+    for name, own_size in own.items():
+        if own_size is not None:
+            check_size(name, own_size, models.downscale * models.layout.multiple)
     return size

@@ -3,7 +3,8 @@
 The chain is run by the float32 modules: prompts through tokenizer and text encoder, then for every
 adapter and ControlNet a few steps of DDIM from pure noise to a picture, with classifier-free
 guidance in the first half and the degraded branch of segmentation-free guidance in the second. The
-picture that an adapter leads to is the next ControlNet's hint. All of it has the size of a map:
+picture that an adapter leads to is the next ControlNet's hint, and its latents are what an adapter
+of several latents sees beside the noisy one. All of it has the size of a map:
 how large activations get depends on weights, prompt and timestep more than on the picture's size,
 and PyTorch takes minutes for pictures of 512×512 on two cores.
 """
@@ -80,6 +81,10 @@ class _Chain:
         autoencoder = [*self._graphs_with("latents")]
         self._encode_prompts(text_encoder, tokenizer)
         prompts = cycle(self.contexts[1:])
+        if not any("_residual" in spec.name for graph in self.graphs for spec in graph.outputs):
+            self._sample(None, backbone, next(prompts))
+            for coder in autoencoder:
+                self._call(coder)
         for graph in self.graphs:
             if any("_residual" in spec.name for spec in graph.outputs):
                 self._sample(graph, backbone, next(prompts))
@@ -113,7 +118,7 @@ class _Chain:
             self._call(text_encoder)
             self.contexts.append(self.values["encoder_hidden_states"])
 
-    def _sample(self, conditioning: Graph, backbone: Graph, context: Tensor) -> None:
+    def _sample(self, conditioning: Graph | None, backbone: Graph, context: Tensor) -> None:
         """Guided DDIM steps from noise, with one graph's residuals and zeros for all others."""
         blank = backbone.random_inputs(1, *self.latent_size, seed=0)
         for name, value in blank.items():
@@ -135,7 +140,8 @@ class _Chain:
                     encoder_hidden_states=row_context,
                     attn_scale=torch.tensor([scale]),
                 )
-                self._call(conditioning)
+                if conditioning is not None:
+                    self._call(conditioning)
                 self._call(backbone)
                 noise.append(self.values["noise_pred"])
             positive, negative = noise
@@ -147,6 +153,11 @@ class _Chain:
         """Run a graph's module on `values`; a port that nothing has written yet gets noise."""
         drawn = graph.random_inputs(1, *self.latent_size, seed=0)
         inputs = {name: self.values.get(name, value) for name, value in drawn.items()}
+        if "sample" in drawn and inputs["sample"].shape != drawn["sample"].shape:
+            sample = inputs["sample"]
+            seen = drawn["sample"].shape[1] // sample.shape[1]
+            earlier = self.values.get("latents", sample)
+            inputs["sample"] = torch.cat([sample] + (seen - 1) * [earlier], dim=1)
         types = {spec.name: spec.dtype for spec in graph.inputs}
         self.calls[graph.name].append(
             {

@@ -19,12 +19,14 @@ PICTURE_TOLERANCE = {"fp32": 2e-3, "fp16": 3e-2}
 
 @dataclass(frozen=True)
 class ConditionDefaults:
-    """Of the condition factor: DDIM and classifier-free guidance, as the papers have them.
+    """Of a condition factor: DDIM and classifier-free guidance, as the papers have them.
 
+    size: height and width of its maps in pixels; None is half the image's.
     sampler: "ddim" or "dpmsolver++".
     stop_at_recall: the recall, 0 to 1, with which a map has won, so that the others need not be
     finished; 0 samples every map to its end. min_area: the fraction of a map, 0 to 1, from which on
-    a class counts as found; best the least that the image factor still paints.
+    a class counts as found; best the least that the image factor still paints. Both are for factors
+    that make labels.
     """
 
     num_inference_steps: int = 10
@@ -34,6 +36,13 @@ class ConditionDefaults:
     min_area: float = 0.002
     prompt_prefix: str = ""
     prompt_suffix: str = ""
+    size: tuple[int, int] | None = None
+
+    def check(self, factor: str) -> None:
+        """Raises ExportError for a value that no engine would accept; `factor` is whose it is."""
+        _check_sampling(factor, self.num_inference_steps, self.sampler)
+        _check_fraction(f"{factor}: stop_at_recall", self.stop_at_recall)
+        _check_fraction(f"{factor}: min_area", self.min_area)
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,21 @@ class ImageDefaults:
     segfree_start: float = 0.5
     prompt_suffix: str = ""
 
+    def check(self) -> None:
+        """Raises ExportError for a value that no engine would accept."""
+        _check_sampling("image factor", self.num_inference_steps, self.sampler)
+        _check_fraction("image factor: segfree_start", self.segfree_start)
+        if self.guidance not in ("segfree", "cfg"):
+            raise ExportError(
+                f"image factor: guidance is {self.guidance!r}; expected 'segfree' or 'cfg'"
+            )
+
 
 @dataclass(frozen=True)
 class FactorDefaults:
     """Of a bundle. image_size: height and width in pixels; None takes the autoencoder's own size.
 
-    Maps have half the image's height and width.
+    condition: of every condition factor that has no defaults of its own.
     """
 
     image_size: tuple[int, int] | None = None
@@ -68,26 +86,19 @@ class FactorDefaults:
 
     def check(self) -> None:
         """Raises ExportError for a value that no engine would accept."""
-        for factor, settings in (("condition", self.condition), ("image", self.image)):
-            if not 1 <= settings.num_inference_steps <= 1000:
-                raise ExportError(
-                    f"{factor} factor: num_inference_steps is {settings.num_inference_steps}; "
-                    "expected 1 to 1000"
-                )
-            if settings.sampler not in SAMPLERS:
-                raise ExportError(
-                    f"{factor} factor: sampler is {settings.sampler!r}; "
-                    f"expected one of {', '.join(SAMPLERS)}"
-                )
-        if self.image.guidance not in ("segfree", "cfg"):
-            raise ExportError(
-                f"image factor: guidance is {self.image.guidance!r}; expected 'segfree' or 'cfg'"
-            )
-        fractions = {
-            "condition factor: stop_at_recall": self.condition.stop_at_recall,
-            "condition factor: min_area": self.condition.min_area,
-            "image factor: segfree_start": self.image.segfree_start,
-        }
-        for what, value in fractions.items():
-            if not 0.0 <= value <= 1.0:
-                raise ExportError(f"{what} is {value}; expected 0 to 1")
+        self.condition.check("condition factor")
+        self.image.check()
+
+
+def _check_sampling(factor: str, steps: int, sampler: str) -> None:
+    if not 1 <= steps <= 1000:
+        raise ExportError(f"{factor}: num_inference_steps is {steps}; expected 1 to 1000")
+    if sampler not in SAMPLERS:
+        raise ExportError(
+            f"{factor}: sampler is {sampler!r}; expected one of {', '.join(SAMPLERS)}"
+        )
+
+
+def _check_fraction(what: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ExportError(f"{what} is {value}; expected 0 to 1")

@@ -93,10 +93,11 @@ def backbone_graph(unet: UNet2DConditionModel, max_length: int) -> Graph:
     )
 
 
-def adapter_graph(factor: str, adapter: ConditionAdapter, unet: UNet2DConditionModel) -> Graph:
+def adapter_graph(name: str, adapter: ConditionAdapter, unet: UNet2DConditionModel) -> Graph:
+    """Its `sample` has 4 channels for each latent that the adapter sees."""
     layout = backbone_layout(unet)
     return Graph(
-        f"adapter_{factor}",
+        name,
         Adapter(adapter, unet),
         (_latent("sample", adapter.config.in_channels), _TIMESTEP),
         _all_features("intrablock_residual", layout.intrablock),

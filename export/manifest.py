@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fgdm import __version__
 
-from .defaults import FactorDefaults
+from .defaults import ImageDefaults
 from .layout import BackboneLayout
 from .overflow import Magnitude
 from .signature import Graph, Precision, TensorSpec
@@ -52,11 +53,12 @@ class BundleFacts:
 
     downscale: the picture's size over the latent's. scheduler: as `sources.Base` has it.
     image_size: height and width in pixels. keep_fp32: nodes that a float16 bundle keeps in float32.
-    networks: of the image factor, as the manifest describes them.
+    conditions: the condition factors, and networks: those of the image factor, as the manifest
+    describes them.
     """
 
     name: str
-    condition: str
+    conditions: tuple[dict[str, Any], ...]
     weights: str
     precision: Precision
     keep_fp32: tuple[str, ...]
@@ -66,17 +68,14 @@ class BundleFacts:
     downscale: int
     layout: BackboneLayout
     scheduler: dict[str, Any]
-    defaults: FactorDefaults
+    image: ImageDefaults
     image_size: tuple[int, int]
     networks: tuple[dict[str, Any], ...]
     preview_decoder: bool
 
 
 def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -> None:
-    """Write `root`/manifest.json, with the size and hash of every other file below `root`.
-
-    manifest.sha256, beside it, holds its own hash as ``sha256sum`` writes it.
-    """
+    """Write the manifest of a new bundle in `root`; see `save_manifest`."""
     manifest = {
         "schema": SCHEMA,
         "name": facts.name,
@@ -106,7 +105,7 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
             "mid_residual": facts.layout.middle.as_json(),
         },
         "scheduler": facts.scheduler,
-        "factors": _factors(facts),
+        "factors": [*facts.conditions, _image(facts)],
         "graphs": {entry.graph.name: entry.as_json() for entry in graphs},
         "files": {
             path.relative_to(root).as_posix(): describe_file(path)
@@ -114,6 +113,12 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
             if path.is_file()
         },
     }
+    save_manifest(root, manifest)
+
+
+def save_manifest(root: Path, manifest: Mapping[str, Any]) -> None:
+    """Write `root`/manifest.json, and manifest.sha256 beside it, which holds its hash as
+    ``sha256sum`` writes it."""
     (root / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     digest = describe_file(root / MANIFEST)["sha256"]
     (root / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n", encoding="ascii")
@@ -128,42 +133,23 @@ def describe_file(path: Path) -> dict[str, Any]:
     return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
 
 
-def _factors(facts: BundleFacts) -> list[dict[str, Any]]:
-    condition, image = facts.defaults.condition, facts.defaults.image
-    height, width = facts.image_size
-    return [
-        {
-            "name": facts.condition,
-            "kind": "condition",
-            "conditionings": [{"kind": "adapter", "graph": f"adapter_{facts.condition}"}],
-            "height": height // 2,
-            "width": width // 2,
-            "num_inference_steps": condition.num_inference_steps,
-            "sampler": condition.sampler,
-            "guidance": "cfg",
-            "guidance_scale": condition.guidance_scale,
-            "stop_at_recall": condition.stop_at_recall,
-            "min_area": condition.min_area,
-            "prompt_prefix": condition.prompt_prefix,
-            "prompt_suffix": condition.prompt_suffix,
-            "palette": PALETTE,
-        },
-        {
-            "name": "image",
-            "kind": "image",
-            "conditionings": list(facts.networks),
-            "height": height,
-            "width": width,
-            "num_inference_steps": image.num_inference_steps,
-            "sampler": image.sampler,
-            "guidance": image.guidance,
-            "guidance_scale": image.guidance_scale,
-            "segfree_guidance_scale": image.segfree_guidance_scale,
-            "segfree_scale": image.segfree_scale,
-            "segfree_start": image.segfree_start,
-            "prompt_suffix": image.prompt_suffix,
-        },
-    ]
+def _image(facts: BundleFacts) -> dict[str, Any]:
+    image, (height, width) = facts.image, facts.image_size
+    return {
+        "name": "image",
+        "kind": "image",
+        "conditionings": list(facts.networks),
+        "height": height,
+        "width": width,
+        "num_inference_steps": image.num_inference_steps,
+        "sampler": image.sampler,
+        "guidance": image.guidance,
+        "guidance_scale": image.guidance_scale,
+        "segfree_guidance_scale": image.segfree_guidance_scale,
+        "segfree_scale": image.segfree_scale,
+        "segfree_start": image.segfree_start,
+        "prompt_suffix": image.prompt_suffix,
+    }
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

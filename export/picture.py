@@ -7,15 +7,16 @@ tokenizer, the noise schedule, the samplers, the hints, and whether the engine o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from fgdm.errors import Error
 from numpy.typing import NDArray
+from torch.nn.functional import interpolate
 
 from .defaults import PICTURE_TOLERANCE
 from .errors import ExportError
@@ -35,21 +36,25 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class _Scene:
-    """What is painted. size: of the image in pixels, the smallest that its latents divide into."""
+    """What is painted.
+
+    object: a class that is asked for; None where no factor makes labels. size: of the image,
+    height and width in pixels, the smallest with which every factor's latents divide.
+    noise: by factor.
+    """
 
     prompt: str
     negative_prompt: str
-    object: str
-    size: int
-    noise: NDArray[np.float32]
-    map_noise: NDArray[np.float32]
+    object: str | None
+    size: tuple[int, int]
+    noise: Mapping[str, NDArray[np.float32]]
     control_images: Mapping[str, NDArray[np.uint8]]
 
 
 def check_picture(root: Path) -> float:
-    """The larger of two differences between the engine's chain and diffusers', three steps each.
+    """The largest difference between the engine's chain and diffusers', three steps a factor.
 
-    They are that of the map's clean latents, relative to their own root mean square, and that of
+    They are that of every map's clean latents, relative to their own root mean square, and that of
     the picture, relative to 255; both are root mean squares. Every added token of the tokenizer is
     compared with transformers' too.
 
@@ -68,11 +73,10 @@ def check_picture(root: Path) -> float:
     manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
     reference = Reference(root)
     scene = _scene(root, manifest, reference.added_tokens)
-    map_latents: list[NDArray[np.float32]] = []
+    clean: dict[str, NDArray[np.float32]] = {}
 
     def keep(info: StepInfo) -> None:
-        if info.factor == manifest["factors"][0]["name"]:
-            map_latents.append(info.predicted_x0())
+        clean[info.factor] = info.predicted_x0()
 
     try:
         tokenizer = Tokenizer(str(root / "tokenizer"), manifest["text_encoder"]["max_length"])
@@ -81,7 +85,7 @@ def check_picture(root: Path) -> float:
             result = engine.generate(
                 scene.prompt,
                 negative_prompt=scene.negative_prompt,
-                objects=[scene.object],
+                objects=scene.object and [scene.object],
                 candidates=1,
                 seed=0,
                 condition_steps=_STEPS,
@@ -90,40 +94,67 @@ def check_picture(root: Path) -> float:
                 guidance_scale=_GUIDANCE_SCALE,
                 condition_guidance_scale=_GUIDANCE_SCALE,
                 stop_at_recall=0.0,
-                height=scene.size,
-                width=scene.size,
-                latents=scene.noise,
-                condition_latents=scene.map_noise,
+                height=scene.size[0],
+                width=scene.size[1],
+                latents=scene.noise[reference.image["name"]],
                 control_images=scene.control_images,
                 step_callback=keep,
+                **_map_noise(reference, scene),
             )
     except Error as error:
         raise ExportError(f"the engine can't run what was exported: {error}. {_ADVICE}") from error
-    return _compare(reference, scene, map_latents[-1], result, manifest["precision"])
+    return _compare(reference, scene, clean, result, manifest["precision"])
+
+
+def _map_noise(reference: Reference, scene: _Scene) -> dict[str, Any]:
+    """The engine's option for the noise of one map, or of each of several."""
+    names = [factor["name"] for factor in reference.conditions]
+    if len(names) == 1:
+        return {"condition_latents": scene.noise[names[0]]}
+    return {"factors": {name: {"latents": scene.noise[name]} for name in names}} if names else {}
 
 
 def _scene(root: Path, manifest: Mapping[str, Any], added_tokens: list[str]) -> _Scene:
-    condition, image = manifest["factors"]
-    palette = json.loads((root / condition["palette"]).read_text(encoding="utf-8"))
+    *conditions, image = manifest["factors"]
+    palette = next((factor["palette"] for factor in conditions if "palette" in factor), None)
+    name = None if palette is None else _first_class(root / palette)
     downscale = manifest["autoencoder"]["downscale"]
-    cells = 2 * manifest["backbone"]["downscale"]
+    multiple = downscale * manifest["backbone"]["downscale"]
+    height, width = (_smallest(manifest["factors"], axis, multiple) for axis in ("height", "width"))
     rng = np.random.default_rng(7)
-    shape = (1, manifest["autoencoder"]["latent_channels"])
-    noise = rng.standard_normal((*shape, cells, cells), np.float32)
-    map_noise = rng.standard_normal((*shape, cells // 2, cells // 2), np.float32)
-    size = cells * downscale
-    needed = {entry["condition"] for entry in image["conditionings"]} - {condition["name"]}
-    name = palette["classes"][0]["name"]
+
+    def noise(factor: Mapping[str, Any]) -> NDArray[np.float32]:
+        rows = height * factor["height"] // image["height"] // downscale
+        columns = width * factor["width"] // image["width"] // downscale
+        channels = manifest["autoencoder"]["latent_channels"]
+        return rng.standard_normal((1, channels, rows, columns), np.float32)
+
+    seen = {entry["condition"] for entry in image["conditionings"] if "condition" in entry}
+    needed = seen - {factor["name"] for factor in conditions}
     return _Scene(
-        prompt=" ".join(["a photo of", name, *added_tokens[-1:]]),
+        prompt=" ".join(["a photo of", name or "a dog", *added_tokens[-1:]]),
         negative_prompt="blurry",
         object=name,
-        size=size,
-        noise=noise,
-        map_noise=map_noise,
+        size=(height, width),
+        noise={factor["name"]: noise(factor) for factor in manifest["factors"]},
         control_images={
-            entry: rng.integers(0, 256, (size, size, 3), np.uint8) for entry in sorted(needed)
+            entry: rng.integers(0, 256, (height, width, 3), np.uint8) for entry in sorted(needed)
         },
+    )
+
+
+def _first_class(palette: Path) -> str:
+    return str(json.loads(palette.read_text(encoding="utf-8"))["classes"][0]["name"])
+
+
+def _smallest(factors: Sequence[Mapping[str, Any]], axis: str, multiple: int) -> int:
+    """The least height or width of an image, two multiples or more, with which every factor's is
+    one too."""
+    whole = int(factors[-1][axis])
+    return next(
+        side
+        for side in range(min(whole, 2 * multiple), whole + 1, multiple)
+        if all(side * factor[axis] % (whole * multiple) == 0 for factor in factors)
     )
 
 
@@ -141,28 +172,40 @@ def _check_tokens(tokenizer: Any, reference: Reference, prompt: str) -> None:
 def _compare(
     reference: Reference,
     scene: _Scene,
-    map_latents: NDArray[np.float32],
+    clean: Mapping[str, NDArray[np.float32]],
     result: Any,
     precision: str,
 ) -> float:
-    condition, image = reference.condition, reference.image
-    expected_latents = reference.map_latents(
-        _prompts(condition, scene), scene.map_noise, _STEPS, _GUIDANCE_SCALE
-    )
-    chosen = np.asarray(result.map).repeat(2, axis=0).repeat(2, axis=1)
-    expected_picture = reference.picture(
-        _prompts(image, scene),
+    names = [factor["name"] for factor in reference.conditions]
+    expected = reference.maps(
+        {factor["name"]: _prompts(factor, scene) for factor in reference.conditions},
         scene.noise,
         _STEPS,
         _GUIDANCE_SCALE,
-        {condition["name"]: chosen, **scene.control_images},
     )
+    maps = {name: result.map if len(names) == 1 else result.factors[name].map for name in names}
+    expected_picture = reference.picture(
+        _prompts(reference.image, scene),
+        scene.noise[reference.image["name"]],
+        _STEPS,
+        _GUIDANCE_SCALE,
+        {
+            **scene.control_images,
+            **{
+                factor["name"]: _enlarged(np.asarray(maps[factor["name"]]), factor, scene.size)
+                for factor in reference.conditions
+            },
+        },
+        {name: sampled.final for name, sampled in expected.items()},
+    )
+    pairs: list[tuple[str, NDArray[Any], NDArray[Any], float]] = [
+        (f"the {name} map's latents", clean[name], sampled.clean, _size(sampled.clean))
+        for name, sampled in expected.items()
+    ]
+    pairs.append(("the picture", np.asarray(result.image), np.round(expected_picture), 255.0))
     worst, allowed = 0.0, PICTURE_TOLERANCE[precision]
-    for what, given, expected, scale in (
-        ("the map's latents", map_latents, expected_latents, _size(expected_latents)),
-        ("the picture", np.asarray(result.image), np.round(expected_picture), 255.0),
-    ):
-        error = _size(given.astype(np.float64) - expected) / scale
+    for what, given, wanted, scale in pairs:
+        error = _size(given.astype(np.float64) - wanted) / scale
         if not error <= allowed:
             raise ExportError(
                 f"{what} of the written bundle differs from diffusers' by {error:.1e} of its "
@@ -170,6 +213,22 @@ def _compare(
             )
         worst = max(worst, error)
     return worst
+
+
+def _enlarged(
+    picture: NDArray[np.uint8], factor: Mapping[str, Any], size: tuple[int, int]
+) -> NDArray[Any]:
+    """A map at the image's size: labels by the nearest pixel, pictures bilinearly."""
+    if factor.get("output", "labels") == "labels":
+        rows, columns = (
+            (2 * np.arange(side) + 1) * own // (2 * side)
+            for side, own in zip(size, picture.shape, strict=False)
+        )
+        nearest: NDArray[np.uint8] = picture[rows][:, columns]
+        return nearest
+    planes = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    larger = interpolate(planes, size, mode="bilinear")[0].permute(1, 2, 0)
+    return cast("NDArray[np.float32]", larger.numpy())
 
 
 def _prompts(factor: Mapping[str, Any], scene: _Scene) -> list[str]:

@@ -1,7 +1,9 @@
 """The chain of a bundle in diffusers' own models, read from the bundle's own folders of weights.
 
-Maps and pictures are sampled by plain loops over `UNet2DConditionModel`, `ControlNetModel` and
-`T2IAdapter`, with diffusers' schedulers, in float32 on the CPU. Nothing of a graph is used.
+Factors are sampled one after another; an adapter that sees earlier factors sees the latents that
+their last steps left. Maps and pictures are sampled by plain loops over `UNet2DConditionModel`,
+`ControlNetModel` and `T2IAdapter`, with diffusers' schedulers, in float32 on the CPU. Nothing of a
+graph is used.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +29,7 @@ from diffusers import (
 )
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -35,34 +39,67 @@ from .adapter import PlainAdapter, TimestepAdapter, timestep_embedding
 _Residuals = Callable[[Tensor, Tensor, Tensor], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """A map: the clean latents that the last step predicted, and those after it; (1, C, h, w)."""
+
+    clean: NDArray[np.float32]
+    final: NDArray[np.float32]
+
+
 class Reference:
-    """diffusers' models of the bundle in the folder `root`; each is loaded when it is needed."""
+    """diffusers' models of the bundle in the folder `root`; each is loaded when it is needed.
+
+    conditions, image: the factors, as the manifest describes them.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
-        self.condition, self.image = self._manifest["factors"]
+        *self.conditions, self.image = self._manifest["factors"]
 
-    def map_latents(
-        self, prompts: Sequence[str], noise: NDArray[np.float32], steps: int, guidance_scale: float
-    ) -> NDArray[np.float32]:
-        """The clean latents that the last step of the condition factor predicts, (1, C, h, w).
+    def maps(
+        self,
+        prompts: Mapping[str, Sequence[str]],
+        noise: Mapping[str, NDArray[np.float32]],
+        steps: int,
+        guidance_scale: float,
+    ) -> dict[str, Sampled]:
+        """One map of every condition factor, in the chain's order.
 
         Args:
-            prompts: the prompt and the negative prompt, as the text encoder gets them.
-            noise: the latents to start from, (1, C, h, w).
+            prompts: by factor, the prompt and the negative prompt, as the text encoder gets them.
+                A factor that isn't there is left out: whoever would see it sees zeros.
+            noise: by factor, the latents to start from, (1, C, h, w).
         """
-        (conditioning,) = self.condition["conditionings"]
-        folder = self._root / conditioning["graph"]
-        name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
-        adapter = _load({k.__name__: k for k in (TimestepAdapter, PlainAdapter)}[name], folder)
+        made: dict[str, Sampled] = {}
+        for factor in self.conditions:
+            name = factor["name"]
+            if name in prompts:
+                seen = {earlier: sampled.final for earlier, sampled in made.items()}
+                made[name] = self._map(
+                    factor, prompts[name], noise[name], steps, guidance_scale, seen
+                )
+        return made
+
+    def _map(
+        self,
+        factor: Mapping[str, Any],
+        prompts: Sequence[str],
+        noise: NDArray[np.float32],
+        steps: int,
+        guidance_scale: float,
+        seen: Mapping[str, NDArray[np.float32]],
+    ) -> Sampled:
+        adapters = self._adapters(factor, seen, noise.shape)
 
         def residuals(sample: Tensor, timestep: Tensor, context: Tensor) -> dict[str, Any]:
-            emb = timestep_embedding(self._unet, timestep.repeat(len(sample)), torch.float32)
-            return {"down_intrablock_additional_residuals": list(adapter(sample, emb))}
+            return self._features(adapters, sample, timestep)
 
-        sampler = self.condition["sampler"]
-        return self._sample(sampler, prompts, noise, steps, guidance_scale, residuals)[0].numpy()
+        clean, final = self._sample(
+            factor["sampler"], prompts, noise, steps, guidance_scale, residuals
+        )
+        return Sampled(clean.numpy(), final.numpy())
 
     def picture(
         self,
@@ -70,31 +107,83 @@ class Reference:
         noise: NDArray[np.float32],
         steps: int,
         guidance_scale: float,
-        pictures: Mapping[str, NDArray[np.uint8]],
+        pictures: Mapping[str, NDArray[Any]],
+        latents: Mapping[str, NDArray[np.float32]],
     ) -> NDArray[np.float64]:
         """The image factor's picture, (H, W, 3) in 0..255, not rounded.
 
         Args:
-            prompts, noise: as for `map_latents`.
-            pictures: what its networks see, by condition, (H, W, 3). A map has the map's colours.
+            prompts: the prompt and the negative one. noise: the latents to start from.
+            pictures: what its networks see, by condition, (H, W, 3) in 0..255. A label map has the
+                map's colours.
+            latents: of the maps, by factor, for adapters of the image.
         """
         networks = []
         for entry in self.image["conditionings"]:
+            if entry["kind"] == "adapter":
+                continue
             kind = T2IAdapter if entry["kind"] == "t2i_adapter" else ControlNetModel
             hint = self._recolored(pictures[entry["condition"]], entry)
             seen = torch.from_numpy(hint).permute(2, 0, 1)[None].float() / 255
             networks.append((_load(kind, self._root / entry["graph"]), seen, entry["scale"]))
+        adapters = self._adapters(self.image, latents, noise.shape)
 
         def residuals(sample: Tensor, timestep: Tensor, context: Tensor) -> dict[str, Any]:
-            return _all_residuals(networks, sample, timestep, context)
+            made = _all_residuals(networks, sample, timestep, context)
+            features = self._features(adapters, sample, timestep)
+            return {name: _sum(made.get(name), features.get(name)) for name in {**made, **features}}
 
         sampler = self.image["sampler"]
-        _, latents = self._sample(sampler, prompts, noise, steps, guidance_scale, residuals)
+        _, final = self._sample(sampler, prompts, noise, steps, guidance_scale, residuals)
         vae = _load(AutoencoderKL, self._root / "vae")
         with torch.no_grad():
-            decoded = vae.decode(latents / vae.config.scaling_factor).sample[0]
+            decoded = vae.decode(final / vae.config.scaling_factor).sample[0]
         scaled = 255 * (decoded / 2 + 0.5).clamp(0, 1).permute(1, 2, 0)
         return cast("NDArray[np.float64]", scaled.numpy().astype(np.float64))
+
+    def _adapters(
+        self,
+        factor: Mapping[str, Any],
+        seen: Mapping[str, NDArray[np.float32]],
+        shape: tuple[int, ...],
+    ) -> list[tuple[Any, list[Tensor | None]]]:
+        """The factor's adapters, each with the latents that it sees at the size of the factor's
+        own, which None stands for. shape: (1, C, h, w)."""
+
+        def latents(name: str) -> Tensor | None:
+            if name == factor["name"]:
+                return None
+            if name not in seen:
+                return torch.zeros(shape)
+            return interpolate(torch.from_numpy(seen[name]), shape[2:], mode="bilinear")
+
+        kinds = {kind.__name__: kind for kind in (TimestepAdapter, PlainAdapter)}
+        adapters = []
+        for entry in factor["conditionings"]:
+            if entry["kind"] == "adapter":
+                folder = self._root / entry["graph"]
+                config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+                names = entry.get("latents", [factor["name"]])
+                adapter = _load(kinds[config["_class_name"]], folder)
+                adapters.append((adapter, [latents(name) for name in names]))
+        return adapters
+
+    def _features(
+        self,
+        adapters: Sequence[tuple[Any, list[Tensor | None]]],
+        sample: Tensor,
+        timestep: Tensor,
+    ) -> dict[str, Any]:
+        """The sum of the adapters' features, under the name that diffusers' UNet takes."""
+        if not adapters:
+            return {}
+        rows = len(sample)
+        emb = timestep_embedding(self._unet, timestep.repeat(rows), torch.float32)
+        total = None
+        for adapter, latents in adapters:
+            seen = [sample if entry is None else entry.repeat(rows, 1, 1, 1) for entry in latents]
+            total = _sum(total, list(adapter(torch.cat(seen, dim=1), emb)))
+        return {"down_intrablock_additional_residuals": total}
 
     def token_ids(self, text: str) -> list[int]:
         """The prompt's ids, as diffusers' pipelines ask transformers for them."""
@@ -155,15 +244,14 @@ class Reference:
         ids = torch.tensor([self.token_ids(prompt) for prompt in prompts])
         return cast(Tensor, self._text_encoder(ids).last_hidden_state)
 
-    def _recolored(
-        self, picture: NDArray[np.uint8], network: Mapping[str, Any]
-    ) -> NDArray[np.uint8]:
+    def _recolored(self, picture: NDArray[Any], network: Mapping[str, Any]) -> NDArray[Any]:
         """A map in the colours of the palette that a network was trained on."""
-        if network["hint_palette"] is None or network["condition"] != self.condition["name"]:
+        if network["hint_palette"] is None:
             return picture
+        (condition,) = [f for f in self.conditions if f["name"] == network["condition"]]
         own, other = (
             {entry["name"]: entry["color"] for entry in self._palette(file)["classes"]}
-            for file in (self.condition["palette"], network["hint_palette"])
+            for file in (condition["palette"], network["hint_palette"])
         )
         result = np.zeros_like(picture)
         for source, target in network["recolor"].items():
@@ -210,17 +298,19 @@ def _all_residuals(
                 return_dict=False,
             )
             features = [*down, middle]
-        before = sums.get(name)
-        sums[name] = (
-            features
-            if before is None
-            else [old + new for old, new in zip(before, features, strict=True)]
-        )
+        sums[name] = _sum(sums.get(name), features)
     residuals: dict[str, Any] = {}
     if "controlnet" in sums:
         *residuals["down_block_additional_residuals"], middle = sums.pop("controlnet")
         residuals["mid_block_additional_residual"] = middle
     return {**residuals, **sums}
+
+
+def _sum(before: list[Tensor] | None, features: list[Tensor] | None) -> Any:
+    """One by one; None adds nothing."""
+    if before is None or features is None:
+        return features if before is None else before
+    return [old + new for old, new in zip(before, features, strict=True)]
 
 
 @contextmanager

@@ -95,6 +95,10 @@ class WeightStore:
         # safetensors makes its files private to the user, whatever the umask says.
         (target / filename).chmod((target / "config.json").stat().st_mode)
 
+        self.adopt(model, folder, filename, prefix)
+
+    def adopt(self, model: nn.Module, folder: str, filename: str, prefix: str = "") -> None:
+        """Know where the parameters of `model` lie, which ``folder/filename`` holds already."""
         stored = read_index(self.root, f"{folder}/{filename}")
         for key, parameter in model.named_parameters(remove_duplicate=False):
             self._tensors[parameter] = stored[prefix + key]

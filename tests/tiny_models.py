@@ -136,6 +136,20 @@ def build_checkpoint(folder: Path) -> TinyCheckpoint:
     return files
 
 
+def build_adapter(folder: Path, latents: int = 1, seed: int = 5) -> Path:
+    """Write a random adapter that sees so many latents; returns its folder."""
+    torch.manual_seed(seed)
+    adapter = TimestepAdapter(
+        in_channels=4 * latents,
+        channels=CHANNELS,
+        time_embed_dim=4 * CHANNELS[0],
+        norm_num_groups=GROUPS,
+    )
+    _fill(adapter)
+    adapter.save_pretrained(folder)
+    return folder
+
+
 def build_bundle(folder: Path, checkpoint: TinyCheckpoint, precision: Precision = "fp32") -> Path:
     """Export the checkpoint as a bundle with default factors; returns its folder."""
     return export_bundle(

@@ -1,11 +1,11 @@
 """Reads the models that a bundle is made of, from the files in which they are published.
 
-`load_models` reads all of a bundle; `load_base`, `load_adapter`, `load_controlnet`,
-`load_tiny_decoder` and `load_tokenizer` read one of its parts, and `merge_lora` and `add_word`
-change a base.
+`load_models` reads all of a bundle; `load_base`, `load_adapters`, `load_adapter`,
+`load_controlnet`, `load_tiny_decoder` and `load_tokenizer` read one of its parts, and `merge_lora`
+and `add_word` change a base.
 """
 
-from .adapters import load_adapter
+from .adapters import load_adapter, load_adapters
 from .base import Base, load_base
 from .controlnets import load_controlnet
 from .loras import Lora, merge_lora
@@ -24,6 +24,7 @@ __all__ = [
     "Tokenizer",
     "add_word",
     "load_adapter",
+    "load_adapters",
     "load_base",
     "load_controlnet",
     "load_models",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from .tensors import read_json, read_tensors
 _KINDS = {kind.__name__: kind for kind in (TimestepAdapter, PlainAdapter, T2IAdapter)}
 #: What may stand before a key, longest first.
 _PREFIXES = (ADAPTER, "diffusion_model.adapter.", "adapter.", "")
+_FURTHER = re.compile(r"(?:(?:model\.)?diffusion_model\.)?adapters\.(\d+)\.")
 _BLOCKS_PER_SCALE = 2
 _LIGHT_SCALES = 4
 #: Side of the squares that T2I-Adapters for Stable Diffusion 1.x and XL fold into channels.
@@ -28,25 +30,49 @@ _COLOURS = (1, 3)
 
 
 def load_adapter(source: Source) -> ConditionAdapter | T2IAdapter:
-    """Read an adapter: a folder, a Hugging Face id, or one file.
+    """Read one adapter, as `load_adapters` does.
+
+    Raises:
+        ExportError: as there; or the file holds several.
+    """
+    adapters = load_adapters(source)
+    if len(adapters) > 1:
+        raise ExportError(
+            f"{source} holds {len(adapters)} adapters, as FG-DM's joint variant does; expected one"
+        )
+    return adapters[0]
+
+
+def load_adapters(source: Source) -> tuple[ConditionAdapter | T2IAdapter, ...]:
+    """Read an adapter: a folder, a Hugging Face id, or one file, which may hold several.
 
     A folder or repository holds one of ours or a diffusers `T2IAdapter`. A file holds an original
     FG-DM adapter or T2I-Adapter: alone, with bare keys or behind ``adapter.`` or
     ``model.diffusion_model.adapter.``, or inside a whole FG-DM checkpoint, whose other tensors are
     the base and are left alone. Its keys and shapes say which kind it is; a group normalisation has
-    32 groups, as everywhere in Stable Diffusion.
+    32 groups, as everywhere in Stable Diffusion. FG-DM's joint variant has further adapters beside
+    it, behind ``adapters.0.``, ``adapters.1.`` and so on, whose features are added to the first's.
 
-    Returns a `TimestepAdapter` or a `PlainAdapter`, which sample a factor's maps from its latents,
-    or a `T2IAdapter`, which takes a picture.
+    Returns for each a `TimestepAdapter` or a `PlainAdapter`, which sample a factor's maps from
+    latents, or a `T2IAdapter`, which takes a picture; the joint variant's in its order.
 
     Raises:
         ExportError: it is missing, unreadable or no adapter, or its tensors don't make one.
     """
     path = locate(source, "the adapter", LONE_MODEL)
     if path.is_dir():
-        return _from_folder(path)
-    origin = str(path)
-    tensors = _own(read_tensors(path), origin)
+        return (_from_folder(path),)
+    tensors = read_tensors(path)
+    further = _further(tensors, str(path))
+    first = _from_tensors(_own(tensors, str(path)), str(path))
+    others = [
+        _from_tensors(adapter, f"adapter {number} of {path}")
+        for number, adapter in enumerate(further)
+    ]
+    return (first, *others)
+
+
+def _from_tensors(tensors: dict[str, Tensor], origin: str) -> ConditionAdapter | T2IAdapter:
     if any(".in_layers." in key for key in tensors):
         return fill(_timestep_adapter(tensors, origin), tensors, origin)
     if "body.0.body.0.block1.weight" in tensors:
@@ -58,6 +84,20 @@ def load_adapter(source: Source) -> ConditionAdapter | T2IAdapter:
         "timestep) nor body.0.block1.weight (FG-DM without it, and T2I-Adapter). Style adapters "
         "and IP-Adapters are not supported"
     )
+
+
+def _further(tensors: dict[str, Tensor], origin: str) -> list[dict[str, Tensor]]:
+    """The joint variant's list of further adapters under bare keys, taken out of `tensors`."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for key in list(tensors):
+        if match := _FURTHER.match(key):
+            found.setdefault(int(match[1]), {})[key[match.end() :]] = tensors.pop(key)
+    if sorted(found) != list(range(len(found))):
+        raise ExportError(
+            f"{origin} has the further adapters {', '.join(map(str, sorted(found)))}; expected "
+            "numbers from 0 on without a gap. Check that the file is whole"
+        )
+    return [found[number] for number in range(len(found))]
 
 
 def _from_folder(folder: Path) -> ConditionAdapter | T2IAdapter:

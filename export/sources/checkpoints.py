@@ -28,12 +28,15 @@ _Model = TypeVar("_Model", bound=nn.Module)
 
 UNET, VAE, TEXT_ENCODER = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
 CONTROLNET, ADAPTER = "control_model.", "model.diffusion_model.adapter."
+#: Of FG-DM's joint variant: adapters beside `ADAPTER`, each behind its number.
+FURTHER_ADAPTERS = "model.diffusion_model.adapters."
 
 _TRANSFORMER = TEXT_ENCODER + "transformer."
 #: What training left in a checkpoint, and parts that a bundle takes from elsewhere or not at all.
 _IGNORED = (
     "model_ema.",
     ADAPTER,
+    FURTHER_ADAPTERS,
     CONTROLNET,
     "safety_checker.",
     VAE + "loss.",

@@ -75,7 +75,7 @@ def test_manifest_lists_every_file_with_its_hash(
 
 
 def test_manifest_describes_the_chain(manifest: dict[str, Any]) -> None:
-    assert manifest["schema"] == 2
+    assert manifest["schema"] == 3
     assert set(manifest["graphs"]) == set(GRAPHS)
     condition, image = manifest["factors"]
     assert (condition["name"], condition["height"], condition["num_inference_steps"]) == (
@@ -279,7 +279,8 @@ def test_interruption_leaves_nothing(tiny_checkpoint: TinyCheckpoint, tmp_path: 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"adapters": {}}, "0 adapters given"),
+        ({"adapters": {}}, "no factor makes labels, so that nothing has a palette"),
+        ({"palette": None}, "segmentation makes labels; give the palette with its classes"),
         ({"adapters": {"Depth Map": Path("x")}}, "lower-case"),
         ({"weights": "int3"}, "expected one of fp16, fp32"),
         ({"name": " "}, "name is empty"),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fgdm.export import bundle
 from fgdm.export.cli import add_arguments, run
+from fgdm.export.defaults import ConditionDefaults, FactorDefaults
 
 from tests.tiny_models import TinyCheckpoint
 
@@ -90,7 +94,7 @@ def test_sources(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
         "--tiny-decoder=madebyollin/taesd",
     )
     assert args.base == "runwayml/stable-diffusion-v1-5"
-    assert args.adapter == ("segmentation", str(tiny_checkpoint.adapter))
+    assert args.adapter == [("segmentation", None, str(tiny_checkpoint.adapter))]
     assert args.controlnet == [
         (str(tiny_checkpoint.controlnet), None, 1.0),
         ("lllyasviel/sd-controlnet-seg", "depth", 0.5),
@@ -115,7 +119,7 @@ def test_an_equals_sign_may_be_part_of_a_path(
     (tmp_path / "epoch=22-step=5335.ckpt").touch()
     args = parse(
         *options(tiny_checkpoint, tmp_path),
-        "--adapter=segmentation=runs/lr=1e-5/adapter",
+        "--adapter=depth:segmentation,depth=runs/lr=1e-5/adapter",
         "--controlnet=/runs/lr=1e-5/net:0.5",
         "--controlnet=runs/lr=1e-5/net",
         "--controlnet=depth=runs/lr=1e-5/net:0.5",
@@ -123,7 +127,7 @@ def test_an_equals_sign_may_be_part_of_a_path(
         "--t2i-adapter=sketch=lr=1e-5.pth",
         "--lora=runs/lr=1e-5/style.safetensors:0.5",
     )
-    assert args.adapter == ("segmentation", "runs/lr=1e-5/adapter")
+    assert args.adapter[1:] == [("depth", ("segmentation", "depth"), "runs/lr=1e-5/adapter")]
     assert args.controlnet[1:] == [
         ("/runs/lr=1e-5/net", None, 0.5),
         ("runs/lr=1e-5/net", None, 1.0),
@@ -134,10 +138,70 @@ def test_an_equals_sign_may_be_part_of_a_path(
     assert args.lora == [("runs/lr=1e-5/style.safetensors", 0.5)]
 
 
+def test_what_is_said_of_single_factors(
+    tiny_checkpoint: TinyCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others get what is said of all; a text with an equals sign needs its factor's name."""
+    given: list[tuple[Any, ...]] = []
+
+    def export(*arguments: Any, defaults: FactorDefaults, **_: Any) -> Path:
+        given.append((arguments[1], defaults.condition))
+        return tmp_path
+
+    monkeypatch.setattr(bundle, "export_bundle", export)
+    arguments = [
+        *options(tiny_checkpoint, tmp_path / "b"),
+        "--adapter=depth:segmentation,depth=two",
+        "--adapter=edges=one",
+        "--adapter=edges=other",
+        "--makes=edges=sketch:black",
+        "--condition-steps=6",
+        "--condition-steps=depth=20",
+        "--condition-size=edges=48x64",
+        "--condition-prompt-prefix=a map of ",
+        "--condition-prompt-prefix=depth=scale=metres ",
+        "--condition-sampler=depth=dpmsolver++",
+    ]
+    assert run(parse(*arguments)) == 0
+    ((factors, shared),) = given
+    assert list(factors) == ["segmentation", "depth", "edges"]
+    assert [len(factor.adapter_sources) for factor in factors.values()] == [1, 1, 2]
+    assert factors["depth"].adapter_sources[0].latents == ("segmentation", "depth")
+    assert (factors["edges"].output, factors["edges"].lines) == ("sketch", "black")
+    assert shared == ConditionDefaults(num_inference_steps=6, prompt_prefix="a map of ")
+    assert factors["segmentation"].defaults is None
+    assert factors["depth"].defaults == ConditionDefaults(
+        num_inference_steps=20, prompt_prefix="scale=metres ", sampler="dpmsolver++"
+    )
+    assert factors["edges"].defaults == replace(shared, size=(48, 64))
+
+
+def test_what_is_said_of_no_factor(
+    tiny_checkpoint: TinyCheckpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in (
+        "--condition-steps=dept=3",
+        "--makes=dept=depth",
+        "--condition-size=image=64x64",
+    ):
+        assert run(parse(*options(tiny_checkpoint, tmp_path / "b"), option)) == 1
+        error = capsys.readouterr().err
+        assert "which has no --adapter; expected one of segmentation" in error
+
+
 @pytest.mark.parametrize(
     "bad",
     [
         "--adapter=folder",
+        "--adapter=depth:=folder",
+        "--adapter=depth:segmentation,=folder",
+        "--makes=depth",
+        "--makes=depth=sound",
+        "--makes=depth=sketch:grey",
+        "--makes=depth=depth:black",
+        "--condition-steps=many",
+        "--condition-steps=depth=many",
+        "--condition-size=depth=64",
         "--lora=style.safetensors:strong",
         "--lora=:1",
         "--controlnet==net",

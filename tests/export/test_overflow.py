@@ -211,13 +211,13 @@ def test_products_inside_the_op_are_looked_at(tmp_path: Path) -> None:
 
 def test_calls_are_a_sampling_run(tiny_checkpoint: TinyCheckpoint) -> None:
     base = tiny_checkpoint.base
-    models = load_models(base, tiny_checkpoint.adapter, [tiny_checkpoint.controlnet])
+    models = load_models(base, [tiny_checkpoint.adapter], [tiny_checkpoint.controlnet])
     (controlnet,) = models.controlnets
     length = models.max_length
     graphs: list[Graph] = [
         text_encoder_graph(models.text_encoder, length),
         backbone_graph(models.unet, length),
-        adapter_graph("segmentation", models.adapter, models.unet),
+        adapter_graph("adapter_segmentation", models.adapters[0][0], models.unet),
         hint_graph("controlnet_segmentation", controlnet, models.downscale),
         controlnet_graph("controlnet_segmentation", controlnet, length),
         decoder_graph(models.vae, models.downscale),

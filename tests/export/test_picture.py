@@ -99,6 +99,6 @@ def test_only_the_option_leaves_it_out(
         return 0.0
 
     monkeypatch.setattr(bundle, "check_picture", paint)
-    monkeypatch.setattr(bundle, "_export_and_check", lambda *arguments: [])
+    monkeypatch.setattr(bundle, "export_graphs", lambda *arguments: [])
     assert run(parse(*options(tiny_checkpoint, tmp_path / "bundle"), *flags)) == 0
     assert len(painted) == checks

@@ -9,7 +9,7 @@ names of the full-size one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -297,6 +297,17 @@ def plain_adapter(channels: Sequence[int], in_channels: int) -> list[Entry]:
             entries += _conv(f"{body}.block2", f"{body}.block2", c_out, c_out, 1)
             number, c_in = number + 1, c_out
     return entries
+
+
+def joint_file(
+    channels: Sequence[int], further: int, file_of: Callable[[list[Entry], int], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """FG-DM's joint variant: a plain adapter, and a list of further ones behind their numbers."""
+    tensors = {f"adapter.{k}": v for k, v in file_of(plain_adapter(channels, 4), 0).items()}
+    for number in range(further):
+        made = file_of(plain_adapter(channels, 4), number + 1)
+        tensors |= {f"adapters.{number}.{key}": value for key, value in made.items()}
+    return tensors
 
 
 def t2i_adapter(channels: Sequence[int], in_channels: int) -> list[Entry]:

@@ -14,7 +14,7 @@ from fgdm.export.check import check_graph
 from fgdm.export.errors import ExportError
 from fgdm.export.graphs import adapter_graph
 from fgdm.export.onnx_export import export_graph
-from fgdm.export.sources import load_adapter, load_base
+from fgdm.export.sources import load_adapter, load_adapters, load_base
 from fgdm.export.weights import WeightStore
 from torch import Tensor
 
@@ -96,6 +96,33 @@ def test_one_checkpoint_is_base_and_adapter_at_once(
     assert_holds(load_adapter(path), entries, adapter)
 
 
+@pytest.mark.parametrize("prefix", ["", "diffusion_model.", "model.diffusion_model."])
+def test_the_joint_variant(tmp_path: Path, tiny_checkpoint: TinyCheckpoint, prefix: str) -> None:
+    """One adapter and a list of further ones, alone or in a whole checkpoint."""
+    tensors = behind(prefix, layouts.joint_file(SIZES.channels, 2, file_of))
+    if prefix == "model.diffusion_model.":
+        base = random_file(CHECKPOINT)
+        path = save(tmp_path / "joint.ckpt", base | tensors)
+        assert_is_base(load_base(path, tiny_checkpoint.base / "tokenizer", TINY), base)
+    else:
+        path = save(tmp_path / "joint.safetensors", tensors)
+    adapters = load_adapters(path)
+    assert [type(adapter) for adapter in adapters] == [PlainAdapter] * 3
+    for number, adapter in enumerate(adapters):
+        assert_holds(adapter, PLAIN, file_of(PLAIN, number))
+    with pytest.raises(ExportError, match="holds 3 adapters, as FG-DM's joint variant"):
+        load_adapter(path)
+
+
+def test_a_joint_variant_with_a_gap(tmp_path: Path) -> None:
+    tensors = layouts.joint_file(SIZES.channels, 2, file_of)
+    path = save(
+        tmp_path / "joint.ckpt", {k: v for k, v in tensors.items() if "adapters.0." not in k}
+    )
+    with pytest.raises(ExportError, match=r"further adapters 1; expected numbers from 0 on"):
+        load_adapters(path)
+
+
 def test_ours(tiny_checkpoint: TinyCheckpoint) -> None:
     """A skip's convolution is our own choice, and 3 wide where a configuration is silent."""
     loaded = load_adapter(tiny_checkpoint.adapter)
@@ -171,7 +198,7 @@ def test_original_adapters_export(tmp_path: Path, entries: list[Entry]) -> None:
     store = WeightStore(tmp_path / "bundle", "fp16")
     store.save(unet, "unet", "model.safetensors")
     store.save(adapter, "adapter", "model.safetensors")
-    graph = adapter_graph("segmentation", adapter, unet)
+    graph = adapter_graph("adapter_segmentation", adapter, unet)
     path = export_graph(graph, store)
     assert check_graph(graph, path) < 1e-4
 

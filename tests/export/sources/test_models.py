@@ -21,7 +21,7 @@ from tests.tiny_models import CHANNELS, GROUPS, TinyCheckpoint
 def load(checkpoint: TinyCheckpoint, **changes: Any) -> Models:
     arguments: dict[str, Any] = {
         "base": checkpoint.base,
-        "adapter": checkpoint.adapter,
+        "adapters": [checkpoint.adapter],
         "controlnets": [checkpoint.controlnet],
     }
     return load_models(**{**arguments, **changes})
@@ -42,13 +42,13 @@ def test_all_parts(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
     save_file(lora, tmp_path / "lora.safetensors")
     models = load(
         tiny_checkpoint,
-        adapter=tmp_path / "adapter",
+        adapters=[tmp_path / "adapter"],
         controlnets=[tiny_checkpoint.controlnet, str(tiny_checkpoint.controlnet)],
         loras=[Lora(tmp_path / "lora.safetensors", 0.5)],
         tiny_decoder=tmp_path / "tiny",
     )
     assert [type(entry) for entry in models.controlnets] == [ControlNetModel] * 2
-    assert isinstance(models.adapter, PlainAdapter)
+    assert isinstance(models.adapters[0][0], PlainAdapter)
     assert isinstance(models.tiny_decoder, AutoencoderTiny)
     assert models.scheduler["steps_offset"] == 1
     weight = models.unet.get_submodule(layer).weight
@@ -60,12 +60,12 @@ def test_parts_that_do_not_fit(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) 
     TimestepAdapter(channels=CHANNELS, time_embed_dim=64, norm_num_groups=GROUPS).save_pretrained(
         tmp_path / "time"
     )
-    PlainAdapter(channels=CHANNELS, in_channels=8).save_pretrained(tmp_path / "plain")
+    PlainAdapter(channels=CHANNELS, in_channels=6).save_pretrained(tmp_path / "plain")
     AutoencoderTiny(latent_channels=16).save_pretrained(tmp_path / "channels")
     AutoencoderTiny().save_pretrained(tmp_path / "size")
     for changes, message in (
-        ({"adapter": tmp_path / "time"}, "adapter's time_embed_dim: 64 given, .* needs 128"),
-        ({"adapter": tmp_path / "plain"}, "adapter's in_channels: 8 given"),
+        ({"adapters": [tmp_path / "time"]}, "adapter's time_embed_dim: 64 given, .* needs 128"),
+        ({"adapters": [tmp_path / "plain"]}, "adapter's in_channels: 6 given"),
         ({"tiny_decoder": tmp_path / "channels"}, "tiny decoder's latent_channels: 16 given"),
         ({"tiny_decoder": tmp_path / "size"}, "tiny decoder's enlargement: 8 given, .* needs 4"),
     ):
@@ -90,4 +90,4 @@ def test_a_t2i_adapter_is_no_condition_factor_s(
 ) -> None:
     T2IAdapter(channels=[32, 64, 64]).save_pretrained(tmp_path / "t2i")
     with pytest.raises(ExportError, match="is a T2I-Adapter, which takes a picture"):
-        load(tiny_checkpoint, adapter=tmp_path / "t2i")
+        load(tiny_checkpoint, adapters=[tmp_path / "t2i"])

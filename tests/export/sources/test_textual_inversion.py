@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
-from fgdm.export.cli import _word_source
+from fgdm.export.cli_forms import word_source
 from fgdm.export.errors import ExportError
 from fgdm.export.sources import (
     Base,
@@ -140,7 +140,7 @@ def test_two_words_and_the_models_of_a_bundle(
         torch.save({f"<{name}>": vectors(count)}, tmp_path / f"{name}.bin")
     models = load_models(
         tiny_checkpoint.base,
-        tiny_checkpoint.adapter,
+        [tiny_checkpoint.adapter],
         [tiny_checkpoint.controlnet],
         textual_inversions=[TextualInversion(tmp_path / f"{n}.bin") for n in ("one", "two")],
     )
@@ -176,12 +176,12 @@ def test_what_is_refused(base: Base, tmp_path: Path) -> None:
 
 def test_the_option(tmp_path: Path) -> None:
     """A path may have an equals sign of its own."""
-    assert _word_source("owner/name") == ("owner/name", None)
-    assert _word_source("learned_embeds.bin=<cat-toy>") == ("learned_embeds.bin", "<cat-toy>")
-    assert _word_source("runs/lr=1e-5/a.bin") == ("runs/lr=1e-5/a.bin", None)
-    assert _word_source("runs/lr=1e-5/a.bin=<toy>") == ("runs/lr=1e-5/a.bin", "<toy>")
+    assert word_source("owner/name") == ("owner/name", None)
+    assert word_source("learned_embeds.bin=<cat-toy>") == ("learned_embeds.bin", "<cat-toy>")
+    assert word_source("runs/lr=1e-5/a.bin") == ("runs/lr=1e-5/a.bin", None)
+    assert word_source("runs/lr=1e-5/a.bin=<toy>") == ("runs/lr=1e-5/a.bin", "<toy>")
     (tmp_path / "a=b.bin").touch()
-    assert _word_source(str(tmp_path / "a=b.bin")) == (str(tmp_path / "a=b.bin"), None)
+    assert word_source(str(tmp_path / "a=b.bin")) == (str(tmp_path / "a=b.bin"), None)
     for bad in ("=<toy>", "a.bin="):
         with pytest.raises(Exception, match=r"isn't SOURCE or SOURCE=TOKEN"):
-            _word_source(bad)
+            word_source(bad)
