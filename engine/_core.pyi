@@ -79,11 +79,11 @@ class Candidate:
     def smallest_area(self) -> float: ...
     @property
     def map(self) -> npt.NDArray[np.uint8]:
-        """In palette colours: RGB, (h, w, 3)."""
+        """RGB, (h, w, 3); of a factor that makes labels in palette colours."""
 
     @property
     def labels(self) -> npt.NDArray[np.uint8]:
-        """Class indices, (h, w); 255 is unlabeled."""
+        """Class indices, (h, w); 255 is unlabeled. (0, 0) of a factor that makes pictures."""
 
     @property
     def steps(self) -> int: ...
@@ -92,23 +92,33 @@ class Candidate:
     @property
     def failed(self) -> bool: ...
 
+class FactorResult:
+    @property
+    def candidates(self) -> list[Candidate]: ...
+    @property
+    def chosen(self) -> int: ...
+    @property
+    def given(self) -> bool: ...
+    @property
+    def requested(self) -> list[str]: ...
+    @property
+    def excluded(self) -> list[str]: ...
+    @property
+    def unknown_pixels(self) -> int: ...
+    @property
+    def truncated(self) -> str: ...
+    @property
+    def timings(self) -> dict[str, float]: ...
+
 class Result:
     @property
     def image(self) -> npt.NDArray[np.uint8]:
         """RGB, (H, W, 3)."""
 
     @property
-    def map(self) -> npt.NDArray[np.uint8]:
-        """The chosen map, snapped to the palette: RGB, (h, w, 3)."""
+    def factors(self) -> dict[str, FactorResult]:
+        """Of condition factors that weren't left out."""
 
-    @property
-    def labels(self) -> npt.NDArray[np.uint8]: ...
-    @property
-    def recall(self) -> float: ...
-    @property
-    def found(self) -> list[str]: ...
-    @property
-    def missing(self) -> list[str]: ...
     @property
     def requested(self) -> list[str]: ...
     @property

@@ -103,7 +103,7 @@ class Engine:
             open_engines.add(self)
         self._manifest: dict[str, Any] = json.loads(self._engine.manifest)
         self._palette_json = _read_palette(Path(folder), self._manifest)
-        palette = json.loads(self._palette_json)
+        palette = json.loads(self._palette_json or '{"classes": []}')
         self._colors: dict[str, Color] = {
             entry["name"]: tuple(entry["color"]) for entry in palette["classes"]
         }
@@ -131,7 +131,15 @@ class Engine:
         return self._open().notes
 
     def find_objects(self, prompt: str) -> PromptObjects:
-        """What `prompt` asks for, in the palette's words; see PromptObjects."""
+        """What `prompt` asks for, in the palette's words; see PromptObjects.
+
+        Raises RequestError for a bundle without a factor that makes labels.
+        """
+        if self._palette_json is None:
+            raise RequestError(
+                f"the bundle {self.info.bundle} has no factor that makes labels, so it has no "
+                "palette whose classes a prompt could name"
+            )
         with open_engines.call():
             found = _core.find_objects(self._palette_json, request.text("prompt", prompt))
         return PromptObjects(*found)
@@ -187,6 +195,20 @@ class Engine:
         the noise to start from instead of the seed's; h and w are latent cells.
         control_images: what networks of the image factor paint from that no factor of the bundle
         makes, by condition: RGB pictures, or (height, width, 3) uint8, of the image's size.
+
+        factors: options of single condition factors by name, in place of those for all: prompt,
+        negative_prompt, objects, candidates (default of a factor that makes pictures: 1),
+        condition_steps, sampler, guidance_scale, guidance_interval, prune, stop_at_recall,
+        min_area, wave, latents. map: the factor's map, of its size, taken as it is and measured
+        like a candidate: a picture (labels: the nearest colours of the palette), or uint8 (h, w)
+        class indices. With strength, 0 to 1, the map is noised and sampled again over that fraction
+        of the steps. None in place of the options leaves the factor out (null condition).
+        joint: condition factors that are sampled together: in every step each takes its turn and
+        sees what those before it have become (FG-DM, equations 4 to 6).
+        image: a picture of the image's size to begin with instead of noise, noised to `strength`,
+        0 to 1 (0.8; with a mask 1), as diffusers' img2img. mask: where it is painted anew: what is
+        transparent in a picture with alpha, white in another, true in an array; everything else
+        stays to the bit.
 
         prune: map steps after which the worse half of the candidates is dropped, by the recall of
         what they are about to become; ascending, such as [3, 6] of 10.
@@ -323,12 +345,13 @@ def _find_tensorrt() -> str:
     return os.environ.get("FGDM_TENSORRT", "") or machine.find_tensorrt()
 
 
-def _read_palette(bundle: Path, manifest: dict[str, Any]) -> str:
-    """The palette of the map that the image is painted from, which the core has checked."""
-    palettes = {entry["name"]: entry["palette"] for entry in manifest["factors"][:-1]}
-    networks = manifest["factors"][-1]["conditionings"]
-    named = [palettes[n["condition"]] for n in networks if n["condition"] in palettes]
-    path = bundle / str(named[0] if named else manifest["factors"][0]["palette"])
+def _read_palette(bundle: Path, manifest: dict[str, Any]) -> str | None:
+    """The palette of the last factor that makes labels, which the core has checked; None where no
+    factor does."""
+    palettes = [entry["palette"] for entry in manifest["factors"] if entry.get("palette")]
+    if not palettes:
+        return None
+    path = bundle / str(palettes[-1])
     try:
         return read_regular(path).decode()
     except (OSError, UnicodeDecodeError) as error:

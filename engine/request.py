@@ -23,6 +23,30 @@ _INT_RANGE = (-(2**31), 2**31 - 1)
 _SEED_RANGE = (0, 2**64 - 1)
 
 
+#: A picture as a request takes it.
+Picture = Image.Image | npt.NDArray[np.uint8]
+
+
+class FactorOptions(TypedDict, total=False):
+    """What a request says about one condition factor; ``Engine.submit`` says what it means."""
+
+    prompt: str | None
+    negative_prompt: str | None
+    objects: Sequence[str] | None
+    candidates: int | None
+    condition_steps: int | None
+    sampler: str | None
+    guidance_scale: float | None
+    guidance_interval: tuple[float, float] | None
+    prune: Sequence[int] | None
+    stop_at_recall: float | None
+    min_area: float | None
+    wave: int | None
+    map: Picture | None
+    strength: float | None
+    latents: npt.ArrayLike | None
+
+
 class RequestOptions(TypedDict, total=False):
     """Keyword arguments of ``Engine.generate`` and ``Engine.submit``, which say what they mean."""
 
@@ -48,7 +72,12 @@ class RequestOptions(TypedDict, total=False):
     width: int | None
     latents: npt.ArrayLike | None
     condition_latents: npt.ArrayLike | None
-    control_images: Mapping[str, Image.Image | npt.NDArray[np.uint8]] | None
+    control_images: Mapping[str, Picture] | None
+    factors: Mapping[str, FactorOptions | None] | None
+    joint: Sequence[str] | None
+    image: Picture | None
+    strength: float | None
+    mask: Picture | npt.NDArray[np.bool_] | None
     prune: Sequence[int] | None
     stop_at_recall: float | None
     wave: int | None
@@ -62,12 +91,24 @@ def checked(options: Mapping[str, object]) -> dict[str, object]:
     unknown = [name for name in options if name not in _CHECKS]
     if unknown:
         raise TypeError(f"a request has no option {unknown[0]!r}; it has {', '.join(_CHECKS)}")
-    return {name: _checked(name, value) for name, value in options.items() if value is not None}
+    return _all_checked(options, _CHECKS, "")
 
 
-def _checked(name: str, value: object) -> object:
+def _all_checked(
+    options: Mapping[str, object],
+    checks: Mapping[str, Callable[[str, object], object]],
+    place: str,
+) -> dict[str, object]:
+    return {
+        name: _checked(place + name, value, checks[name])
+        for name, value in options.items()
+        if value is not None
+    }
+
+
+def _checked(name: str, value: object, check: Callable[[str, object], object]) -> object:
     try:
-        return _CHECKS[name](name, value)
+        return check(name, value)
     except RequestError:
         raise
     except Exception as error:  # of the value's own methods
@@ -210,6 +251,63 @@ def _picture(name: str, value: object) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(given)
 
 
+def labels_or_picture(name: str, value: object) -> npt.NDArray[np.uint8]:
+    """A map: a picture as RGB, or a uint8 array of class indices (height, width) as it is."""
+    if isinstance(value, Image.Image):
+        return _picture(name, value)
+    given = _as_numpy(name, value, "a PIL picture or a uint8 array")
+    if given.ndim == 2 and given.dtype == np.uint8:
+        return np.ascontiguousarray(given)
+    return _picture(name, given)
+
+
+def mask(name: str, value: object) -> npt.NDArray[np.uint8]:
+    """Where a picture is painted anew, uint8 (height, width) of 0 and 1: where a picture with alpha
+    is transparent (alpha below 128), where another is white (128 or more), where an array of bool
+    is true."""
+    what = "a PIL picture, or a uint8 or bool array of shape (height, width)"
+    if isinstance(value, Image.Image):
+        if value.has_transparency_data:
+            anew = np.asarray(value.convert("RGBA"))[..., 3] < 128
+        else:
+            anew = np.asarray(value.convert("L")) >= 128
+    else:
+        given = _as_numpy(name, value, what)
+        if given.ndim != 2 or given.dtype not in (np.uint8, np.bool_):
+            raise RequestError(f"{name} must be {what}, got {given.dtype} of shape {given.shape}")
+        anew = given if given.dtype == np.bool_ else given >= 128
+    return np.ascontiguousarray(anew, dtype=np.uint8)
+
+
+def factors(name: str, value: object) -> dict[str, dict[str, object] | None]:
+    """Options by factor; None leaves a factor out. Raises RequestError otherwise."""
+    if not isinstance(value, Mapping):
+        raise RequestError(
+            f"{name} must map factors to their options, such as {{'depth': None}}, got "
+            f"{type(value).__name__}"
+        )
+    return {
+        text(f"{name}, a factor's name", key): _factor(f"{name}[{key!r}]", item)
+        for key, item in value.items()
+    }
+
+
+def _factor(name: str, value: object) -> dict[str, object] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise RequestError(
+            f"{name} must be a dictionary of options, or None to leave the factor out, got "
+            f"{shown(value)}"
+        )
+    unknown = [option for option in value if option not in _FACTOR_CHECKS]
+    if unknown:
+        raise RequestError(
+            f"{name} has no option {shown(unknown[0])}; it has {', '.join(_FACTOR_CHECKS)}"
+        )
+    return _all_checked(value, _FACTOR_CHECKS, f"{name} ")
+
+
 def array(name: str, value: object) -> npt.NDArray[np.float32] | None:
     """Contiguous float32, or None. Raises RequestError for anything but an array of numbers.
 
@@ -238,6 +336,24 @@ def _as_numpy(name: str, value: object, what: str) -> npt.NDArray[Any]:
         raise RequestError(f"{name} must be {what}, got {error!s:.200}") from None
 
 
+_FACTOR_CHECKS: dict[str, Callable[[str, object], object]] = {
+    "prompt": text,
+    "negative_prompt": text,
+    "objects": texts,
+    "candidates": required_integer,
+    "condition_steps": required_integer,
+    "sampler": text,
+    "guidance_scale": required_real,
+    "guidance_interval": interval,
+    "prune": integers,
+    "stop_at_recall": required_real,
+    "min_area": required_real,
+    "wave": required_integer,
+    "map": labels_or_picture,
+    "strength": required_real,
+    "latents": array,
+}
+
 _CHECKS: dict[str, Callable[[str, object], object]] = {
     "negative_prompt": text,
     "objects": texts,
@@ -262,6 +378,11 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "latents": array,
     "condition_latents": array,
     "control_images": pictures,
+    "factors": factors,
+    "joint": texts,
+    "image": _picture,
+    "strength": required_real,
+    "mask": mask,
     "prune": integers,
     "stop_at_recall": required_real,
     "wave": required_integer,

@@ -1,4 +1,4 @@
-"""What a request returns: the painted image, the chosen map, every candidate with its recall."""
+"""What a request returns: the painted image, the chosen maps, every candidate with its recall."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from fgdm.errors import RequestError
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -16,22 +17,23 @@ if TYPE_CHECKING:
 Color = tuple[int, int, int]
 
 #: Version of the JSON form; result.schema.json describes it.
-RESULT_SCHEMA = 3
+RESULT_SCHEMA = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One of the N maps of a request.
+    """One of the N maps of a factor.
 
     index: its place, 0-based. seed: of the request; seed and index determine the map's noise.
     recall: found / requested classes, 0 to 1 (1 if none was requested).
     found, missing: class names, in the order of the request.
     smallest_area: the least area of a found class, as a fraction of the map; 0 if none.
-    map: RGB, in exact palette colours. labels: uint8 (h, w), class indices; 255 is unlabeled.
-    steps: sampled. pruned: whether it was dropped before its last step; then map and recall are
-    those of what it was about to become. failed: whether its latent, or the picture that a
-    decoder made of it, was not finite (NaN or infinite, which lower precision can do); then it
-    holds nothing and can't be chosen.
+    map: RGB; of a factor that makes labels in exact palette colours. labels: uint8 (h, w), class
+    indices; 255 is unlabeled. Of a factor that makes pictures they are empty, and recall is 1.
+    steps: sampled, 0 of a map that was given. pruned: whether it was dropped before its last step;
+    then map and recall are those of what it was about to become. failed: whether its latent, or the
+    picture that a decoder made of it, was not finite (NaN or infinite, which lower precision can
+    do); then it holds nothing and can't be chosen.
     """
 
     index: int
@@ -94,11 +96,80 @@ class EngineInfo:
 
 
 @dataclass(frozen=True, eq=False)
+class FactorResult:
+    """What became of one condition factor.
+
+    candidates: its maps. Of a factor that was sampled jointly with the one whose recall decides,
+    and of a map that was given, only the one that was kept. chosen: index into candidates.
+    map, labels, recall: of the chosen one. given: whether the request brought the map;
+    unknown_pixels: how many of its pixels have a colour that is near none of the palette's.
+    requested, excluded: classes of the factor's own prompt, as in Result. truncated: the end of a
+    prompt of the factor's own that the text encoder doesn't read.
+    timings: seconds per stage.
+    """
+
+    candidates: tuple[Candidate, ...]
+    chosen: int
+    given: bool
+    requested: tuple[str, ...]
+    excluded: tuple[str, ...]
+    unknown_pixels: int
+    truncated: str
+    timings: Mapping[str, float]
+
+    @property
+    def map(self) -> Image.Image:
+        """The chosen map, RGB."""
+        return self.candidates[self.chosen].map
+
+    @property
+    def labels(self) -> npt.NDArray[np.uint8]:
+        """The chosen map's class indices, uint8 (h, w); empty of a factor that makes pictures."""
+        return self.candidates[self.chosen].labels
+
+    @property
+    def recall(self) -> float:
+        """Found / requested classes of the chosen map."""
+        return self.candidates[self.chosen].recall
+
+    @classmethod
+    def from_core(cls, core: _core.FactorResult) -> FactorResult:
+        """Takes over the core's arrays as pictures."""
+        return cls(
+            candidates=tuple(Candidate.from_core(candidate) for candidate in core.candidates),
+            chosen=core.chosen,
+            given=core.given,
+            requested=tuple(core.requested),
+            excluded=tuple(core.excluded),
+            unknown_pixels=core.unknown_pixels,
+            truncated=core.truncated,
+            timings=dict(core.timings),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Everything but the pixels."""
+        return {
+            "candidates": [candidate.to_json() for candidate in self.candidates],
+            "chosen": self.chosen,
+            "given": self.given,
+            "requested": list(self.requested),
+            "excluded": list(self.excluded),
+            "unknown_pixels": self.unknown_pixels,
+            "truncated": self.truncated,
+            "map": {"width": self.map.width, "height": self.map.height},
+            "timings": dict(self.timings),
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class Result:
     """A finished request.
 
     image: RGB, (height, width) as asked.
-    map, labels, recall, found, missing: of the chosen candidate (see Candidate).
+    factors: what became of each condition factor that wasn't left out, by name.
+    candidates, chosen, map, labels, recall, found, missing, requested, excluded: of the last factor
+    that makes labels; where none does, of the last condition factor. Where there was none at all,
+    candidates is empty, chosen is -1, and map and labels raise RequestError.
     requested: the classes looked for. unrecognized: content words of the prompt that name no class
     of the palette, the first hundred; unrecognized_omitted: how many more there are.
     excluded: classes that the prompt names only as what shall not be there. These are empty
@@ -117,11 +188,7 @@ class Result:
 
     prompt: str
     image: Image.Image
-    map: Image.Image
-    labels: npt.NDArray[np.uint8]
-    recall: float
-    found: tuple[str, ...]
-    missing: tuple[str, ...]
+    factors: Mapping[str, FactorResult]
     requested: tuple[str, ...]
     excluded: tuple[str, ...]
     unread: tuple[str, ...]
@@ -146,11 +213,7 @@ class Result:
         return cls(
             prompt=prompt,
             image=Image.fromarray(core.image),
-            map=Image.fromarray(core.map),
-            labels=core.labels,
-            recall=core.recall,
-            found=tuple(core.found),
-            missing=tuple(core.missing),
+            factors={name: FactorResult.from_core(factor) for name, factor in core.factors.items()},
             requested=tuple(core.requested),
             excluded=tuple(core.excluded),
             unread=tuple(core.unread),
@@ -167,6 +230,38 @@ class Result:
             engine=engine,
             colors=colors,
         )
+
+    @property
+    def map(self) -> Image.Image:
+        """The chosen map, RGB."""
+        return self._chosen().map
+
+    @property
+    def labels(self) -> npt.NDArray[np.uint8]:
+        """The chosen map's class indices, uint8 (h, w)."""
+        return self._chosen().labels
+
+    @property
+    def recall(self) -> float:
+        """Found / requested classes of the chosen map; 1 where there was no map."""
+        return self._chosen().recall if self.candidates else 1.0
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Classes that the chosen map holds."""
+        return self._chosen().found if self.candidates else ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Requested classes that it doesn't hold."""
+        return self._chosen().missing if self.candidates else ()
+
+    def _chosen(self) -> Candidate:
+        if not self.candidates:
+            raise RequestError(
+                "this request made no map: its bundle, or what was left out, has none"
+            )
+        return self.candidates[self.chosen]
 
     def to_json(self) -> dict[str, object]:
         """The JSON form, without pixels: ready for ``json.dumps``, valid by result.schema.json."""
@@ -188,7 +283,10 @@ class Result:
             "seed": self.seed,
             "map_rows": self.map_rows,
             "image": {"width": self.image.width, "height": self.image.height},
-            "map": {"width": self.map.width, "height": self.map.height},
+            "map": {"width": self.map.width, "height": self.map.height}
+            if self.candidates
+            else None,
+            "factors": {name: factor.to_json() for name, factor in self.factors.items()},
             "timings": dict(self.timings),
             "parameters": {name: _plain(value) for name, value in self.parameters.items()},
             "engine": self.engine.to_json(),

@@ -29,7 +29,7 @@ py::array_t<std::uint8_t> array_of(const Pixels& pixels) {
   const auto area =
       static_cast<std::size_t>(pixels.height) * static_cast<std::size_t>(pixels.width);
   std::vector<py::ssize_t> shape{pixels.height, pixels.width};
-  if (pixels.data.size() == 3 * area)
+  if (area > 0 && pixels.data.size() == 3 * area)
     shape.push_back(3);
   return py::array_t<std::uint8_t>(shape, pixels.data.data());
 }
@@ -141,8 +141,33 @@ struct PythonCandidate {
   const Candidate* candidate;
 };
 
-const Candidate& chosen(const Result& result) {
-  return result.candidates.at(static_cast<std::size_t>(result.chosen));
+// A factor's result, which the request's result holds.
+struct PythonFactorResult {
+  std::shared_ptr<const Result> result;
+  const FactorResult* factor;
+};
+
+std::vector<PythonCandidate> all_of(const std::shared_ptr<const Result>& result,
+                                    const std::vector<Candidate>& candidates) {
+  std::vector<PythonCandidate> all;
+  for (const auto& candidate : candidates)
+    all.push_back({result, &candidate});
+  return all;
+}
+
+void bind_factor_result(py::module_& module) {
+  using F = PythonFactorResult;
+  py::class_<F>(module, "FactorResult")
+      .def_property_readonly(
+          "candidates", [](const F& self) { return all_of(self.result, self.factor->candidates); })
+      .def_property_readonly("chosen", [](const F& self) { return self.factor->chosen; })
+      .def_property_readonly("given", [](const F& self) { return self.factor->given; })
+      .def_property_readonly("requested", [](const F& self) { return self.factor->requested; })
+      .def_property_readonly("excluded", [](const F& self) { return self.factor->excluded; })
+      .def_property_readonly("unknown_pixels",
+                             [](const F& self) { return self.factor->unknown_pixels; })
+      .def_property_readonly("truncated", [](const F& self) { return self.factor->truncated; })
+      .def_property_readonly("timings", [](const F& self) { return self.factor->timings; });
 }
 
 void bind_result(py::module_& module) {
@@ -162,14 +187,16 @@ void bind_result(py::module_& module) {
       .def_property_readonly("pruned", [](const C& self) { return self.candidate->pruned; })
       .def_property_readonly("failed", [](const C& self) { return self.candidate->failed; });
 
+  bind_factor_result(module);
   py::class_<Result, std::shared_ptr<Result>>(module, "Result")
       .def_property_readonly("image", [](const Result& self) { return array_of(self.image); })
-      .def_property_readonly("map", [](const Result& self) { return array_of(chosen(self).map); })
-      .def_property_readonly("labels",
-                             [](const Result& self) { return array_of(chosen(self).labels); })
-      .def_property_readonly("recall", [](const Result& self) { return chosen(self).recall; })
-      .def_property_readonly("found", [](const Result& self) { return chosen(self).found; })
-      .def_property_readonly("missing", [](const Result& self) { return chosen(self).missing; })
+      .def_property_readonly("factors",
+                             [](const std::shared_ptr<Result>& self) {
+                               std::map<std::string, PythonFactorResult> all;
+                               for (const auto& [name, factor] : self->factors)
+                                 all.emplace(name, PythonFactorResult{self, &factor});
+                               return all;
+                             })
       .def_readonly("requested", &Result::requested)
       .def_readonly("excluded", &Result::excluded)
       .def_readonly("unrecognized", &Result::unrecognized)
@@ -178,13 +205,9 @@ void bind_result(py::module_& module) {
       .def_readonly("negative_truncated", &Result::negative_truncated)
       .def_readonly("unread", &Result::unread)
       .def_readonly("chosen", &Result::chosen)
-      .def_property_readonly("candidates",
-                             [](const std::shared_ptr<Result>& self) {
-                               std::vector<C> all;
-                               for (const auto& candidate : self->candidates)
-                                 all.push_back({self, &candidate});
-                               return all;
-                             })
+      .def_property_readonly(
+          "candidates",
+          [](const std::shared_ptr<Result>& self) { return all_of(self, self->candidates); })
       .def_readonly("seed", &Result::seed)
       .def_readonly("map_rows", &Result::map_rows)
       .def_readonly("timings", &Result::timings)

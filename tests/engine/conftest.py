@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from fgdm.result import Candidate, EngineInfo, Result
+from fgdm.result import Candidate, EngineInfo, FactorResult, Result
 from PIL import Image
 
 COLORS = {"dog": (128, 0, 0), "house": (128, 0, 128), "tree": (0, 128, 255), "snow": (255,) * 3}
@@ -48,14 +48,20 @@ def make_result() -> MakeResult:
             for index, names in enumerate(found)
         )
         best = max(candidates, key=lambda candidate: candidate.recall)
+        factor = FactorResult(
+            candidates=candidates,
+            chosen=best.index,
+            given=False,
+            requested=tuple(requested),
+            excluded=(),
+            unknown_pixels=0,
+            truncated="",
+            timings={"backbone": 1.0},
+        )
         return Result(
             prompt=prompt,
             image=Image.new("RGB", (2 * map_size[0], 2 * map_size[1]), (1, 2, 3)),
-            map=best.map,
-            labels=best.labels,
-            recall=best.recall,
-            found=best.found,
-            missing=best.missing,
+            factors={"segmentation": factor},
             requested=tuple(requested),
             excluded=(),
             unread=(),

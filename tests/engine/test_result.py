@@ -42,7 +42,7 @@ def test_nothing_requested_meets_the_schema(make_result: Callable[..., Result]) 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("recall", 1.5), ("seed", -1), ("candidates", []), ("surprise", 1), ("chosen", "first")],
+    [("recall", 1.5), ("seed", -1), ("candidates", None), ("surprise", 1), ("chosen", "first")],
 )
 def test_schema_refuses_what_no_result_says(
     make_result: Callable[..., Result], key: str, value: object
@@ -62,8 +62,21 @@ def test_from_core_takes_every_field_over() -> None:
         "missing": ["tree"],
         "seed": 9,
     }
+    candidates = [
+        SimpleNamespace(**common, index=0, smallest_area=0.1, steps=4, pruned=False, failed=False)
+    ]
+    factor = SimpleNamespace(
+        candidates=candidates,
+        chosen=0,
+        given=True,
+        requested=["dog", "tree"],
+        excluded=["cat"],
+        unknown_pixels=3,
+        truncated=" and a ship",
+        timings={"backbone": 0.5},
+    )
     core = SimpleNamespace(
-        **common,
+        seed=9,
         image=rng.integers(0, 256, (12, 16, 3), np.uint8),
         requested=["dog", "tree"],
         excluded=["cat"],
@@ -74,11 +87,8 @@ def test_from_core_takes_every_field_over() -> None:
         negative_truncated="",
         chosen=0,
         map_rows=8,
-        candidates=[
-            SimpleNamespace(
-                **common, index=0, smallest_area=0.1, steps=4, pruned=False, failed=False
-            )
-        ],
+        candidates=candidates,
+        factors={"segmentation": factor},
         timings={"total": 1.0},
         parameters={"sampler": "ddim"},
     )
@@ -89,4 +99,9 @@ def test_from_core_takes_every_field_over() -> None:
     assert (result.labels == labels).all()
     assert result.map.size == (8, 6)
     assert result.found == ("dog",) and result.missing == ("tree",)
+    made = result.factors["segmentation"]
+    assert (made.labels == labels).all() and made.map.size == (8, 6) and made.recall == 0.5
+    assert made.given and made.unknown_pixels == 3 and made.truncated == " and a ship"
+    assert made.requested == ("dog", "tree") and made.excluded == ("cat",)
+    assert made.timings == {"backbone": 0.5}
     assert errors_of(result.to_json()) == []

@@ -18,6 +18,7 @@ from fgdm import _core
 METACLASS = {
     "StepInfo",
     "Candidate",
+    "FactorResult",
     "Result",
     "Job",
     "Engine",
@@ -25,7 +26,7 @@ METACLASS = {
     "NoiseSchedule",
     "Selection",
 }
-CONSTRUCTOR = {"StepInfo", "Candidate", "Result", "Job"}
+CONSTRUCTOR = {"StepInfo", "Candidate", "FactorResult", "Result", "Job"}
 
 #: pybind11's words for types, and the stub's.
 WORDS = {

@@ -18,6 +18,28 @@ namespace fgdm {
 // The longest prompt that is accepted, in bytes. (A text encoder reads the first 77 tokens or so.)
 inline constexpr std::size_t max_prompt_size = std::size_t{1} << 15;
 
+// What a request says about one condition factor. Unset options take the request's own, and where
+// it has none the bundle's.
+struct FactorOptions {
+  bool left_out = false;  // no map: networks that would see it see none (null condition)
+  std::optional<std::string> prompt, negative_prompt;
+  std::optional<std::vector<std::string>> objects;
+  std::optional<int> candidates;  // 1 of a factor that makes pictures, which nothing measures
+  std::optional<int> condition_steps;
+  std::optional<SamplerKind> sampler;
+  std::optional<double> guidance_scale;
+  std::optional<Interval> guidance_interval;
+  std::optional<std::vector<int>> prune;
+  std::optional<double> stop_at_recall, min_area;
+  std::optional<int> wave;
+  // A map of the factor's size that is taken as it is: RGB, or class indices where the factor makes
+  // labels (255: unlabeled).
+  Pixels map;
+  // With a map: it is noised and sampled again, over this fraction of the steps, 0 to 1.
+  std::optional<double> strength;
+  std::vector<float> latents;  // (candidates, C, h, w) initial noise
+};
+
 // What a request asks for. Unset options take the bundle's defaults; names are diffusers' where
 // diffusers has the thing.
 struct Request {
@@ -39,7 +61,17 @@ struct Request {
   std::optional<double> min_area;    // of a map, for a class to count as found, 0 to 1
   std::optional<int> height, width;  // of the image in pixels; maps scale along
   std::vector<float> latents;        // (1, C, h, w) initial noise of the image; empty: from seed
-  std::vector<float> condition_latents;  // (candidates, C, h, w) initial noise of the maps
+  std::vector<float> condition_latents;          // (candidates, C, h, w) initial noise of the maps
+  std::map<std::string, FactorOptions> factors;  // by name, of condition factors
+  // Condition factors that are sampled together, each step of one after that of those before it
+  // (FG-DM, equations 4 to 6); empty: every factor is sampled to its end before the next begins.
+  std::vector<std::string> joint;
+  // A picture of the image's size, RGB, to begin with instead of noise: noised, and sampled again
+  // over the fraction `strength` of the steps, 0 to 1 (unset: 0.8; with a mask 1).
+  Pixels image;
+  std::optional<double> strength;
+  // (height, width), of `image`: what isn't 0 is painted anew, the other pixels stay as they are.
+  Pixels mask;
   // Control images that no factor of the bundle makes: RGB of the image's size, by condition.
   std::map<std::string, Pixels> control_images;
 

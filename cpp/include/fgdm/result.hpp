@@ -23,10 +23,26 @@ struct Candidate {
   bool failed = false;  // its latent or its picture isn't finite: it holds nothing, can't be chosen
 };
 
+// What became of one condition factor that wasn't left out.
+struct FactorResult {
+  // Those that were looked at; of a factor that was sampled jointly with the one that is measured,
+  // and of a map that was given, only the one that was kept.
+  std::vector<Candidate> candidates;
+  int chosen = -1;  // index into candidates
+  bool given = false;
+  std::vector<std::string> requested, excluded;  // of a factor that makes labels
+  std::size_t unknown_pixels = 0;  // of a given map: whose colour is near none of the palette's
+  std::string truncated;           // as in Result, of a prompt of the factor's own
+  std::map<std::string, double> timings;  // seconds by stage
+};
+
+// Fields that speak of a map are those of the last factor that makes labels; where none does, of
+// the last condition factor.
 struct Result {
   Pixels image;
-  std::vector<Candidate> candidates;
-  int chosen;  // index into candidates
+  std::map<std::string, FactorResult> factors;  // by name
+  std::vector<Candidate> candidates;            // empty where the chain made no map
+  int chosen = -1;                              // index into candidates
   std::vector<std::string> requested;
   std::vector<std::string> excluded;  // classes that the prompt names as what shall not be there
   // Words of the prompt that name no class of the palette, the first hundred; how many more.

@@ -27,15 +27,26 @@ struct StepCoefficients {
 void sampler_step(const StepCoefficients& step, std::span<const float> eps, std::span<float> sample,
                   std::span<float> predicted_x0);
 
+// A point of the diffusion process: x = alpha * x0 + sigma * epsilon.
+struct NoiseLevel {
+  double alpha;
+  double sigma;
+};
+
 // The steps of one sampler over one schedule. It holds no state of a row, so that rows at different
 // steps can share it; it never changes after construction and can be used from many threads.
 class Sampler {
 public:
-  // Throws BundleError for the schedule and RequestError for the number of steps.
-  Sampler(SamplerKind kind, const NoiseSchedule& schedule, int num_inference_steps);
+  // `first`: the step that is taken first, 0 from pure noise. Throws BundleError for the schedule
+  // and RequestError for the number of steps.
+  Sampler(SamplerKind kind, const NoiseSchedule& schedule, int num_inference_steps, int first = 0);
 
   SamplerKind kind() const { return kind_; }
   std::span<const int> timesteps() const { return timesteps_; }
+
+  // How noisy the latents are that step `index` starts from; after the last one, not at all. Throws
+  // RequestError unless 0 <= index <= timesteps().size().
+  NoiseLevel level(int index) const;
 
   // Throws RequestError unless 0 <= index < timesteps().size().
   const StepCoefficients& coefficients(int index) const;
@@ -44,6 +55,7 @@ private:
   SamplerKind kind_;
   std::vector<int> timesteps_;
   std::vector<StepCoefficients> coefficients_;
+  std::vector<NoiseLevel> levels_;
 };
 
 }  // namespace fgdm

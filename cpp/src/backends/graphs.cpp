@@ -50,7 +50,8 @@ bool is_of_the_backend(const Error& error) {
          dynamic_cast<const OutOfMemoryError*>(&error) != nullptr;
 }
 
-// The graphs that the chain runs.
+// The graphs that every request's chain may run. The autoencoder's encoder is left for those that
+// bring a map or a picture.
 std::vector<std::string> graph_names(const Manifest& manifest) {
   std::vector<std::string> names{manifest.text_encoder, manifest.backbone, manifest.vae_decoder};
   if (!manifest.preview_decoder.empty())
@@ -113,8 +114,13 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
     tensorrt_ = std::move(loaded.backend);
     device_ = std::move(loaded.device);
     precision_ = std::move(loaded.precision);
-    for (const auto& name : graph_names(bundle.manifest()))
-      sessions_[name] = tensorrt_->load(name, bundle.manifest().graph(name));
+    const auto& manifest = bundle.manifest();
+    for (const auto& name : graph_names(manifest))
+      sessions_[name] = tensorrt_->load(name, manifest.graph(name));
+    later_[manifest.vae_encoder] = [backend = tensorrt_.get(), name = manifest.vae_encoder,
+                                    graph = manifest.graph(manifest.vae_encoder)] {
+      return backend->load(name, graph);
+    };
     std::ranges::move(loaded.problems, std::back_inserter(notes_));
   } catch (const Error& error) {
     if (asked || !is_of_the_backend(error))
@@ -136,13 +142,26 @@ void Graphs::load_all(const Bundle& bundle, Provider provider, bool bfloat16) {
     const auto gpu = std::make_shared<cuda::Gpu>(cuda::driver());
     device_ = rows_on(gpu, std::make_shared<cuda::OwnedStream>(gpu), notes);
   }
+  const auto loader = [&](const std::string& name) {
+    return [runtime = runtime_, file = bundle.graph_file(name), provider, bfloat16, name,
+            graph = bundle.manifest().graph(name)] {
+      auto session = runtime->load(file, provider, bfloat16);
+      check_loaded(name, graph, session->inputs(), session->outputs());
+      return session;
+    };
+  };
   for (const auto& name : graph_names(bundle.manifest()))
-    if (!sessions_.contains(name)) {
-      auto session = runtime_->load(bundle.graph_file(name), provider, bfloat16);
-      check_loaded(name, bundle.manifest().graph(name), session->inputs(), session->outputs());
-      sessions_[name] = std::move(session);
-    }
+    if (!sessions_.contains(name))
+      sessions_[name] = loader(name)();
+  later_[bundle.manifest().vae_encoder] = loader(bundle.manifest().vae_encoder);
   std::ranges::move(notes, std::back_inserter(notes_));
+}
+
+Session& Graphs::session(const std::string& graph) {
+  auto& found = sessions_[graph];
+  if (!found)
+    found = later_.at(graph)();
+  return *found;
 }
 
 double Graphs::run(const std::string& graph, const std::string& stage,
@@ -155,15 +174,15 @@ double Graphs::run(const std::string& graph, const std::string& stage,
     trace_.span("sessions", graph, begin, outputs.front().tensor.shape.front());
     return seconds;
   };
-  auto& session = *sessions_.at(graph);
   try {
+    auto& loaded = session(graph);
     if (!tensorrt_)
       device_->finish();  // others than TensorRT's sessions compute on a stream of their own
     try {
-      session.run(inputs, outputs);
+      loaded.run(inputs, outputs);
     } catch (const OutOfMemoryError&) {
       device_->trim();  // what is kept there for later rows may be what is missing
-      session.run(inputs, outputs);
+      loaded.run(inputs, outputs);
     }
   } catch (...) {
     book();

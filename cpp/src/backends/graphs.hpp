@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -62,6 +63,7 @@ public:
   const std::vector<std::string>& notes() const { return notes_; }
 
 private:
+  Session& session(const std::string& graph);
   bool load_plans(const Bundle& bundle, const EngineOptions& options);
   void load_all(const Bundle& bundle, Provider provider, bool bfloat16);
 
@@ -71,6 +73,8 @@ private:
   std::string runtime_name_, backend_, precision_;
   std::vector<std::string> notes_;
   Sessions sessions_;
+  // Of graphs that few requests need: loaded when the first one does.
+  std::map<std::string, std::function<std::unique_ptr<Session>()>> later_;
   Timings timings_;
   Trace trace_;
 };

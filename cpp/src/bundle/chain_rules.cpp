@@ -47,6 +47,11 @@ void check_conditioning(const Manifest& manifest, const FactorSpec& factor,
   if (later || (!factor.is_image && !earlier.contains(spec.condition)))
     refuse_manifest("factor " + factor.name + " needs the map of \"" + spec.condition +
                     "\", which is no earlier factor");
+  if (!spec.hint_palette.empty())
+    for (const auto& maker : manifest.factors)
+      if (maker.name == spec.condition && !maker.makes_labels())
+        refuse_manifest("factor " + factor.name + " recolours what " + maker.name +
+                        " makes, which is no label map");
   if (!spec.hint_palette.empty() && !manifest.files.contains(spec.hint_palette))
     refuse_manifest("factor " + factor.name + " names " + spec.hint_palette +
                     ", which is not in \"files\"");

@@ -8,11 +8,12 @@
 namespace fgdm {
 
 void Decoding::decode(const std::string& decoder, const FactorSize& size,
-                      const std::vector<const RowBuffer*>& latents, const UsePictures& use) {
+                      const std::vector<const RowBuffer*>& latents, Timings& timings,
+                      const UsePictures& use) {
   for (std::size_t first = 0; first < latents.size();) {
     const auto count = std::min(static_cast<std::size_t>(most_rows_), latents.size() - first);
     try {
-      use(first, count, run(decoder, size, std::span(latents).subspan(first, count)));
+      use(first, count, run(decoder, size, std::span(latents).subspan(first, count), timings));
       first += count;
     } catch (const OutOfMemoryError&) {
       if (count == 1)
@@ -23,7 +24,7 @@ void Decoding::decode(const std::string& decoder, const FactorSize& size,
 }
 
 RowBuffer Decoding::run(const std::string& decoder, const FactorSize& size,
-                        std::span<const RowBuffer* const> latents) {
+                        std::span<const RowBuffer* const> latents, Timings& timings) {
   const auto& device = graphs_.device();
   auto rows = latent_buffer(device, manifest_, size, latents.size());
   for (std::size_t row = 0; row < latents.size(); ++row)
@@ -31,20 +32,21 @@ RowBuffer Decoding::run(const std::string& decoder, const FactorSize& size,
   RowBuffer pictures(device, DType::float32, {3, size.height, size.width}, latents.size());
   const NamedTensor input{"latents", rows.view(latents.size())};
   const NamedTensor output{"image", pictures.view(latents.size())};
-  timings_.add(decoder, graphs_.run(decoder, decoder, {&input, 1}, {&output, 1}));
+  timings.add(decoder, graphs_.run(decoder, decoder, {&input, 1}, {&output, 1}));
   return pictures;
 }
 
 std::optional<Pixels> Decoding::picture(const std::string& decoder, const FactorSize& size,
-                                        const RowBuffer& latents) {
+                                        const RowBuffer& latents, Timings& timings) {
   std::optional<Pixels> made;
-  decode(decoder, size, {&latents}, [&](std::size_t, std::size_t, const RowBuffer& pictures) {
-    const auto values = pictures.floats(1);
-    if (!all_finite(values))
-      return;
-    made = Pixels{size.height, size.width, std::vector<std::uint8_t>(3 * pixels(size))};
-    image_to_rgb(values, size.height, size.width, made->data);
-  });
+  decode(decoder, size, {&latents}, timings,
+         [&](std::size_t, std::size_t, const RowBuffer& pictures) {
+           const auto values = pictures.floats(1);
+           if (!all_finite(values))
+             return;
+           made = Pixels{size.height, size.width, std::vector<std::uint8_t>(3 * pixels(size))};
+           image_to_rgb(values, size.height, size.width, made->data);
+         });
   return made;
 }
 

@@ -5,17 +5,23 @@ namespace fgdm {
 FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint32_t factor_index,
                      const Request& resolved, Context positive_text, Context negative_text)
     : factor(spec), index(factor_index), size(factor_size(resolved, manifest, spec)),
-      guidance(factor_guidance(resolved, spec)),
-      sampler(factor_sampler(resolved, spec), manifest.schedule, factor_steps(resolved, spec)),
+      guidance(factor_guidance(resolved, spec)), first(factor_first_step(resolved, spec)),
+      sampler(factor_sampler(resolved, spec), manifest.schedule, factor_steps(resolved, spec),
+              first),
       positive(std::move(positive_text)), negative(std::move(negative_text)),
-      scales(conditioning_scales(resolved, spec)), hints(spec.conditionings.size()) {}
+      scales(conditioning_scales(resolved, spec)), hints(spec.conditionings.size()),
+      active(spec.conditionings.size(), true) {
+  for (const auto& network : spec.conditionings)
+    seen.emplace_back(network.latents.size());
+}
 
 Trajectory::Trajectory(const FactorRun& owner, int index, RowBuffer noise)
-    : run(&owner), candidate(index), latents(std::move(noise)), predicted_x0(latents) {}
+    : run(&owner), candidate(index), step(owner.first), latents(std::move(noise)),
+      predicted_x0(latents) {}
 
-std::int64_t FactorRun::rows(int first, int end) const {
+std::int64_t FactorRun::rows(int begin, int end) const {
   std::int64_t sum = 0;
-  for (int step = first; step < end; ++step)
+  for (int step = begin; step < end; ++step)
     sum += phase(step).rows();
   return sum;
 }

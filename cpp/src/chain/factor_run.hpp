@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,25 +22,48 @@ using Context = std::shared_ptr<const RowBuffer>;
 // features, or a T2I-Adapter's residuals. One row each, by tensor name.
 using Hint = std::map<std::string, RowBuffer>;
 
+// A latent that an adapter sees.
+struct SeenLatent {
+  enum class Of { itself, group, earlier };
+  Of of = Of::itself;
+  std::size_t member = 0;             // of the group: a factor before it
+  const RowBuffer* latent = nullptr;  // of an earlier factor; nullptr: it was left out, zeros
+};
+
+// The picture that a trajectory begins with instead of noise, and what of it stays.
+struct StartPicture {
+  std::vector<float> latents;      // (C, h, w)
+  std::vector<float> noise;        // likewise; what it is noised by
+  std::vector<std::uint8_t> anew;  // (h, w), not 0 where it is painted anew; empty: everywhere
+  bool from_noise = false;         // begins as noise alone
+};
+
 // What all trajectories of one request have in common in one factor.
 struct FactorRun {
   // Throws RequestError if the sampler has no such number of steps.
   FactorRun(const Manifest& manifest, const FactorSpec& factor, std::uint32_t index,
             const Request& resolved, Context positive, Context negative);
 
-  int num_steps() const { return static_cast<int>(sampler.timesteps().size()); }
-  GuidancePhase phase(int step) const { return phase_at(step, num_steps(), guidance); }
+  // Steps count from 0, pure noise; a trajectory takes those from `first` up to `end`.
+  int end() const { return static_cast<int>(sampler.timesteps().size()); }
+  int num_steps() const { return end() - first; }
+  GuidancePhase phase(int step) const { return phase_at(step, end(), guidance); }
   // Backbone rows of a trajectory's steps from `first` up to `end`.
-  std::int64_t rows(int first, int end) const;
+  std::int64_t rows(int begin, int end) const;
 
   const FactorSpec& factor;
   std::uint32_t index;  // of the factor in the chain
   FactorSize size;
   GuidanceConfig guidance;
+  int first;
   Sampler sampler;
   Context positive, negative;
   std::vector<float> scales;  // one for each conditioning network
   std::vector<Hint> hints;    // likewise; empty for networks that see no control image
+  // Likewise: whether it runs (not where what it would see was left out); the latents it sees.
+  std::vector<bool> active;
+  std::vector<std::vector<SeenLatent>> seen;
+  std::optional<StartPicture> start;
 };
 
 // One latent on its way from noise to a picture: a candidate of a condition factor, or the image.
@@ -49,12 +73,15 @@ struct Trajectory {
   // Backbone rows of the next step.
   int rows() const { return run->phase(step).rows(); }
 
+  int steps_taken() const { return step - run->first; }
+
   const FactorRun* run;
   int candidate;
-  int step = 0;                     // steps taken
+  int step;                         // the next
   RowBuffer latents, predicted_x0;  // a row each
   bool is_finite = true;
-  Timings timings;  // its share of what its batches took
+  Timings timings;                       // its share of what its batches took
+  std::vector<const Trajectory*> group;  // the candidate's, of all factors sampled together
 };
 
 // Zeros for `most_rows` rows of latents.

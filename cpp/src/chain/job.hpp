@@ -10,6 +10,7 @@
 
 #include "fgdm/job.hpp"
 #include "home_process.hpp"
+#include "read_map.hpp"
 #include "texts.hpp"
 
 namespace fgdm {
@@ -20,6 +21,7 @@ struct JobState {
 
   Request request;     // resolved
   RequestTexts texts;  // of the request
+  std::map<std::string, ReadMap> maps;
   StepCallback callback;
   Clock::time_point submitted = Clock::now();
   std::atomic<bool> cancelled{false};

@@ -1,28 +1,16 @@
 #include "request.hpp"
 
-#include <cmath>
+#include <algorithm>
 #include <cstdint>
 #include <numeric>
 #include <random>
 #include <set>
 
-#include "fgdm/error.hpp"
-#include "wording.hpp"
+#include "factor_options.hpp"
+#include "request_checks.hpp"
 
 namespace fgdm {
 namespace {
-
-template <typename T> void require_between(const char* name, T value, T least, T most) {
-  if (!(value >= least && value <= most))  // also false for NaN
-    throw RequestError(std::string(name) + " is " + shown(value) + ", expected " + shown(least) +
-                       " to " + shown(most));
-}
-
-template <typename T>
-void check_optional(const char* name, const std::optional<T>& value, T least, T most) {
-  if (value)
-    require_between(name, *value, least, most);
-}
 
 const FactorSpec& image_factor(const Manifest& manifest) {
   return manifest.factors.back();
@@ -55,13 +43,6 @@ void check_size(const char* name, int value, std::int64_t step) {
                      shown(step) + "; the nearest are " + nearest);
 }
 
-void check_text(const char* name, const std::string& text) {
-  if (text.size() > max_prompt_size)
-    throw RequestError(std::string(name) + " has " + shown(text.size()) +
-                       " bytes, expected at most " + shown(max_prompt_size) +
-                       "; the text encoder reads only its beginning: shorten it");
-}
-
 // A value of an enumeration that is none of its names, which only a cast can make.
 void check_enumerators(const Request& request) {
   const auto refuse = [](const char* name, int value) {
@@ -77,52 +58,9 @@ void check_enumerators(const Request& request) {
       refuse(name, static_cast<int>(*kind));
 }
 
-void check_latents(const char* name, const std::vector<float>& latents, std::size_t expected,
-                   const std::string& shape) {
-  if (latents.empty())
-    return;
-  if (latents.size() != expected)
-    throw RequestError(std::string(name) + " has " + shown(latents.size()) + " values, expected " +
-                       shown(expected) + ", shape " + shape);
-  for (const float value : latents)
-    if (!std::isfinite(value))
-      throw RequestError(std::string(name) + " holds a value that is not finite");
-}
-
-void check_interval(const char* name, const Interval& interval) {
-  if (!(0.0 <= interval.start && interval.start <= interval.stop && interval.stop <= 1.0))
-    throw RequestError(std::string(name) + " is (" + shown(interval.start) + ", " +
-                       shown(interval.stop) +
-                       "), expected two fractions of the steps, 0 <= start <= stop <= 1");
-}
-
-// The samplers know with how many steps they have timesteps.
-void check_steps(const Request& request, const Manifest& manifest) {
-  for (const auto& factor : manifest.factors)
-    timesteps(manifest.schedule, factor_steps(request, factor), factor_sampler(request, factor),
-              factor.is_image ? "num_inference_steps" : "condition_steps");
-}
-
-// What spends less on maps that cannot win.
-void check_savings(const Request& request, const FactorSpec& factor) {
-  const int last = factor_steps(request, factor) - 1;
-  if (last < 1 && !request.prune.empty())
-    throw RequestError("prune has " + shown(request.prune.front()) + ", but maps of factor " +
-                       factor.name +
-                       " take one step, after which they are done; leave prune out, or raise "
-                       "condition_steps");
-  for (std::size_t i = 0; i < request.prune.size(); ++i) {
-    if (request.prune[i] < 1 || request.prune[i] > last)
-      throw RequestError("prune has " + shown(request.prune[i]) + ", expected steps from 1 to " +
-                         shown(last) + ", one less than condition_steps");
-    if (i > 0 && request.prune[i] <= request.prune[i - 1])
-      throw RequestError("prune must ascend, but " + shown(request.prune[i]) + " follows " +
-                         shown(request.prune[i - 1]));
-  }
-  require_between("wave", request.wave, 0, 1000);
-  if (request.wave > 0 && factor_stop_at_recall(request, factor) == 0.0)
-    throw RequestError("wave is " + shown(request.wave) +
-                       " without stop_at_recall, which says when to stop; give both");
+// The step that is taken first where a picture is noised to a strength, as in diffusers.
+int first_step(int steps, double strength) {
+  return steps - std::min(static_cast<int>(steps * strength), steps);
 }
 
 // One scale for each network of the image factor that sees a control image.
@@ -161,41 +99,34 @@ void check_control_images(const Request& request, const Manifest& manifest) {
       throw RequestError("control_images holds \"" + name +
                          "\", which no network of this bundle takes; it takes " +
                          (wanted.empty() ? "none" : joined({wanted.begin(), wanted.end()}, ", ")));
-    const auto bytes =
-        3 * static_cast<std::size_t>(*request.height) * static_cast<std::size_t>(*request.width);
-    if (picture.height != *request.height || picture.width != *request.width ||
-        picture.data.size() != bytes)
-      throw RequestError("control image \"" + name + "\" is " + shown(picture.width) + " x " +
-                         shown(picture.height) + " pixels, expected the image's size, " +
-                         shown(*request.width) + " x " + shown(*request.height));
+    check_picture("control image \"" + name + "\"", picture,
+                  factor_size(request, manifest, image_factor(manifest)), 3, "the image's");
   }
 }
 
-// Sets an option of the condition factors to the default that all of them share. Where they differ
-// it stays unset, and each takes its own.
-template <typename T, typename Default>
-void fill_shared(std::optional<T>& option, const Manifest& manifest, Default default_of) {
-  std::set<T> defaults;
-  for (const auto& factor : manifest.factors)
-    if (!factor.is_image)
-      defaults.insert(default_of(factor));
-  if (!option && defaults.size() == 1)
-    option = *defaults.begin();
-}
-
-void fill_condition_options(Request& request, const Manifest& manifest) {
-  using F = const FactorSpec&;
-  fill_shared(request.condition_steps, manifest, [](F f) { return f.num_inference_steps; });
-  fill_shared(request.condition_sampler, manifest, [](F f) { return f.sampler; });
-  fill_shared(request.condition_guidance_scale, manifest,
-              [](F f) { return static_cast<double>(f.guidance.guidance_scale); });
-  fill_shared(request.stop_at_recall, manifest, [](F f) { return f.stop_at_recall; });
-  fill_shared(request.min_area, manifest, [](F f) { return f.min_area; });
-}
-
-std::string latent_shape(int rows, const Manifest& manifest, const FactorSize& size) {
-  return "(" + shown(rows) + ", " + shown(manifest.latent_channels) + ", " +
-         shown(size.latent_height) + ", " + shown(size.latent_width) + ")";
+// What the image begins with, if not with noise.
+void check_start(Request& request, const FactorSize& size) {
+  if (request.image.data.empty()) {
+    if (!request.mask.data.empty())
+      throw RequestError("mask is given, but no image whose pixels it could keep; give both");
+    if (request.strength)
+      throw RequestError("strength is " + shown(*request.strength) +
+                         ", but there is no image to begin with; give both");
+    return;
+  }
+  check_picture("image", request.image, size, 3, "the image's");
+  if (!request.mask.data.empty()) {
+    check_picture("mask", request.mask, size, 1, "the image's");
+    if (std::ranges::count(request.mask.data, 0) == std::ssize(request.mask.data))
+      throw RequestError("mask marks no pixel that is to be painted anew; those are white, or "
+                         "transparent in a picture with alpha");
+  }
+  request.strength = request.strength.value_or(request.mask.data.empty() ? 0.8 : 1.0);
+  require_between("strength", *request.strength, 0.0, 1.0);
+  if (first_step(*request.num_inference_steps, *request.strength) == *request.num_inference_steps)
+    throw RequestError("strength is " + shown(*request.strength) + ", which of " +
+                       shown(*request.num_inference_steps) +
+                       " steps leaves none; raise it, or the number of steps");
 }
 
 }  // namespace
@@ -241,20 +172,11 @@ Request resolve(Request request, const Manifest& manifest) {
   request.segfree_guidance_scale =
       request.segfree_guidance_scale.value_or(static_cast<double>(defaults.segfree_guidance_scale));
   request.segfree_start = request.segfree_start.value_or(defaults.segfree_start);
-  fill_condition_options(request, manifest);
-  check_steps(request, manifest);
-  for (const auto& factor : manifest.factors)
-    if (!factor.is_image)
-      check_savings(request, factor);
-
-  for (const auto& factor : manifest.factors) {
-    const auto size = factor_size(request, manifest, factor);
-    const int rows = factor.is_image ? 1 : request.candidates;
-    const auto& latents = factor.is_image ? request.latents : request.condition_latents;
-    check_latents(factor.is_image ? "latents" : "condition_latents", latents,
-                  static_cast<std::size_t>(rows) * latent_elements(manifest, size),
-                  latent_shape(rows, manifest, size));
-  }
+  timesteps(manifest.schedule, *request.num_inference_steps, *request.sampler);
+  resolve_factors(request, manifest);
+  const auto size = factor_size(request, manifest, image);
+  check_latents("latents", request.latents, 1, manifest, size);
+  check_start(request, size);
   check_control_images(request, manifest);
   if (!request.seed) {
     std::random_device entropy;
@@ -282,13 +204,13 @@ std::size_t latent_elements(const Manifest& manifest, const FactorSize& size) {
 
 GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor) {
   GuidanceConfig config = factor.guidance;
-  config.interval =
-      factor.is_image ? resolved.guidance_interval : resolved.condition_guidance_interval;
   if (!factor.is_image) {
-    if (resolved.condition_guidance_scale)
-      config.guidance_scale = static_cast<float>(*resolved.condition_guidance_scale);
+    const auto& options = resolved.factors.at(factor.name);
+    config.guidance_scale = static_cast<float>(*options.guidance_scale);
+    config.interval = *options.guidance_interval;
     return config;
   }
+  config.interval = resolved.guidance_interval;
   config.kind = *resolved.guidance;
   config.guidance_scale = static_cast<float>(*resolved.guidance_scale);
   config.segfree_scale = static_cast<float>(*resolved.segfree_scale);
@@ -309,20 +231,22 @@ std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec
 }
 
 SamplerKind factor_sampler(const Request& resolved, const FactorSpec& factor) {
-  return factor.is_image ? *resolved.sampler : resolved.condition_sampler.value_or(factor.sampler);
+  return factor.is_image ? *resolved.sampler : *resolved.factors.at(factor.name).sampler;
 }
 
 int factor_steps(const Request& resolved, const FactorSpec& factor) {
   return factor.is_image ? *resolved.num_inference_steps
-                         : resolved.condition_steps.value_or(factor.num_inference_steps);
+                         : *resolved.factors.at(factor.name).condition_steps;
 }
 
-double factor_stop_at_recall(const Request& resolved, const FactorSpec& factor) {
-  return resolved.stop_at_recall.value_or(factor.stop_at_recall);
+int factor_first_step(const Request& resolved, const FactorSpec& factor) {
+  const auto& strength =
+      factor.is_image ? resolved.strength : resolved.factors.at(factor.name).strength;
+  return strength ? first_step(factor_steps(resolved, factor), *strength) : 0;
 }
 
-double factor_min_area(const Request& resolved, const FactorSpec& factor) {
-  return resolved.min_area.value_or(factor.min_area);
+const std::vector<float>& factor_latents(const Request& resolved, const FactorSpec& factor) {
+  return factor.is_image ? resolved.latents : resolved.factors.at(factor.name).latents;
 }
 
 }  // namespace fgdm

@@ -1,13 +1,17 @@
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "fgdm/manifest.hpp"
 #include "fgdm/request.hpp"
 
 namespace fgdm {
 
-// Checks every option of a request and fills in the manifest's defaults. What all condition factors
-// share stays unset where their own defaults differ: the functions below know them. Throws
-// RequestError that names the option, its value and what is allowed.
+// Checks every option of a request and fills in the manifest's defaults: `factors` has every
+// condition factor, with all its options. The request's own options for all condition factors stay
+// unset where the factors' defaults differ. Throws RequestError that names the option, its value
+// and what is allowed.
 Request resolve(Request request, const Manifest& manifest);
 
 // Throws RequestError unless height and width, which are set, are such as the networks can take.
@@ -30,13 +34,22 @@ GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor
 // The weight of each conditioning network of a factor in a resolved request; 1 for adapters.
 std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec& factor);
 
-// The sampler of a factor in a resolved request, and its steps.
+// The sampler of a factor in a resolved request, its steps, and the first of them that is taken:
+// not 0 where a picture is noised to a strength.
 SamplerKind factor_sampler(const Request& resolved, const FactorSpec& factor);
 int factor_steps(const Request& resolved, const FactorSpec& factor);
+int factor_first_step(const Request& resolved, const FactorSpec& factor);
 
-// Of a condition factor in a resolved request: the recall with which a map has won (0: none has),
-// and the part of a map from which on a class counts as found.
-double factor_stop_at_recall(const Request& resolved, const FactorSpec& factor);
-double factor_min_area(const Request& resolved, const FactorSpec& factor);
+// The initial latents that a resolved request gives a factor; none: noise of the seed.
+const std::vector<float>& factor_latents(const Request& resolved, const FactorSpec& factor);
+
+// Whether a map was given for a condition factor and is taken as it is; whether it has no map.
+bool is_given(const Request& resolved, const FactorSpec& factor);
+bool is_left_out(const Request& resolved, const FactorSpec& factor);
+
+// The factors that are sampled, by their places in the chain: each group is sampled together, one
+// group after another.
+std::vector<std::vector<std::uint32_t>> factor_groups(const Request& resolved,
+                                                      const Manifest& manifest);
 
 }  // namespace fgdm

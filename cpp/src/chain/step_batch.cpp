@@ -1,6 +1,9 @@
 #include "step_batch.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "resize.hpp"
 
 namespace fgdm {
 namespace {
@@ -10,10 +13,34 @@ bool provides(const Manifest& manifest, const ConditioningSpec& network, const s
                              [&](const TensorSpec& output) { return output.name == input; });
 }
 
-auto providers(const Manifest& manifest, const FactorSpec& factor, const std::string& input) {
-  return std::ranges::count_if(factor.conditionings, [&](const ConditioningSpec& network) {
-    return provides(manifest, network, input);
-  });
+// Copies a latent into a part of a row, `bytes` from its beginning, in the size of `like`.
+void place_latent(RowBuffer& rows, std::size_t row, std::size_t offset, const RowBuffer& latent,
+                  const RowBuffer& like) {
+  if (latent.row_shape() == like.row_shape()) {
+    rows.copy_part(latent, row, offset);
+    return;
+  }
+  const auto extent = [](const RowBuffer& buffer, std::size_t axis) {
+    return static_cast<int>(buffer.row_shape().at(axis));
+  };
+  RowBuffer resized = like;
+  std::vector<float> values(like.view(1).elements());
+  resize_bilinear(latent.floats(1), extent(latent, 1), extent(latent, 2), values, extent(like, 1),
+                  extent(like, 2));
+  resized.write(values);
+  rows.copy_part(resized, row, offset);
+}
+
+const RowBuffer* latent_of(const Trajectory& trajectory, const SeenLatent& seen) {
+  switch (seen.of) {
+  case SeenLatent::Of::itself:
+    return &trajectory.latents;
+  case SeenLatent::Of::group:
+    return &trajectory.group.at(seen.member)->latents;
+  case SeenLatent::Of::earlier:
+    return seen.latent;
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -31,14 +58,17 @@ void StepBatch::run(std::span<Trajectory* const> trajectories) {
 void StepBatch::place(std::span<Trajectory* const> trajectories) {
   rows_.clear();
   segments_.clear();
-  std::vector<const FactorSpec*> factors;
+  std::vector<std::pair<const FactorSpec*, std::vector<bool>>> kinds;
+  const auto kind_of = [](const Trajectory& trajectory) {
+    return std::pair(&trajectory.run->factor, trajectory.run->active);
+  };
   for (const auto* trajectory : trajectories)
-    if (std::ranges::find(factors, &trajectory->run->factor) == factors.end())
-      factors.push_back(&trajectory->run->factor);
-  for (const auto* factor : factors) {
-    Segment segment{factor, rows_.size(), 0, 0, 0};
+    if (std::ranges::find(kinds, kind_of(*trajectory)) == kinds.end())
+      kinds.push_back(kind_of(*trajectory));
+  for (const auto& kind : kinds) {
+    Segment segment{kind.first, kind.second, rows_.size(), 0, 0, 0};
     for (auto* trajectory : trajectories)
-      if (&trajectory->run->factor == factor)
+      if (kind_of(*trajectory) == kind)
         rows_.push_back(
             {trajectory, rows_.size(), trajectory->run->phase(trajectory->step), false});
     segment.positives = rows_.size() - segment.first;
@@ -73,11 +103,12 @@ void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
   argmax_mask_.write(mask);
   terms_.clear();
   hints_.clear();
+  seen_.clear();
   residuals_.clear();
   for (const auto& input : manifest_.graph(manifest_.backbone).inputs)
     if (manifest_.residuals.contains(input.name))
       residuals_.emplace(input.name, residual_buffer(device, manifest_, input, size, rows));
-  residuals_of_.assign(rows, nullptr);
+  residuals_of_.assign(rows, {});
   capacity_ = rows;
   device->trim();
 }
@@ -97,10 +128,20 @@ void StepBatch::fill_inputs() {
   attn_scale_.write(attn_scales);
 }
 
+// How many of the segment's networks add to a residual.
+std::size_t StepBatch::providers(const Segment& segment, const std::string& input) const {
+  std::size_t count = 0;
+  for (std::size_t network = 0; network < segment.active.size(); ++network)
+    if (segment.active[network] &&
+        provides(manifest_, segment.factor->conditionings[network], input))
+      ++count;
+  return count;
+}
+
 // Where a network writes a residual: into the backbone's own input if nobody else adds to it.
 RowBuffer& StepBatch::target(const Segment& segment, std::size_t network,
                              const TensorSpec& output) {
-  if (providers(manifest_, *segment.factor, output.name) == 1)
+  if (providers(segment, output.name) == 1)
     return residuals_.at(output.name);
   const auto key = std::to_string(network) + " " + output.name;
   auto found = terms_.find(key);
@@ -109,6 +150,34 @@ RowBuffer& StepBatch::target(const Segment& segment, std::size_t network,
         terms_.emplace(key, residual_buffer(graphs_.device(), manifest_, output, size_, capacity_))
             .first;
   return found->second;
+}
+
+// What an adapter sees in each of the segment's positive rows: latents, concatenated along their
+// channels. Those of its own factor alone are there already.
+TensorView StepBatch::adapter_input(const Segment& segment, std::size_t network) {
+  const auto first = segment.first, end = segment.first + segment.positives;
+  const auto& spec = segment.factor->conditionings[network];
+  const auto& names = spec.latents;
+  if (names.size() == 1 && names.front() == segment.factor->name)
+    return sample_.view(segment.positives, first);
+  auto found = seen_.find(spec.graph);
+  if (found == seen_.end()) {
+    const auto channels = manifest_.latent_channels * static_cast<std::int64_t>(names.size());
+    RowBuffer rows(graphs_.device(), DType::float32,
+                   {channels, size_.latent_height, size_.latent_width}, capacity_);
+    found = seen_.emplace(spec.graph, std::move(rows)).first;
+  }
+  auto& input = found->second;
+  for (std::size_t row = first; row < end; ++row) {
+    const auto& trajectory = *rows_[row].trajectory;
+    const auto& seen = trajectory.run->seen[network];
+    const auto bytes = trajectory.latents.view(1).elements() * sizeof(float);
+    input.clear_row(row);
+    for (std::size_t i = 0; i < seen.size(); ++i)
+      if (const auto* latent = latent_of(trajectory, seen[i]))
+        place_latent(input, row, i * bytes, *latent, trajectory.latents);
+  }
+  return input.view(segment.positives, first);
 }
 
 void StepBatch::run_network(const Segment& segment, std::size_t network) {
@@ -122,11 +191,12 @@ void StepBatch::run_network(const Segment& segment, std::size_t network) {
             .copy_row(rows_[row].trajectory->run->hints[network].at(output.name), 0, row);
     return;
   }
-  // An adapter sees the latent and the timestep only, which both rows of a trajectory share.
+  // An adapter sees latents and the timestep only, which both rows of a trajectory share.
   const bool reads_text = spec.kind == Conditioning::controlnet;
   const auto count = reads_text ? segment.distinct : segment.positives;
-  std::vector<NamedTensor> inputs{{"sample", sample_.view(count, first)},
-                                  {"timestep", timestep_.view(count, first)}};
+  std::vector<NamedTensor> inputs{
+      {"sample", reads_text ? sample_.view(count, first) : adapter_input(segment, network)},
+      {"timestep", timestep_.view(count, first)}};
   if (reads_text) {
     const auto& features = manifest_.graph(spec.hint_graph).outputs.front();
     auto hint = hints_.find(spec.graph);
@@ -161,29 +231,32 @@ void StepBatch::run_network(const Segment& segment, std::size_t network) {
 }
 
 void StepBatch::run_networks(const Segment& segment) {
-  const auto& factor = *segment.factor;
+  const auto& networks = segment.factor->conditionings;
+  const std::pair kind(segment.factor, segment.active);
   for (auto& [input, buffer] : residuals_)
-    if (providers(manifest_, factor, input) == 0)
+    if (providers(segment, input) == 0)
       for (std::size_t row = segment.first; row < segment.first + segment.count; ++row)
-        if (residuals_of_[row] != &factor)
+        if (residuals_of_[row] != kind)
           buffer.clear_row(row);
-  const auto filled_by = [&](const FactorSpec* by) {
+  const auto filled_by = [&](const auto& by) {
     std::fill_n(residuals_of_.begin() + static_cast<std::ptrdiff_t>(segment.first), segment.count,
                 by);
   };
-  filled_by(nullptr);  // a network that fails may have written to some of them
-  for (std::size_t network = 0; network < factor.conditionings.size(); ++network)
-    run_network(segment, network);
+  // A network that fails may have written to some of them.
+  filled_by(decltype(residuals_of_)::value_type());
+  for (std::size_t network = 0; network < networks.size(); ++network)
+    if (segment.active[network])
+      run_network(segment, network);
   for (auto& [input, buffer] : residuals_) {
-    if (providers(manifest_, factor, input) < 2)
+    if (providers(segment, input) < 2)
       continue;
     std::vector<RowBuffer*> terms;
-    for (std::size_t network = 0; network < factor.conditionings.size(); ++network)
-      if (provides(manifest_, factor.conditionings[network], input))
+    for (std::size_t network = 0; network < networks.size(); ++network)
+      if (segment.active[network] && provides(manifest_, networks[network], input))
         terms.push_back(&terms_.at(std::to_string(network) + " " + input));
     buffer.sum(terms, segment.count, segment.first);
   }
-  filled_by(&factor);
+  filled_by(kind);
 }
 
 void StepBatch::run_backbone() {

@@ -21,9 +21,9 @@ public:
   void run(std::span<Trajectory* const> trajectories);
 
 private:
-  // A line of the batch. Within a factor's segment the positive rows come first, then the negative
-  // rows with a text of their own, then those with the positive text (segmentation-free), so that
-  // each network computes what is distinct in one call, in place.
+  // A line of the batch. Within a segment, the rows that the same networks see, the positive rows
+  // come first, then the negative rows with a text of their own, then those with the positive text
+  // (segmentation-free), so that each network computes what is distinct in one call, in place.
   struct Row {
     Trajectory* trajectory;
     std::size_t positive;  // the row of the same trajectory with the positive prompt
@@ -32,12 +32,15 @@ private:
   };
   struct Segment {
     const FactorSpec* factor;
+    std::vector<bool> active;  // its networks that run
     std::size_t first, positives, distinct, count;
   };
 
   void place(std::span<Trajectory* const> trajectories);
   void reserve(std::size_t rows, const FactorSize& size);
   void fill_inputs();
+  TensorView adapter_input(const Segment& segment, std::size_t network);
+  std::size_t providers(const Segment& segment, const std::string& input) const;
   void run_network(const Segment& segment, std::size_t network);
   void run_networks(const Segment& segment);
   void run_backbone();
@@ -56,9 +59,11 @@ private:
   RowBuffer sample_, x0_, timestep_, context_, attn_scale_, argmax_mask_, noise_,
       conditioning_scale_;
   std::map<std::string, RowBuffer> residuals_;  // the backbone's, by input
-  // What one of several networks adds to the same residual; a ControlNet's hints, by graph.
-  std::map<std::string, RowBuffer> terms_, hints_;
-  std::vector<const FactorSpec*> residuals_of_;  // whose residuals a row of `residuals_` holds
+  // What one of several networks adds to the same residual; a ControlNet's hints and the latents
+  // that an adapter sees, by graph.
+  std::map<std::string, RowBuffer> terms_, hints_, seen_;
+  // Whose residuals a row of `residuals_` holds: the factor, and its networks that ran.
+  std::vector<std::pair<const FactorSpec*, std::vector<bool>>> residuals_of_;
 };
 
 }  // namespace fgdm

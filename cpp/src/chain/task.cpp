@@ -17,152 +17,270 @@ std::vector<std::string> names_of(const Palette& palette, const std::vector<int>
   return names;
 }
 
+// Clean latents, as noisy as at a step.
+std::vector<float> noised(std::span<const float> clean, std::span<const float> noise,
+                          const NoiseLevel& level) {
+  std::vector<float> latents(clean.size());
+  for (std::size_t i = 0; i < latents.size(); ++i)
+    latents[i] =
+        static_cast<float>(level.alpha) * clean[i] + static_cast<float>(level.sigma) * noise[i];
+  return latents;
+}
+
+// The latents' cells that a mask touches: not 0 where one of their pixels isn't.
+std::vector<std::uint8_t> cells_of(const Pixels& mask, const FactorSize& size) {
+  const auto columns = static_cast<std::size_t>(size.latent_width);
+  std::vector<std::uint8_t> cells(static_cast<std::size_t>(size.latent_height) * columns);
+  for (std::size_t pixel = 0; pixel < mask.data.size(); ++pixel) {
+    const auto width = static_cast<std::size_t>(size.width);
+    const auto row = pixel / width * static_cast<std::size_t>(size.latent_height) /
+                     static_cast<std::size_t>(size.height);
+    const auto column = pixel % width * columns / width;
+    if (mask.data[pixel] != 0)
+      cells[row * columns + column] = 1;
+  }
+  return cells;
+}
+
 }  // namespace
 
 Task::Task(const Bundle& bundle, Graphs& graphs, ContextCache& contexts,
            std::shared_ptr<JobState> job, std::int64_t number, int decode_rows)
     : bundle_(bundle), manifest_(bundle.manifest()), graphs_(graphs), contexts_(contexts),
       job_(std::move(job)), request_(job_->request), number_(number),
-      decoding_(manifest_, graphs, decode_rows, timings_),
-      sessions_before_(graphs.total_seconds()) {
+      groups_(factor_groups(request_, manifest_)), maps_(bundle, graphs),
+      decoding_(manifest_, graphs, decode_rows), sessions_before_(graphs.total_seconds()) {
   result_.seed = *request_.seed;
   result_.truncated = job_->texts.truncated;
   result_.negative_truncated = job_->texts.negative_truncated;
 }
 
 void Task::begin() {
-  begin_factor(0);
+  for (std::uint32_t index = 0; index < manifest_.factors.size(); ++index)
+    if (is_given(request_, manifest_.factors[index]))
+      take_given(index);
+  begin_group();
 }
 
-void Task::begin_factor(std::uint32_t index) {
+// Measures a map that was given as if it had been sampled.
+void Task::take_given(std::uint32_t index) {
   const auto& factor = manifest_.factors[index];
-  job_->check();
-  const auto& texts = job_->texts;
-  auto positive = contexts_.get(texts.factors.at(index).prompt, timings_);
-  auto negative = contexts_.get(texts.negative_prompt, timings_);
-  run_ = std::make_unique<FactorRun>(manifest_, factor, index, request_, std::move(positive),
-                                     std::move(negative));
-  for (std::size_t i = 0; i < factor.conditionings.size(); ++i)
-    if (const auto& network = factor.conditionings[i]; network.sees_image())
-      run_->hints[i] = encode_control_image(manifest_, network, run_->size, run_->scales[i],
-                                            control_image(network), graphs_, timings_);
-  if (!factor.is_image)
-    begin_objects(bundle_.palette(factor.palette), texts.factors.at(index));
-  selection_.emplace(rules());
-  begin_trajectories();
+  const auto& map = job_->maps.at(factor.name);
+  auto& result = factor_result(index);
+  result.given = true;
+  result.unknown_pixels = map.unknown_pixels;
+  result.candidates = {measured(index, 0, 0, map.labels, map.rgb).candidate};
+  result.chosen = 0;
+  maps_.keep(
+      {&factor, factor_size(request_, manifest_, factor), map.snapped, map.rgb, std::nullopt});
 }
 
-void Task::begin_objects(const Palette& palette, const FactorTexts& texts) {
-  requested_ = texts.requested;
-  result_.requested = names_of(palette, requested_);
-  result_.excluded = names_of(palette, texts.excluded);
-  result_.unread = names_of(palette, texts.unread);
-  result_.unrecognized = texts.unrecognized;
-  result_.unrecognized_omitted = texts.unrecognized_omitted;
+void Task::begin_group() {
+  const auto& group = groups_.at(next_group_++);
+  Group::Runs runs;
+  for (const auto index : group) {
+    job_->check();
+    runs.push_back(begin_run(index, group));
+  }
+  group_.emplace(std::move(runs));
+  selection_.emplace(rules());
+  begin_candidates();
+}
+
+std::unique_ptr<FactorRun> Task::begin_run(std::uint32_t index,
+                                           const std::vector<std::uint32_t>& group) {
+  const auto& factor = manifest_.factors[index];
+  const auto& texts = job_->texts.factors.at(index);
+  auto& timings = timings_[factor.name];
+  auto positive = contexts_.get(texts.prompt, timings);
+  auto negative = contexts_.get(texts.negative_prompt, timings);
+  auto run = std::make_unique<FactorRun>(manifest_, factor, index, request_, std::move(positive),
+                                         std::move(negative));
+  begin_networks(*run, group);
+  begin_start(*run);
+  if (!factor.is_image)
+    factor_result(index);
+  return run;
+}
+
+// What the factor's networks see: control images, and the latents of earlier factors.
+void Task::begin_networks(FactorRun& run, const std::vector<std::uint32_t>& group) {
+  auto& timings = timings_[run.factor.name];
+  for (std::size_t i = 0; i < run.factor.conditionings.size(); ++i) {
+    const auto& network = run.factor.conditionings[i];
+    if (network.sees_image()) {
+      run.active[i] = maps_.has(network.condition) || !manifest_.makes_map(network.condition);
+      if (run.active[i])
+        run.hints[i] = encode_control_image(manifest_, network, run.size, run.scales[i],
+                                            control_image(network, run.size), graphs_, timings);
+    }
+    for (std::size_t k = 0; k < network.latents.size(); ++k) {
+      const auto& name = network.latents[k];
+      const auto member = std::ranges::find_if(
+          group, [&](std::uint32_t index) { return manifest_.factors[index].name == name; });
+      auto& seen = run.seen[i][k];
+      if (name == run.factor.name)
+        seen.of = SeenLatent::Of::itself;
+      else if (member != group.end())
+        seen = {SeenLatent::Of::group, static_cast<std::size_t>(member - group.begin()), nullptr};
+      else
+        seen = {SeenLatent::Of::earlier, 0,
+                maps_.has(name) ? &maps_.latents(name, timings) : nullptr};
+    }
+  }
+}
+
+std::vector<float> Task::control_image(const ConditioningSpec& network,
+                                       const FactorSize& size) const {
+  return maps_.has(network.condition)
+             ? maps_.control_image(network, size)
+             : planes_of(request_.control_images.at(network.condition).data);
+}
+
+// The picture that the factor begins with: the request's image, or a map that is refined.
+void Task::begin_start(FactorRun& run) {
+  const bool is_image = run.factor.is_image;
+  const auto given = job_->maps.find(run.factor.name);
+  if (is_image ? request_.image.data.empty() : given == job_->maps.end())
+    return;
+  const auto& rgb = is_image ? request_.image.data : given->second.rgb;
+  auto& start = run.start.emplace();
+  start.latents =
+      encode_picture(manifest_, run.size, rgb, graphs_, timings_[run.factor.name]).floats(1);
+  if (!is_image || request_.mask.data.empty())
+    return;
+  start.anew = cells_of(request_.mask, run.size);
+  start.noise = initial_noise(run, 0);
+  start.from_noise = *request_.strength == 1.0;
+}
+
+// The result of a condition factor, with what its prompt asks for.
+FactorResult& Task::factor_result(std::uint32_t index) {
+  const auto& factor = manifest_.factors[index];
+  const auto& texts = job_->texts.factors.at(index);
+  auto& result = result_.factors[factor.name];
+  result.truncated = texts.truncated;
+  if (factor.makes_labels()) {
+    const auto& palette = bundle_.palette(factor.palette);
+    result.requested = names_of(palette, texts.requested);
+    result.excluded = names_of(palette, texts.excluded);
+    result_.unread = names_of(palette, texts.unread);
+    result_.unrecognized = texts.unrecognized;
+    result_.unrecognized_omitted = texts.unrecognized_omitted;
+  }
+  return result;
 }
 
 SelectionRules Task::rules() const {
-  if (run_->factor.is_image)
-    return {1, run_->num_steps(), {}, 0.0, 0};
-  const double enough = factor_stop_at_recall(request_, run_->factor);
+  const auto& run = measured_run();
+  if (group_->is_image())
+    return {1, run.num_steps(), {}, 0.0, 0};
+  const auto& options = request_.factors.at(run.factor.name);
+  if (!run.factor.makes_labels())
+    return {*options.candidates, run.num_steps(), {}, 0.0, 0};
+  const double enough = *options.stop_at_recall;
   // Where nothing is asked for, every map has all of it.
-  const bool first_wins = requested_.empty() && enough > 0.0;
-  return {request_.candidates, run_->num_steps(), request_.prune, enough,
-          first_wins ? 1 : request_.wave};
+  const bool first_wins = job_->texts.factors.at(run.index).requested.empty() && enough > 0.0;
+  return {*options.candidates, run.num_steps(), *options.prune, enough,
+          first_wins ? 1 : *options.wave};
 }
 
-void Task::begin_trajectories() {
-  for (const int candidate : selection_->sampling())
-    if (auto& trajectory = trajectories_[candidate]; !trajectory)
-      trajectory = std::make_unique<Trajectory>(*run_, candidate, initial_latents(candidate));
-}
-
-RowBuffer Task::initial_latents(int candidate) const {
-  const auto elements = latent_elements(manifest_, run_->size);
-  auto latents = latent_buffer(graphs_.device(), manifest_, run_->size, 1);
-  const auto& given = run_->factor.is_image ? request_.latents : request_.condition_latents;
-  if (given.empty()) {
-    std::vector<float> noise(elements);
-    normal_noise(*request_.seed, static_cast<std::uint32_t>(candidate), run_->index, noise);
-    latents.write(noise);
-  } else {
-    latents.write(
-        std::span(given).subspan(elements * static_cast<std::size_t>(candidate), elements));
+void Task::begin_candidates() {
+  for (const int candidate : selection_->sampling()) {
+    if (group_->has_begun(candidate))
+      continue;
+    std::vector<RowBuffer> latents;
+    for (const auto& run : group_->runs())
+      latents.push_back(initial_latents(*run, candidate));
+    group_->begin(candidate, std::move(latents));
   }
+}
+
+std::vector<float> Task::initial_noise(const FactorRun& run, int candidate) const {
+  const auto elements = latent_elements(manifest_, run.size);
+  const auto& given = factor_latents(request_, run.factor);
+  std::vector<float> noise(elements);
+  if (given.empty())
+    normal_noise(*request_.seed, static_cast<std::uint32_t>(candidate), run.index, noise);
+  else
+    std::ranges::copy(
+        std::span(given).subspan(elements * static_cast<std::size_t>(candidate), elements),
+        noise.begin());
+  return noise;
+}
+
+RowBuffer Task::initial_latents(const FactorRun& run, int candidate) const {
+  auto values = initial_noise(run, candidate);
+  if (run.start && !run.start->from_noise)
+    values = noised(run.start->latents, values, run.sampler.level(run.first));
+  auto latents = latent_buffer(graphs_.device(), manifest_, run.size, 1);
+  latents.write(values);
   return latents;
 }
 
-std::vector<float> Task::control_image(const ConditioningSpec& network) const {
-  const auto& size = run_->size;
-  std::vector<std::uint8_t> rgb(3 * pixels(size));
-  if (const auto found = chosen_.find(network.condition); found != chosen_.end()) {
-    const ChosenMap& map = found->second;
-    std::vector<std::uint8_t> labels(pixels(size));
-    resize_nearest(map.labels, map.size.height, map.size.width, labels, size.height, size.width);
-    const Palette* palette = map.palette;
-    if (!network.hint_palette.empty()) {
-      const auto& trained = bundle_.palette(network.hint_palette);
-      const auto table = match_classes(*palette, trained, network.recolor);
-      for (auto& label : labels)
-        if (label != unlabeled)
-          label = static_cast<std::uint8_t>(table[label]);
-      palette = &trained;
-    }
-    render_labels(*palette, labels, rgb);
-  } else {
-    rgb = request_.control_images.at(network.condition).data;
-  }
-  const auto count = pixels(size);
-  std::vector<float> planes(rgb.size());
-  for (std::size_t pixel = 0; pixel < count; ++pixel)
-    for (std::size_t channel = 0; channel < 3; ++channel)
-      planes[channel * count + pixel] = static_cast<float>(rgb[3 * pixel + channel]) / 255.0F;
-  return planes;
+// Puts the picture that stays, as noisy as the latents are now, back around what is painted anew.
+void Task::keep_pixels(Trajectory& trajectory) {
+  const auto& start = *trajectory.run->start;
+  const auto kept =
+      noised(start.latents, start.noise, trajectory.run->sampler.level(trajectory.step));
+  auto latents = trajectory.latents.floats(1);
+  for (std::size_t i = 0; i < latents.size(); ++i)
+    if (start.anew[i % start.anew.size()] == 0)
+      latents[i] = kept[i];
+  trajectory.latents.write(latents);
 }
 
 std::vector<Trajectory*> Task::ready() const {
   std::vector<Trajectory*> found;
-  if (run_)
+  if (group_)
     for (const int candidate : selection_->sampling())
-      if (auto& trajectory = trajectories_.at(candidate); trajectory->step < selection_->until())
-        found.push_back(trajectory.get());
+      if (auto* trajectory = group_->next(candidate, selection_->until()))
+        found.push_back(trajectory);
   return found;
 }
 
 void Task::stepped(const std::vector<Trajectory*>& trajectories) {
   job_->check();
   std::vector<Trajectory*> sound;
-  for (auto* trajectory : trajectories)
-    if (trajectory->is_finite)
-      sound.push_back(trajectory);
-    else if (run_->factor.is_image)
-      throw not_finite("step " + std::to_string(trajectory->step - 1) + ": the latent is");
-    else
-      drop_failed(*trajectory);
+  for (auto* trajectory : trajectories) {
+    if (!trajectory->is_finite) {
+      if (group_->is_image())
+        throw not_finite(trajectory->run->factor,
+                         "step " + std::to_string(trajectory->steps_taken() - 1) +
+                             ": the latent is");
+      drop_failed(trajectory->candidate);
+      continue;
+    }
+    if (trajectory->run->start && !trajectory->run->start->anew.empty())
+      keep_pixels(*trajectory);
+    sound.push_back(trajectory);
+  }
   call_step_callback(sound);
-  while (run_ && ready().empty()) {
+  while (group_ && ready().empty()) {
     job_->check();
-    if (run_->factor.is_image)
+    if (group_->is_image())
       paint();
     else
       compare();
   }
 }
 
-// Goes on without a map whose latent, or the picture made of it, is not finite.
-void Task::drop_failed(const Trajectory& failed) {
+// Goes on without a candidate whose latent, or the picture made of it, is not finite.
+void Task::drop_failed(int candidate) {
   ++candidates_failed_;
-  const int candidate = failed.candidate;
-  auto empty = measured(failed, std::vector<std::uint8_t>(pixels(run_->size), unlabeled),
-                        std::vector<std::uint8_t>(3 * pixels(run_->size)));
+  const auto& run = measured_run();
+  const auto steps = group_->trajectories(candidate)[group_->measured()]->steps_taken();
+  auto empty =
+      measured(run.index, candidate, steps, std::vector<std::uint8_t>(pixels(run.size), unlabeled),
+               std::vector<std::uint8_t>(3 * pixels(run.size)));
   empty.candidate.failed = true;
   measured_.insert_or_assign(candidate, std::move(empty));
   selection_->lost(candidate);
   end_candidate(candidate);
 }
 
-BackendError Task::not_finite(const std::string& what) const {
-  return BackendError("factor " + run_->factor.name + ", " + what + " not finite; " +
+BackendError Task::not_finite(const FactorSpec& factor, const std::string& what) const {
+  return BackendError("factor " + factor.name + ", " + what + " not finite; " +
                       finer_precision(graphs_.precision()) + "a lower guidance scale may help");
 }
 
@@ -170,16 +288,17 @@ const std::string& Task::preview_decoder() const {
   return manifest_.preview_decoder.empty() ? manifest_.vae_decoder : manifest_.preview_decoder;
 }
 
-// Calls it once for all candidates that are equally far.
+// Calls it once for all candidates that are equally far in a factor.
 void Task::call_step_callback(const std::vector<Trajectory*>& trajectories) {
   if (!job_->callback)
     return;
-  std::map<int, std::vector<Trajectory*>> by_step;
+  std::map<std::pair<std::uint32_t, int>, std::vector<Trajectory*>> by_step;
   for (auto* trajectory : trajectories)
-    by_step[trajectory->step].push_back(trajectory);
+    by_step[{trajectory->run->index, trajectory->step}].push_back(trajectory);
   for (const auto& entry : by_step) {
-    const int steps = entry.first;
     const auto& rows = entry.second;  // a binding could not be captured by clang 14's lambdas
+    const auto& run = *rows.front()->run;
+    const int steps = rows.front()->steps_taken();
     std::vector<int> candidates;
     std::vector<float> predicted_x0;
     for (const auto* row : rows) {
@@ -187,30 +306,34 @@ void Task::call_step_callback(const std::vector<Trajectory*>& trajectories) {
       const auto latents = row->predicted_x0.floats(1);
       predicted_x0.insert(predicted_x0.end(), latents.begin(), latents.end());
     }
-    const auto preview = [this, &rows](int candidate) {
+    const auto preview = [this, &rows, &run](int candidate) {
       const auto found = std::ranges::find(rows, candidate, &Trajectory::candidate);
       if (found == rows.end())
         throw RequestError("preview of candidate " + std::to_string(candidate) +
                            ", which did not take this step; StepInfo names those that did");
-      return picture(preview_decoder(), (*found)->predicted_x0);
+      return picture(run, preview_decoder(), (*found)->predicted_x0);
     };
-    const auto& size = run_->size;
-    const StepInfo info{
-        run_->factor.name,  steps - 1,
-        run_->num_steps(),  run_->sampler.timesteps()[static_cast<std::size_t>(steps - 1)],
-        candidates,         manifest_.latent_channels,
-        size.latent_height, size.latent_width,
-        predicted_x0,       preview};
+    const auto& size = run.size;
+    const StepInfo info{run.factor.name,
+                        steps - 1,
+                        run.num_steps(),
+                        run.sampler.timesteps()[static_cast<std::size_t>(entry.first.second - 1)],
+                        candidates,
+                        manifest_.latent_channels,
+                        size.latent_height,
+                        size.latent_width,
+                        predicted_x0,
+                        preview};
     if (job_->callback(info))
       throw CancelledError("the step callback stopped the request after step " +
-                           std::to_string(steps) + " of factor " + run_->factor.name);
+                           std::to_string(steps) + " of factor " + run.factor.name);
   }
 }
 
-Pixels Task::picture(const std::string& decoder, const RowBuffer& latents) {
-  auto made = decoding_.picture(decoder, run_->size, latents);
+Pixels Task::picture(const FactorRun& run, const std::string& decoder, const RowBuffer& latents) {
+  auto made = decoding_.picture(decoder, run.size, latents, timings_[run.factor.name]);
   if (!made)
-    throw not_finite("the picture that " + decoder + " made is");
+    throw not_finite(run.factor, "the picture that " + decoder + " made is");
   return std::move(*made);
 }
 
@@ -218,56 +341,70 @@ Pixels Task::picture(const std::string& decoder, const RowBuffer& latents) {
 // can't be measured.
 std::vector<MapRecall> Task::measure_maps() {
   const bool predicted = !selection_->at_end();
-  const auto& palette = bundle_.palette(run_->factor.palette);
-  const auto& size = run_->size;
+  const auto& run = measured_run();
+  const bool makes_labels = run.factor.makes_labels();
+  const auto& size = run.size;
   const auto count = pixels(size);
-  std::vector<const Trajectory*> seen, failed;
+  std::vector<const Trajectory*> seen;
+  std::vector<int> failed;
   std::vector<const RowBuffer*> rows;
   for (const int candidate : selection_->sampling()) {
-    seen.push_back(trajectories_.at(candidate).get());
+    seen.push_back(group_->trajectories(candidate)[group_->measured()].get());
     rows.push_back(predicted ? &seen.back()->predicted_x0 : &seen.back()->latents);
   }
   std::vector<MapRecall> recalls;
   const auto use = [&](std::size_t first, std::size_t maps, const RowBuffer& pictures) {
-    const auto made =
-        graphs_.device()->label(palette, pictures.data(), maps, size.height, size.width);
+    LabelMaps made;
+    if (makes_labels)
+      made = graphs_.device()->label(bundle_.palette(run.factor.palette), pictures.data(), maps,
+                                     size.height, size.width);
     const bool all_sound = pictures.is_finite(maps);
     for (std::size_t map = 0; map < maps; ++map) {
       const auto& trajectory = *seen[first + map];
       if (!all_sound && !pictures.is_finite(1, map)) {
-        failed.push_back(&trajectory);
+        failed.push_back(trajectory.candidate);
         continue;
       }
-      const auto labels = std::span(made.labels).subspan(map * count, count);
-      std::vector<std::uint8_t> rgb(3 * count);
-      render_labels(palette, std::span(made.snapped).subspan(map * count, count), rgb);
-      auto found = measured(trajectory, {labels.begin(), labels.end()}, std::move(rgb));
+      std::vector<std::uint8_t> labels, rgb(3 * count);
+      if (makes_labels) {
+        const auto part = std::span(made.labels).subspan(map * count, count);
+        labels.assign(part.begin(), part.end());
+        render_labels(bundle_.palette(run.factor.palette),
+                      std::span(made.snapped).subspan(map * count, count), rgb);
+      } else {
+        image_to_rgb(pictures.floats(1, map), size.height, size.width, rgb);
+      }
+      auto found = measured(run.index, trajectory.candidate, trajectory.steps_taken(),
+                            std::move(labels), std::move(rgb));
       found.candidate.pruned = predicted;
       recalls.push_back(found.recall);
       measured_.insert_or_assign(trajectory.candidate, std::move(found));
     }
   };
-  decoding_.decode(predicted ? preview_decoder() : manifest_.vae_decoder, size, rows, use);
-  for (const auto* trajectory : failed)
-    drop_failed(*trajectory);
+  decoding_.decode(predicted ? preview_decoder() : manifest_.vae_decoder, size, rows,
+                   timings_[run.factor.name], use);
+  for (const int candidate : failed)
+    drop_failed(candidate);
   return recalls;
 }
 
-// What a candidate's labels hold, and their colours.
-auto Task::measured(const Trajectory& trajectory, std::vector<std::uint8_t> labels,
+// What a candidate's map holds, if it is one of labels.
+auto Task::measured(std::uint32_t index, int candidate, int steps, std::vector<std::uint8_t> labels,
                     std::vector<std::uint8_t> rgb) const -> Measured {
-  const auto& palette = bundle_.palette(run_->factor.palette);
-  const auto& size = run_->size;
-  auto recall = measure(labels, requested_, factor_min_area(request_, run_->factor));
-  Candidate candidate{trajectory.candidate,
-                      recall.recall,
-                      names_of(palette, recall.found),
-                      names_of(palette, recall.missing),
-                      recall.smallest_area,
-                      {size.height, size.width, std::move(rgb)},
-                      {size.height, size.width, std::move(labels)},
-                      trajectory.step};
-  return {std::move(candidate), std::move(recall)};
+  const auto& factor = manifest_.factors[index];
+  const auto size = factor_size(request_, manifest_, factor);
+  Candidate seen{candidate, 1.0, {}, {}, 0.0, {size.height, size.width, std::move(rgb)}, {}, steps};
+  if (!factor.makes_labels())
+    return {std::move(seen), {1.0, {}, {}, 0.0}, {}};
+  const auto& palette = bundle_.palette(factor.palette);
+  auto recall = measure(labels, job_->texts.factors.at(index).requested,
+                        *request_.factors.at(factor.name).min_area);
+  seen.recall = recall.recall;
+  seen.found = names_of(palette, recall.found);
+  seen.missing = names_of(palette, recall.missing);
+  seen.smallest_area = recall.smallest_area;
+  seen.labels = {size.height, size.width, std::move(labels)};
+  return {std::move(seen), std::move(recall), {}};
 }
 
 // Spends less on candidates that cannot win, as the selection says.
@@ -278,62 +415,109 @@ void Task::compare() {
   if (selection_->done())
     choose();
   else
-    begin_trajectories();
+    begin_candidates();
 }
 
-// Books a candidate that goes no further.
+// Books a candidate that goes no further, and keeps its latents for the case that it is chosen.
 void Task::end_candidate(int candidate) {
-  const auto& trajectory = *trajectories_.at(candidate);
-  timings_.add(trajectory.timings);
-  result_.map_rows += run_->rows(0, trajectory.step);
-  rows_saved_ += run_->rows(trajectory.step, run_->num_steps());
-  trajectories_.erase(candidate);
+  std::vector<RowBuffer> latents;
+  for (const auto& trajectory : group_->trajectories(candidate)) {
+    const auto& run = *trajectory->run;
+    timings_[run.factor.name].add(trajectory->timings);
+    result_.map_rows += run.rows(run.first, trajectory->step);
+    rows_saved_ += run.rows(trajectory->step, run.end());
+    latents.push_back(std::move(trajectory->latents));
+  }
+  if (const auto found = measured_.find(candidate); found != measured_.end())
+    found->second.latents = std::move(latents);
+  group_->end(candidate);
 }
 
-// Chooses among the maps that were finished, and goes on with the next factor.
+// Chooses among the candidates that were finished, and goes on with the next group.
 void Task::choose() {
-  rows_saved_ += (request_.candidates - selection_->begun()) * run_->rows(0, run_->num_steps());
+  const auto& run = measured_run();
+  const int candidates = *request_.factors.at(run.factor.name).candidates;
+  rows_saved_ += (candidates - selection_->begun()) * group_->rows(0, group_->num_steps());
   std::vector<MapRecall> finished;
-  std::vector<int> places;
-  result_.candidates.clear();
-  for (auto& [index, map] : std::exchange(measured_, {})) {
+  std::vector<int> places, indices;
+  auto& result = result_.factors.at(run.factor.name);
+  for (auto& [index, map] : measured_) {
     if (!map.candidate.pruned && !map.candidate.failed) {
-      places.push_back(static_cast<int>(result_.candidates.size()));
-      finished.push_back(std::move(map.recall));
+      places.push_back(static_cast<int>(result.candidates.size()));
+      indices.push_back(index);
+      finished.push_back(map.recall);
     }
-    result_.candidates.push_back(std::move(map.candidate));
+    result.candidates.push_back(std::move(map.candidate));
   }
   if (finished.empty())
-    throw not_finite("the latents or the pictures of all maps are");
-  result_.chosen = places[select(finished)];
+    throw not_finite(run.factor, "the latents or the pictures of all maps are");
+  const auto best = select(finished);
+  result.chosen = places[best];
+  auto latents = std::move(measured_.at(indices[best]).latents);
+  measured_.clear();
+  for (std::size_t member = 0; member < group_->runs().size(); ++member)
+    keep_map(member, indices[best], std::move(latents[member]));
+  begin_group();
+}
 
+// Goes on with the chosen candidate's map of one of the group's factors.
+void Task::keep_map(std::size_t member, int candidate, RowBuffer latents) {
+  const auto& run = *group_->runs()[member];
+  auto& result = result_.factors.at(run.factor.name);
+  if (result.candidates.empty()) {  // only those of the measured factor have been decoded
+    const auto map = read_map(bundle_, run.factor, picture(run, manifest_.vae_decoder, latents));
+    result.candidates = {
+        measured(run.index, candidate, run.num_steps(), map.labels, map.rgb).candidate};
+    result.chosen = 0;
+  }
   // The painted map is snapped: every pixel takes the nearest class, however far.
-  const auto& palette = bundle_.palette(run_->factor.palette);
-  ChosenMap& chosen = chosen_[run_->factor.name];
-  chosen = {&palette, run_->size, std::vector<std::uint8_t>(pixels(run_->size))};
-  decode_labels(palette, result_.candidates[static_cast<std::size_t>(result_.chosen)].map.data,
-                chosen.labels, 0);
-  begin_factor(run_->index + 1);
+  auto map =
+      read_map(bundle_, run.factor, result.candidates[static_cast<std::size_t>(result.chosen)].map);
+  maps_.keep(
+      {&run.factor, run.size, std::move(map.snapped), std::move(map.rgb), std::move(latents)});
 }
 
 void Task::paint() {
-  const auto& trajectory = *trajectories_.at(0);
-  result_.image = picture(manifest_.vae_decoder, trajectory.latents);
-  timings_.add(trajectory.timings);
-  trajectories_.clear();
-  run_.reset();
+  const auto& trajectory = *group_->trajectories(0).front();
+  const auto& run = *trajectory.run;
+  result_.image = picture(run, manifest_.vae_decoder, trajectory.latents);
+  if (!request_.mask.data.empty())  // what stays, stays to the bit
+    for (std::size_t pixel = 0; pixel < request_.mask.data.size(); ++pixel)
+      if (request_.mask.data[pixel] == 0)
+        std::copy_n(request_.image.data.begin() + static_cast<std::ptrdiff_t>(3 * pixel), 3,
+                    result_.image.data.begin() + static_cast<std::ptrdiff_t>(3 * pixel));
+  timings_[run.factor.name].add(trajectory.timings);
+  group_.reset();
 }
 
 Result Task::result() {
   using Seconds = std::chrono::duration<double>;
   const double total = Seconds(JobState::Clock::now() - began_).count();
   const double sessions = graphs_.total_seconds() - sessions_before_;
-  result_.timings = timings_.seconds();
+  Timings all;
+  for (auto& [name, timings] : timings_) {
+    all.add(timings);
+    if (const auto found = result_.factors.find(name); found != result_.factors.end())
+      found->second.timings = timings.seconds();
+  }
+  result_.timings = all.seconds();
   result_.timings["queue"] = Seconds(began_ - job_->submitted).count();
-  result_.timings["waiting"] = std::max(0.0, sessions - timings_.total());
+  result_.timings["waiting"] = std::max(0.0, sessions - all.total());
   result_.timings["core"] = std::max(0.0, total - sessions);
   result_.timings["total"] = total;
   result_.request = request_;
+  const FactorSpec* main = nullptr;
+  for (const auto& factor : manifest_.factors)
+    if (result_.factors.contains(factor.name) &&
+        (main == nullptr || factor.makes_labels() || !main->makes_labels()))
+      main = &factor;
+  if (main != nullptr) {
+    const auto& shown = result_.factors.at(main->name);
+    result_.candidates = shown.candidates;
+    result_.chosen = shown.chosen;
+    result_.requested = shown.requested;
+    result_.excluded = shown.excluded;
+  }
   return std::move(result_);
 }
 

@@ -6,20 +6,21 @@
 #include <string>
 #include <vector>
 
+#include "chosen_maps.hpp"
 #include "context_cache.hpp"
 #include "decoding.hpp"
-#include "factor_run.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/recall.hpp"
 #include "fgdm/selection.hpp"
+#include "group.hpp"
 #include "job.hpp"
 
 namespace fgdm {
 
-// One request on its way through the chain: text, every factor in the manifest's order, selection
-// by recall after each condition factor, and the picture. It says which latents wait for a step;
-// the steps themselves are taken in batches, together with other requests'.
+// One request on its way through the chain: text, maps that were given, every group of factors in
+// the manifest's order, selection by recall after each, and the picture. It says which latents wait
+// for a step; the steps themselves are taken in batches, together with other requests'.
 class Task {
 public:
   // `decode_rows` is the most rows of one decoder call.
@@ -31,7 +32,7 @@ public:
   std::int64_t rows_saved() const { return rows_saved_; }
   std::int64_t candidates_failed() const { return candidates_failed_; }
 
-  // Starts with the first factor.
+  // Takes the maps that were given, and starts with the first group.
   void begin();
 
   // Latents that can take a step. A candidate that has come to where candidates are compared waits
@@ -41,30 +42,33 @@ public:
   // Goes on with latents that have just taken a step. Throws what ends the request.
   void stepped(const std::vector<Trajectory*>& trajectories);
 
-  bool done() const { return !run_; }
+  bool done() const { return !group_; }
 
   // What the request asked for, once it is done. To be called once.
   Result result();
 
 private:
-  // A candidate that was looked at, and what its map holds.
+  // A candidate that was looked at, what its map holds, and, once it is finished, its latents: a
+  // row for each factor of the group.
   struct Measured {
     Candidate candidate;
     MapRecall recall;
-  };
-  // The map that was kept of a condition factor.
-  struct ChosenMap {
-    const Palette* palette;
-    FactorSize size;
-    std::vector<std::uint8_t> labels;  // snapped: every pixel has a class
+    std::vector<RowBuffer> latents;
   };
 
-  void begin_factor(std::uint32_t index);
-  void begin_objects(const Palette& palette, const FactorTexts& texts);
+  void take_given(std::uint32_t index);
+  void begin_group();
+  std::unique_ptr<FactorRun> begin_run(std::uint32_t index,
+                                       const std::vector<std::uint32_t>& group);
+  void begin_networks(FactorRun& run, const std::vector<std::uint32_t>& group);
+  std::vector<float> control_image(const ConditioningSpec& network, const FactorSize& size) const;
+  void begin_start(FactorRun& run);
+  FactorResult& factor_result(std::uint32_t index);
   SelectionRules rules() const;
-  void begin_trajectories();
-  RowBuffer initial_latents(int candidate) const;
-  std::vector<float> control_image(const ConditioningSpec& network) const;
+  void begin_candidates();
+  std::vector<float> initial_noise(const FactorRun& run, int candidate) const;
+  RowBuffer initial_latents(const FactorRun& run, int candidate) const;
+  static void keep_pixels(Trajectory& trajectory);
 
   void call_step_callback(const std::vector<Trajectory*>& trajectories);
   void compare();
@@ -72,14 +76,17 @@ private:
   void paint();
 
   std::vector<MapRecall> measure_maps();
-  Measured measured(const Trajectory& trajectory, std::vector<std::uint8_t> labels,
+  Measured measured(std::uint32_t index, int candidate, int steps, std::vector<std::uint8_t> labels,
                     std::vector<std::uint8_t> rgb) const;
-  void drop_failed(const Trajectory& failed);
+  void drop_failed(int candidate);
   void end_candidate(int candidate);
+  void keep_map(std::size_t member, int candidate, RowBuffer latents);
 
-  Pixels picture(const std::string& decoder, const RowBuffer& latents);
+  Pixels picture(const FactorRun& run, const std::string& decoder, const RowBuffer& latents);
   const std::string& preview_decoder() const;
-  BackendError not_finite(const std::string& what) const;
+  BackendError not_finite(const FactorSpec& factor, const std::string& what) const;
+  // The factor whose maps the group's candidates are compared by.
+  const FactorRun& measured_run() const { return *group_->runs()[group_->measured()]; }
 
   const Bundle& bundle_;
   const Manifest& manifest_;
@@ -89,17 +96,16 @@ private:
   const Request& request_;
   std::int64_t number_;
 
-  // Of the current factor.
-  std::unique_ptr<FactorRun> run_;
+  std::vector<std::vector<std::uint32_t>> groups_;  // factors, by their places in the chain
+  std::size_t next_group_ = 0;
+  std::optional<Group> group_;  // the current one
   std::optional<Selection> selection_;
-  std::map<int, std::unique_ptr<Trajectory>> trajectories_;  // by candidate, until it has ended
-  std::map<int, Measured> measured_;                         // by candidate, the last time
+  std::map<int, Measured> measured_;  // of the current group: by candidate, the last time
 
-  std::vector<int> requested_;               // classes
-  std::map<std::string, ChosenMap> chosen_;  // by factor
+  ChosenMaps maps_;
   std::int64_t rows_saved_ = 0, candidates_failed_ = 0;
   Result result_;
-  Timings timings_;
+  std::map<std::string, Timings> timings_;  // by factor
   Decoding decoding_;
   JobState::Clock::time_point began_ = JobState::Clock::now();
   double sessions_before_;  // seconds that sessions had worked when this began

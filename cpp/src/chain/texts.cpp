@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fgdm/objects.hpp"
+#include "request.hpp"
 
 namespace fgdm {
 namespace {
@@ -23,13 +24,13 @@ std::vector<int> without(std::vector<int> indices, const std::vector<int>& other
   return indices;
 }
 
-void read_objects(FactorTexts& texts, const Palette& palette, const Request& request,
+void read_objects(FactorTexts& texts, const Palette& palette, const FactorOptions& options,
                   std::size_t read) {
-  if (request.objects) {
-    texts.requested = resolve_objects(palette, *request.objects);
+  if (options.objects) {
+    texts.requested = resolve_objects(palette, *options.objects);
     return;
   }
-  const std::string_view prompt = request.prompt;
+  const std::string_view prompt = *options.prompt;
   auto objects = find_objects(palette, prompt.substr(0, read));
   if (read < prompt.size())
     texts.unread = without(find_objects(palette, prompt).requested, objects.requested);
@@ -73,14 +74,22 @@ RequestTexts read_texts(const Request& resolved, const Bundle& bundle) {
   std::size_t least_read = resolved.prompt.size();
   for (const auto& factor : bundle.manifest().factors) {
     auto& entry = texts.factors.emplace_back();
-    entry.prompt = encoded(factor.prompt_prefix + resolved.prompt + factor.prompt_suffix);
-    const auto read = bytes_read(tokenizer, factor.prompt_prefix, resolved.prompt);
-    least_read = std::min(least_read, read);
-    if (!factor.palette.empty())
-      read_objects(entry, bundle.palette(factor.palette), resolved, read);
+    if (is_left_out(resolved, factor))
+      continue;
+    const FactorOptions* options = factor.is_image ? nullptr : &resolved.factors.at(factor.name);
+    const auto& prompt = options == nullptr ? resolved.prompt : *options->prompt;
+    entry.prompt = encoded(factor.prompt_prefix + prompt + factor.prompt_suffix);
+    entry.negative_prompt =
+        encoded(options == nullptr ? resolved.negative_prompt : *options->negative_prompt);
+    const auto read = bytes_read(tokenizer, factor.prompt_prefix, prompt);
+    if (prompt == resolved.prompt)
+      least_read = std::min(least_read, read);
+    else
+      entry.truncated = prompt.substr(read);
+    if (factor.makes_labels())
+      read_objects(entry, bundle.palette(factor.palette), *options, read);
   }
   texts.truncated = resolved.prompt.substr(least_read);
-  texts.negative_prompt = encoded(resolved.negative_prompt);
   texts.negative_truncated =
       resolved.negative_prompt.substr(bytes_read(tokenizer, "", resolved.negative_prompt));
   return texts;

@@ -19,6 +19,8 @@ struct EncodedText {
 // What one factor takes from a request's texts.
 struct FactorTexts {
   EncodedText prompt;  // between the factor's prefix and suffix
+  EncodedText negative_prompt;
+  std::string truncated;  // what the text encoder doesn't read of a prompt of the factor's own
   // Of a factor that makes maps, class indices: what recall counts; what the prompt excludes; what
   // is named only in the part of the prompt that the text encoder doesn't read.
   std::vector<int> requested, excluded, unread;
@@ -29,10 +31,9 @@ struct FactorTexts {
 // All that has to be done with a request's texts, whose time depends on their length: submit() does
 // it on the caller's thread.
 struct RequestTexts {
-  EncodedText negative_prompt;
   std::vector<FactorTexts> factors;  // in the manifest's order
-  // What the text encoder doesn't read: of the prompt, by the factor that reads least of it, and
-  // of the negative prompt; empty where it reads all.
+  // What the text encoder doesn't read of the request's own texts: of the prompt, by the factor
+  // that reads least of it, and of the negative prompt; empty where it reads all.
   std::string truncated, negative_truncated;
 };
 

@@ -10,19 +10,15 @@ namespace fgdm {
 
 namespace {
 
-// A point of the diffusion process: x = alpha * x0 + sigma * epsilon.
-struct Level {
-  double alpha;
-  double sigma;
+double lambda(const NoiseLevel& level) {
+  return std::log(level.alpha) - std::log(level.sigma);
+}
 
-  double lambda() const { return std::log(alpha) - std::log(sigma); }
-};
-
-Level level_at(double alpha_cumprod) {
+NoiseLevel level_at(double alpha_cumprod) {
   return {std::sqrt(alpha_cumprod), std::sqrt(1.0 - alpha_cumprod)};
 }
 
-StepCoefficients make_coefficients(const Level& from) {
+StepCoefficients make_coefficients(const NoiseLevel& from) {
   StepCoefficients result{};
   result.x0_from_sample = static_cast<float>(1.0 / from.alpha);
   result.x0_from_epsilon = static_cast<float>(-from.sigma / from.alpha);
@@ -38,7 +34,7 @@ std::vector<StepCoefficients> ddim(const NoiseSchedule& schedule,
   std::vector<StepCoefficients> result;
   for (const int time : times) {
     const int previous = time - stride;
-    const Level to = level_at(previous >= 0 ? cumprod[static_cast<std::size_t>(previous)] : end);
+    const auto to = level_at(previous >= 0 ? cumprod[static_cast<std::size_t>(previous)] : end);
     StepCoefficients step = make_coefficients(level_at(cumprod[static_cast<std::size_t>(time)]));
     step.x0 = static_cast<float>(to.alpha);
     step.epsilon = static_cast<float>(to.sigma);
@@ -48,11 +44,11 @@ std::vector<StepCoefficients> ddim(const NoiseSchedule& schedule,
 }
 
 std::vector<StepCoefficients> dpmsolver_multistep(const std::vector<double>& cumprod,
-                                                  const std::vector<int>& times) {
+                                                  const std::vector<int>& times, int first) {
   // Where a schedule ends in pure noise, diffusers puts this in its place, and so has an infinite
   // ratio nowhere.
   constexpr double nearly_noise = 0x1p-24;
-  std::vector<Level> levels;
+  std::vector<NoiseLevel> levels;
   for (const int time : times) {
     const double level = cumprod[static_cast<std::size_t>(time)];
     levels.push_back(level_at(level == 0.0 ? nearly_noise : level));
@@ -61,15 +57,15 @@ std::vector<StepCoefficients> dpmsolver_multistep(const std::vector<double>& cum
 
   std::vector<StepCoefficients> result;
   for (std::size_t i = 0; i < times.size(); ++i) {
-    const Level& from = levels[i];
-    const Level& to = levels[i + 1];
+    const auto& from = levels[i];
+    const auto& to = levels[i + 1];
     StepCoefficients step = make_coefficients(from);
     step.sample = static_cast<float>(to.sigma / from.sigma);
-    const double h = to.lambda() - from.lambda();  // infinite in the last step
+    const double h = lambda(to) - lambda(from);  // infinite in the last step
     const double weight = -to.alpha * std::expm1(-h);
-    const bool first_order = i == 0 || i + 1 == times.size();
+    const bool first_order = i <= static_cast<std::size_t>(first) || i + 1 == times.size();
     const double slope =
-        first_order ? 0.0 : 0.5 * h / (from.lambda() - levels[i - 1].lambda());  // 1 / (2 r0)
+        first_order ? 0.0 : 0.5 * h / (lambda(from) - lambda(levels[i - 1]));  // 1 / (2 r0)
     step.x0 = static_cast<float>(weight * (1.0 + slope));
     step.history = static_cast<float>(-weight * slope);
     result.push_back(step);
@@ -79,11 +75,22 @@ std::vector<StepCoefficients> dpmsolver_multistep(const std::vector<double>& cum
 
 }  // namespace
 
-Sampler::Sampler(SamplerKind kind, const NoiseSchedule& schedule, int num_inference_steps)
+Sampler::Sampler(SamplerKind kind, const NoiseSchedule& schedule, int num_inference_steps,
+                 int first)
     : kind_(kind), timesteps_(fgdm::timesteps(schedule, num_inference_steps, kind)) {
   const std::vector<double> cumprod = alphas_cumprod(schedule);
   coefficients_ = kind == SamplerKind::ddim ? ddim(schedule, cumprod, timesteps_)
-                                            : dpmsolver_multistep(cumprod, timesteps_);
+                                            : dpmsolver_multistep(cumprod, timesteps_, first);
+  for (const int time : timesteps_)
+    levels_.push_back(level_at(cumprod[static_cast<std::size_t>(time)]));
+  levels_.push_back({1.0, 0.0});
+}
+
+NoiseLevel Sampler::level(int index) const {
+  if (index < 0 || static_cast<std::size_t>(index) >= levels_.size())
+    throw RequestError("noise level " + std::to_string(index) + " of " +
+                       std::to_string(levels_.size()) + "; they count from 0");
+  return levels_[static_cast<std::size_t>(index)];
 }
 
 const StepCoefficients& Sampler::coefficients(int index) const {

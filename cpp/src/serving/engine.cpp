@@ -112,6 +112,7 @@ Job Engine::submit(Request request, StepCallback callback) {
   auto job = std::make_shared<JobState>();
   job->request = resolve(std::move(request), bundle.manifest());
   job->texts = read_texts(job->request, bundle);
+  job->maps = read_maps(job->request, bundle);
   job->callback = std::move(callback);
   implementation_->scheduler.submit(job);
   return Job(std::move(job));

@@ -84,7 +84,7 @@ double measure_steps(StepBatch& batch, std::span<Trajectory* const> trajectories
   for (int repeat = 0; repeat <= repeats; ++repeat) {
     check();
     for (auto* trajectory : trajectories)
-      trajectory->step = 0;
+      trajectory->step = trajectory->run->first;
     const auto begin = std::chrono::steady_clock::now();
     batch.run(trajectories);
     seconds.push_back(

@@ -118,16 +118,16 @@ TEST(Request, EveryConditionFactorHasItsOwnDefaults) {
   EXPECT_EQ(fgdm::factor_sampler(resolved, one), fgdm::SamplerKind::ddim);
   EXPECT_EQ(fgdm::factor_sampler(resolved, two), fgdm::SamplerKind::dpmsolver_multistep);
   EXPECT_EQ(fgdm::factor_guidance(resolved, two).guidance_scale, 9.0F);
-  EXPECT_EQ(fgdm::factor_stop_at_recall(resolved, two), 0.25);
-  EXPECT_EQ(fgdm::factor_min_area(resolved, one), 0.01);
-  EXPECT_EQ(fgdm::factor_min_area(resolved, two), 0.5);
+  EXPECT_EQ(*resolved.factors.at(two.name).stop_at_recall, 0.25);
+  EXPECT_EQ(*resolved.factors.at(one.name).min_area, 0.01);
+  EXPECT_EQ(*resolved.factors.at(two.name).min_area, 0.5);
 
   auto value = request();  // what is given holds for all
   value.condition_steps = 5;
   value.min_area = 0.0;
   const auto asked = fgdm::resolve(value, bundle);
   EXPECT_EQ(fgdm::factor_steps(asked, two), 5);
-  EXPECT_EQ(fgdm::factor_min_area(asked, two), 0.0);
+  EXPECT_EQ(*asked.factors.at(two.name).min_area, 0.0);
   value.prune = {4};
   value.condition_steps.reset();  // the second one has 3
   EXPECT_THROW(fgdm::resolve(value, bundle), fgdm::RequestError);

@@ -79,6 +79,7 @@ TEST(Scheduler, ManyRequests) {
       auto job = std::make_shared<JobState>();
       job->request = resolve(std::move(request), scenes().manifest());
       job->texts = read_texts(job->request, scenes());
+      job->maps = read_maps(job->request, scenes());
       job->when_done.emplace_back([&] { ++answers; });
       try {
         scheduler.submit(job);

@@ -73,6 +73,10 @@ void RowBuffer::copy_row(const RowBuffer& other, std::size_t from, std::size_t t
   device_->copy(data(to), other.data(from), row_bytes_);
 }
 
+void RowBuffer::copy_part(const RowBuffer& other, std::size_t to, std::size_t offset) {
+  device_->copy(data(to) + offset, other.data(), other.row_bytes_);
+}
+
 void RowBuffer::clear_row(std::size_t row) {
   device_->clear(data(row), row_bytes_);
 }

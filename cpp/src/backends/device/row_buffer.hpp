@@ -29,6 +29,8 @@ public:
   // Rows [first, first + rows) as a tensor whose first dimension is the row.
   TensorView view(std::size_t rows, std::size_t first = 0) const;
 
+  const std::vector<std::int64_t>& row_shape() const { return row_shape_; }
+
   // Where a row lies; on a GPU, it must not be read here.
   std::byte* data(std::size_t row = 0) const { return data_ + row * row_bytes_; }
 
@@ -47,6 +49,10 @@ public:
 
   // Copies row `from` of another buffer with rows of the same size into row `to`.
   void copy_row(const RowBuffer& other, std::size_t from, std::size_t to);
+
+  // Copies the first row of a buffer of its own type, which has smaller rows, into row `to`, from
+  // byte `offset` of it on.
+  void copy_part(const RowBuffer& other, std::size_t to, std::size_t offset);
 
   // Fills row `row` with zeros.
   void clear_row(std::size_t row);

@@ -1,0 +1,311 @@
+#include "factor_options.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "request.hpp"
+#include "request_checks.hpp"
+
+namespace fgdm {
+namespace {
+
+// Sets an option of all condition factors to the default that they share. Where they differ it
+// stays unset, and each takes its own.
+template <typename T, typename Default>
+void fill_shared(std::optional<T>& option, const Manifest& manifest, Default default_of) {
+  std::set<T> defaults;
+  for (const auto& factor : manifest.factors)
+    if (!factor.is_image)
+      defaults.insert(default_of(factor));
+  if (!option && defaults.size() == 1)
+    option = *defaults.begin();
+}
+
+void fill_shared_options(Request& request, const Manifest& manifest) {
+  using F = const FactorSpec&;
+  fill_shared(request.condition_steps, manifest, [](F f) { return f.num_inference_steps; });
+  fill_shared(request.condition_sampler, manifest, [](F f) { return f.sampler; });
+  fill_shared(request.condition_guidance_scale, manifest,
+              [](F f) { return static_cast<double>(f.guidance.guidance_scale); });
+  fill_shared(request.stop_at_recall, manifest, [](F f) { return f.stop_at_recall; });
+  fill_shared(request.min_area, manifest, [](F f) { return f.min_area; });
+}
+
+// One factor's options, and what each of them is called in the request.
+class OptionsOf {
+public:
+  OptionsOf(Request& request, const Manifest& manifest, const FactorSpec& factor)
+      : request_(request), manifest_(manifest), factor_(factor),
+        options_(request.factors[factor.name]), size_(factor_size(request, manifest, factor)) {}
+
+  void resolve() {
+    if (options_.left_out)
+      return;
+    fill();
+    check_map();
+    check_strength();
+    check_text(name("prompt"), *options_.prompt);
+    check_text(name("negative_prompt"), *options_.negative_prompt);
+    require_between(name("candidates"), *options_.candidates, 1, 1000);
+    check_optional(name("guidance_scale"), options_.guidance_scale, 0.0, 100.0);
+    check_interval(name("guidance_interval"), *options_.guidance_interval);
+    check_optional(name("stop_at_recall"), options_.stop_at_recall, 0.0, 1.0);
+    check_optional(name("min_area"), options_.min_area, 0.0, 1.0);
+    if (is_given(request_, factor_))
+      return;
+    // The samplers know with how many steps they have timesteps.
+    timesteps(manifest_.schedule, *options_.condition_steps, *options_.sampler, "condition_steps");
+    check_savings();
+    check_latents(latents_name_, options_.latents, *options_.candidates, manifest_, size_);
+  }
+
+private:
+  std::string name(const std::string& option) const {
+    return "factors[\"" + factor_.name + "\"] " + option;
+  }
+
+  template <typename T>
+  static void fill(std::optional<T>& option, const std::optional<T>& of_request,
+                   const T& otherwise) {
+    if (!option)
+      option = of_request ? *of_request : otherwise;
+  }
+
+  void fill() {
+    const auto& request = request_;
+    const auto& guidance = factor_.guidance;
+    refuse_sampling();
+    refuse_measures();
+    fill(options_.prompt, {}, request.prompt);
+    fill(options_.negative_prompt, {}, request.negative_prompt);
+    if (!options_.objects)
+      options_.objects = request.objects;
+    if (!options_.candidates)
+      options_.candidates = factor_.makes_labels() ? request.candidates : 1;
+    fill(options_.condition_steps, request.condition_steps, factor_.num_inference_steps);
+    fill(options_.sampler, request.condition_sampler, factor_.sampler);
+    fill(options_.guidance_scale, request.condition_guidance_scale,
+         static_cast<double>(guidance.guidance_scale));
+    fill(options_.guidance_interval, {}, request.condition_guidance_interval);
+    if (factor_.makes_labels()) {
+      fill(options_.prune, {}, request.prune);
+      fill(options_.stop_at_recall, request.stop_at_recall, factor_.stop_at_recall);
+      fill(options_.min_area, request.min_area, factor_.min_area);
+      fill(options_.wave, {}, request.wave);
+    }
+    latents_name_ = options_.latents.empty() ? "condition_latents" : name("latents");
+    const bool of_all = factor_.makes_labels() || !has_labels();
+    if (options_.latents.empty() && of_all && options_.map.data.empty())
+      options_.latents = request.condition_latents;
+  }
+
+  bool has_labels() const {
+    return std::ranges::any_of(manifest_.factors, &FactorSpec::makes_labels);
+  }
+
+  // What says how a map is sampled, where it is given.
+  void refuse_sampling() const {
+    if (!is_given(request_, factor_))
+      return;
+    for (const auto& [option, is_set] :
+         {std::pair("candidates", options_.candidates.has_value()),
+          std::pair("condition_steps", options_.condition_steps.has_value()),
+          std::pair("sampler", options_.sampler.has_value()),
+          std::pair("guidance_scale", options_.guidance_scale.has_value()),
+          std::pair("guidance_interval", options_.guidance_interval.has_value()),
+          std::pair("prune", options_.prune.has_value()),
+          std::pair("stop_at_recall", options_.stop_at_recall.has_value()),
+          std::pair("wave", options_.wave.has_value()),
+          std::pair("latents", !options_.latents.empty())})
+      if (is_set)
+        throw RequestError(name(option) + " is set, but the map is given and taken as it is; leave "
+                                          "it out, or give a strength to sample the map again");
+  }
+
+  // What only recall can decide.
+  void refuse_measures() const {
+    if (factor_.makes_labels())
+      return;
+    for (const auto& [option, is_set] :
+         {std::pair("objects", options_.objects.has_value()),
+          std::pair("prune", options_.prune.has_value()),
+          std::pair("stop_at_recall", options_.stop_at_recall.has_value()),
+          std::pair("min_area", options_.min_area.has_value()),
+          std::pair("wave", options_.wave.has_value())})
+      if (is_set)
+        throw RequestError(name(option) + " is set, but " + factor_.name +
+                           " makes pictures, in which no objects are counted; leave it out");
+  }
+
+  void check_map() const {
+    if (options_.map.data.empty())
+      return;
+    const auto area = pixels(size_);
+    const bool is_labels = options_.map.data.size() == area;
+    if (is_labels && !factor_.makes_labels())
+      throw RequestError(name("map") + " holds labels, but " + factor_.name +
+                         " makes pictures; give an RGB picture");
+    check_picture(name("map"), options_.map, size_, is_labels ? 1 : 3, "the factor's");
+  }
+
+  void check_strength() const {
+    if (!options_.strength)
+      return;
+    check_optional(name("strength"), options_.strength, 0.0, 1.0);
+    if (options_.map.data.empty())
+      throw RequestError(name("strength") + " is " + shown(*options_.strength) +
+                         ", but there is no map to begin with; give both");
+    if (factor_first_step(request_, factor_) == *options_.condition_steps)
+      throw RequestError(name("strength") + " is " + shown(*options_.strength) + ", which of " +
+                         shown(*options_.condition_steps) +
+                         " steps leaves none; raise it, or leave it out to take the map as it is");
+  }
+
+  // What spends less on maps that cannot win.
+  void check_savings() const {
+    if (!factor_.makes_labels())
+      return;
+    const auto& prune = *options_.prune;
+    const int last = *options_.condition_steps - factor_first_step(request_, factor_) - 1;
+    if (last < 1 && !prune.empty())
+      throw RequestError("prune has " + shown(prune.front()) + ", but maps of factor " +
+                         factor_.name +
+                         " take one step, after which they are done; leave prune out, or raise "
+                         "condition_steps");
+    for (std::size_t i = 0; i < prune.size(); ++i) {
+      if (prune[i] < 1 || prune[i] > last)
+        throw RequestError("prune has " + shown(prune[i]) + ", expected steps from 1 to " +
+                           shown(last) + ", one less than condition_steps");
+      if (i > 0 && prune[i] <= prune[i - 1])
+        throw RequestError("prune must ascend, but " + shown(prune[i]) + " follows " +
+                           shown(prune[i - 1]));
+    }
+    require_between("wave", *options_.wave, 0, 1000);
+    if (*options_.wave > 0 && *options_.stop_at_recall == 0.0)
+      throw RequestError("wave is " + shown(*options_.wave) +
+                         " without stop_at_recall, which says when to stop; give both");
+  }
+
+  const Request& request_;
+  const Manifest& manifest_;
+  const FactorSpec& factor_;
+  FactorOptions& options_;
+  FactorSize size_;
+  std::string latents_name_;
+};
+
+void check_names(const Request& request, const Manifest& manifest) {
+  std::vector<std::string> known;
+  for (const auto& factor : manifest.factors)
+    if (!factor.is_image)
+      known.push_back(factor.name);
+  const auto check = [&](const char* option, const std::string& name) {
+    if (std::ranges::count(known, name) == 0)
+      throw RequestError(std::string(option) + " has \"" + excerpt(name) +
+                         "\", which is no condition factor of this bundle; it has " +
+                         (known.empty() ? "none" : joined(known, ", ")));
+  };
+  for (const auto& entry : request.factors)
+    check("factors", entry.first);
+  for (const auto& name : request.joint)
+    check("joint", name);
+}
+
+void check_joint(const Request& request, const Manifest& manifest) {
+  const std::set<std::string> names(request.joint.begin(), request.joint.end());
+  if (names.size() != request.joint.size())
+    throw RequestError("joint names a factor twice: " + joined(request.joint, ", "));
+  if (names.size() == 1)
+    throw RequestError("joint has only \"" + request.joint.front() +
+                       "\", expected two or more factors that are sampled together");
+  const FactorSpec* first = nullptr;
+  for (const auto& factor : manifest.factors) {
+    if (!names.contains(factor.name))
+      continue;
+    const auto& options = request.factors.at(factor.name);
+    if (first == nullptr) {
+      first = &factor;
+      continue;
+    }
+    const auto& others = request.factors.at(first->name);
+    if (*options.condition_steps != *others.condition_steps)
+      throw RequestError("joint factors take equally many steps, but condition_steps of " +
+                         first->name + " is " + shown(*others.condition_steps) + " and of " +
+                         factor.name + " " + shown(*options.condition_steps));
+  }
+  // Groups are made of neighbours: what lies between could not see the one and be seen by the
+  // other.
+  std::size_t longest = 0;
+  for (const auto& group : factor_groups(request, manifest))
+    longest = std::max(longest, group.size());
+  if (longest < names.size())
+    throw RequestError("joint is " + joined(request.joint, ", ") +
+                       ", but a factor that is sampled alone lies between them; name it too, or "
+                       "give its map, or leave it out");
+}
+
+// Factors that are sampled together have as many candidates as one of them says.
+void share_candidates(Request& request, const Manifest& manifest) {
+  std::optional<int> said;
+  bool has_labels = false;
+  for (const auto& factor : manifest.factors) {
+    if (std::ranges::count(request.joint, factor.name) == 0)
+      continue;
+    has_labels = has_labels || factor.makes_labels();
+    const auto& options = request.factors[factor.name];
+    if (options.left_out || !options.map.data.empty())  // refined too: it begins at another step
+      throw RequestError("joint has \"" + factor.name + "\", which is " +
+                         (options.left_out ? "left out" : "given a map") +
+                         "; only factors that are sampled from noise can go together");
+    const auto given = options.candidates;
+    if (given && said && *given != *said)
+      throw RequestError("joint factors have equally many candidates, but factors say " +
+                         shown(*said) + " and " + shown(*given) + "; say it once");
+    if (given)
+      said = given;
+  }
+  for (const auto& name : request.joint)
+    request.factors[name].candidates = said.value_or(has_labels ? request.candidates : 1);
+}
+
+}  // namespace
+
+void resolve_factors(Request& request, const Manifest& manifest) {
+  check_names(request, manifest);
+  fill_shared_options(request, manifest);
+  share_candidates(request, manifest);
+  for (const auto& factor : manifest.factors)
+    if (!factor.is_image)
+      OptionsOf(request, manifest, factor).resolve();
+  check_joint(request, manifest);
+}
+
+bool is_given(const Request& resolved, const FactorSpec& factor) {
+  if (factor.is_image)
+    return false;
+  const auto& options = resolved.factors.at(factor.name);
+  return !options.map.data.empty() && !options.strength;
+}
+
+bool is_left_out(const Request& resolved, const FactorSpec& factor) {
+  return !factor.is_image && resolved.factors.at(factor.name).left_out;
+}
+
+std::vector<std::vector<std::uint32_t>> factor_groups(const Request& resolved,
+                                                      const Manifest& manifest) {
+  std::vector<std::vector<std::uint32_t>> groups;
+  bool goes_on = false;  // whether the last group takes the next joint factor
+  for (std::uint32_t index = 0; index < manifest.factors.size(); ++index) {
+    const auto& factor = manifest.factors[index];
+    if (is_given(resolved, factor) || is_left_out(resolved, factor))
+      continue;
+    const bool is_joint = std::ranges::count(resolved.joint, factor.name) > 0;
+    if (!is_joint || !goes_on)
+      groups.emplace_back();
+    groups.back().push_back(index);
+    goes_on = is_joint;
+  }
+  return groups;
+}
+
+}  // namespace fgdm

@@ -1,0 +1,44 @@
+#include "request_checks.hpp"
+
+#include <cmath>
+
+namespace fgdm {
+
+void check_text(const std::string& name, const std::string& text) {
+  if (text.size() > max_prompt_size)
+    throw RequestError(name + " has " + shown(text.size()) + " bytes, expected at most " +
+                       shown(max_prompt_size) +
+                       "; the text encoder reads only its beginning: shorten it");
+}
+
+void check_interval(const std::string& name, const Interval& interval) {
+  if (!(0.0 <= interval.start && interval.start <= interval.stop && interval.stop <= 1.0))
+    throw RequestError(name + " is (" + shown(interval.start) + ", " + shown(interval.stop) +
+                       "), expected two fractions of the steps, 0 <= start <= stop <= 1");
+}
+
+void check_latents(const std::string& name, const std::vector<float>& latents, int rows,
+                   const Manifest& manifest, const FactorSize& size) {
+  if (latents.empty())
+    return;
+  const auto expected = static_cast<std::size_t>(rows) * latent_elements(manifest, size);
+  if (latents.size() != expected)
+    throw RequestError(name + " has " + shown(latents.size()) + " values, expected " +
+                       shown(expected) + ", shape (" + shown(rows) + ", " +
+                       shown(manifest.latent_channels) + ", " + shown(size.latent_height) + ", " +
+                       shown(size.latent_width) + ")");
+  for (const float value : latents)
+    if (!std::isfinite(value))
+      throw RequestError(name + " holds a value that is not finite");
+}
+
+void check_picture(const std::string& name, const Pixels& picture, const FactorSize& size,
+                   std::size_t channels, const std::string& whose) {
+  if (picture.height != size.height || picture.width != size.width ||
+      picture.data.size() != channels * pixels(size))
+    throw RequestError(name + " is " + shown(picture.width) + " x " + shown(picture.height) +
+                       " pixels, expected " + whose + " size, " + shown(size.width) + " x " +
+                       shown(size.height));
+}
+
+}  // namespace fgdm

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fgdm/error.hpp"
+#include "fgdm/request.hpp"
+#include "request.hpp"
+#include "wording.hpp"
+
+namespace fgdm {
+
+// Checks of one option each, under the name that the caller knows it by. All throw RequestError.
+
+template <typename T> void require_between(const std::string& name, T value, T least, T most) {
+  if (!(value >= least && value <= most))  // also false for NaN
+    throw RequestError(name + " is " + shown(value) + ", expected " + shown(least) + " to " +
+                       shown(most));
+}
+
+template <typename T>
+void check_optional(const std::string& name, const std::optional<T>& value, T least, T most) {
+  if (value)
+    require_between(name, *value, least, most);
+}
+
+void check_text(const std::string& name, const std::string& text);
+void check_interval(const std::string& name, const Interval& interval);
+
+// `rows` finite latents of that size, or none.
+void check_latents(const std::string& name, const std::vector<float>& latents, int rows,
+                   const Manifest& manifest, const FactorSize& size);
+
+// Of that size, with `channels` bytes a pixel. `whose` is the size's, such as "the image's".
+void check_picture(const std::string& name, const Pixels& picture, const FactorSize& size,
+                   std::size_t channels, const std::string& whose);
+
+}  // namespace fgdm
