@@ -1,0 +1,208 @@
+"""Chains of factors, one after another and jointly, against a loop over diffusers' classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fgdm.engine import Engine
+from fgdm.export.bundle import export_bundle
+from fgdm.export.factors import AdapterSource, FactorSource
+from fgdm.export.image_networks import NetworkSource
+from fgdm.export.reference import Reference, make_scheduler
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+from tests.tiny_models import TinyCheckpoint, build_adapter
+
+Array = NDArray[np.float32]
+STEPS, SCALE, PROMPT, NEGATIVE = 4, 3.0, "a dog on the grass", "blurry"
+FACTORS = ("segmentation", "depth", "normal", "sketch")
+
+
+@pytest.fixture(scope="module")
+def chain(tiny_checkpoint: TinyCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four condition factors, each of which sees those before it in another way, and an image that
+    sees the third by an adapter and two by ControlNets."""
+    folder = tmp_path_factory.mktemp("graph")
+    two = build_adapter(folder / "two", latents=2, seed=6)
+    own = tiny_checkpoint.adapter
+    return export_bundle(
+        tiny_checkpoint.base,
+        {
+            "segmentation": own,
+            "depth": FactorSource(AdapterSource(own, ("segmentation",))),
+            "normal": FactorSource(AdapterSource(two, ("depth", "normal"))),
+            "sketch": FactorSource(
+                [AdapterSource(own, ("segmentation",)), AdapterSource(two, ("depth", "normal"))]
+            ),
+            "image": FactorSource(AdapterSource(own, ("normal",))),
+        },
+        [
+            NetworkSource(tiny_checkpoint.controlnet, "segmentation"),
+            NetworkSource(tiny_checkpoint.controlnet, "depth", 0.5),
+        ],
+        tiny_checkpoint.palette,
+        folder / "bundle",
+        name="graph",
+        check=False,
+    )
+
+
+class Loop:
+    """Samples groups of factors with diffusers' UNet and schedulers.
+
+    clean: by factor, the clean latents that every step predicts.
+    """
+
+    def __init__(self, reference: Reference, noise: dict[str, Array]) -> None:
+        self._reference, self._noise = reference, noise
+        self._factors = {factor["name"]: factor for factor in reference.conditions}
+        self.latents: dict[str, Array] = {}
+        self.clean: dict[str, list[Array]] = {name: [] for name in noise}
+
+    @torch.no_grad()
+    def run(self, group: Sequence[str]) -> None:
+        """Every factor of the group takes each step in turn, and sees those before it as they are.
+        Factors that have not been run are left out."""
+        reference = self._reference
+        schedulers = {}
+        for name in group:
+            factor = self._factors[name]
+            schedule = reference._manifest["scheduler"]
+            schedulers[name] = make_scheduler(schedule, factor["sampler"])
+            schedulers[name].set_timesteps(STEPS)
+            self.latents[name] = self._noise[name]
+        for step in range(STEPS):
+            for name in group:
+                self._step(self._factors[name], schedulers[name], step)
+
+    def _step(self, factor: dict[str, Any], scheduler: Any, step: int) -> None:
+        reference, name = self._reference, factor["name"]
+        sample = torch.from_numpy(self.latents[name])
+        adapters = reference._adapters(factor, self.latents, sample.shape)
+        prompt = factor.get("prompt_prefix", "") + PROMPT + factor.get("prompt_suffix", "")
+        context = reference._contexts([prompt, NEGATIVE])
+        pair, time = sample.repeat(2, 1, 1, 1), scheduler.timesteps[step]
+        more = reference._features(adapters, pair, time)
+        positive, negative = reference._unet(pair, time, context, **more).sample.chunk(2)
+        guided = negative + SCALE * (positive - negative)
+        alpha = scheduler.alphas_cumprod[int(time)]
+        self.clean[name].append(((sample - (1 - alpha) ** 0.5 * guided) / alpha**0.5).numpy())
+        self.latents[name] = scheduler.step(guided, time, sample).prev_sample.numpy()
+
+
+@pytest.fixture(scope="module")
+def noise(chain: Path) -> dict[str, Array]:
+    rng = np.random.default_rng(3)
+    factors = Reference(chain).conditions
+    return {
+        factor["name"]: rng.standard_normal(
+            (1, 4, factor["height"] // 4, factor["width"] // 4), np.float32
+        )
+        for factor in factors
+    }
+
+
+@pytest.fixture(scope="module")
+def engine(chain: Path) -> Any:
+    with Engine(chain, backend="cpu", threads=1) as opened:
+        yield opened
+
+
+def _options(noise: dict[str, Array], names: Sequence[str]) -> dict[str, Any]:
+    sampled: dict[str, Any] = {
+        name: {"latents": noise[name], "candidates": 1} if name in names else None
+        for name in FACTORS
+    }
+    return {
+        "negative_prompt": NEGATIVE,
+        "factors": sampled,
+        "condition_steps": STEPS,
+        "condition_guidance_scale": SCALE,
+        "num_inference_steps": STEPS,
+        "guidance": "cfg",
+        "guidance_scale": SCALE,
+        "stop_at_recall": 0.0,
+        "seed": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "joint"),
+    [
+        (FACTORS[:1], ()),
+        (FACTORS[:2], ()),
+        (FACTORS[:3], ()),
+        (FACTORS, ()),
+        (("segmentation", "sketch"), ()),  # what is left out is zeros
+        (FACTORS[:2], FACTORS[:2]),
+        (FACTORS[:3], FACTORS[:3]),
+        (FACTORS, FACTORS),
+        (FACTORS, FACTORS[1:3]),
+    ],
+)
+def test_every_step_is_that_of_an_independent_loop(
+    chain: Path,
+    engine: Engine,
+    noise: dict[str, Array],
+    names: Sequence[str],
+    joint: Sequence[str],
+) -> None:
+    loop = Loop(Reference(chain), noise)
+    run: set[str] = set()
+    for name in names:
+        if name not in run:
+            group = joint if name in joint else (name,)
+            loop.run(group)
+            run.update(group)
+    seen: dict[str, list[Array]] = {name: [] for name in names}
+
+    def watch(info: Any) -> None:
+        if info.factor != "image":
+            seen[info.factor].append(info.predicted_x0())
+
+    engine.generate(PROMPT, joint=joint, step_callback=watch, **_options(noise, names))
+    for name in names:
+        assert len(seen[name]) == STEPS
+        for ours, theirs in zip(seen[name], loop.clean[name], strict=True):
+            error = np.abs(ours - theirs).max() / np.abs(theirs).max()
+            assert error <= 1e-3, name
+
+
+def test_the_picture_is_painted_from_all_of_them(
+    chain: Path, engine: Engine, noise: dict[str, Array]
+) -> None:
+    """By an adapter that sees latents, and by ControlNets that see a label map and a picture."""
+    reference = Reference(chain)
+    loop = Loop(reference, noise)
+    for name in FACTORS:
+        loop.run([name])
+    image = reference.image
+    rng = np.random.default_rng(8)
+    start = rng.standard_normal((1, 4, image["height"] // 4, image["width"] // 4), np.float32)
+    result = engine.generate(PROMPT, latents=start, **_options(noise, FACTORS))
+
+    def enlarged(name: str, mode: str) -> NDArray[Any]:
+        picture = np.asarray(result.factors[name].map, np.float32)
+        planes = torch.from_numpy(picture).permute(2, 0, 1)[None]
+        larger = interpolate(planes, (image["height"], image["width"]), mode=mode)
+        return np.asarray(larger[0].permute(1, 2, 0).numpy())
+
+    theirs = reference.picture(
+        [PROMPT, NEGATIVE],
+        start,
+        STEPS,
+        SCALE,
+        {
+            "segmentation": enlarged("segmentation", "nearest"),
+            "depth": enlarged("depth", "bilinear"),
+        },
+        loop.latents,
+    )
+    error = np.mean((np.asarray(result.image, float) - theirs) ** 2)
+    assert 10 * np.log10(255**2 / error) >= 40
