@@ -102,9 +102,9 @@ class FileEntry:
 class Manifest:
     """What a bundle says about itself.
 
-    text_encoder, backbone, decoders: names of graphs; the decoders turn latents into pictures, one
-    of them for previews where there are two. latent_downscale: pixels of a latent's cell along one
-    axis; size_multiple: what every height and width in pixels must be a multiple of.
+    text_encoder, backbone, encoder, decoders: names of graphs; the decoders turn latents into
+    pictures, one of them for previews where there are two. latent_downscale: pixels of a latent's
+    cell along one axis; size_multiple: what every height and width in pixels must be a multiple of.
     """
 
     name: str
@@ -114,6 +114,7 @@ class Manifest:
     weights: str
     text_encoder: str
     backbone: str
+    encoder: str
     decoders: tuple[str, ...]
     latent_downscale: int
     size_multiple: int
@@ -194,6 +195,7 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
         weights=top.text("weights"),
         text_encoder=_role(top.fields("text_encoder"), "graph", names),
         backbone=_role(backbone, "graph", names),
+        encoder=_role(autoencoder, "encoder", names),
         decoders=tuple(
             _role(autoencoder, role, names)
             for role in ("decoder", "preview_decoder")

@@ -178,9 +178,6 @@ def _remarks(bundle: Path, manifest: Manifest, options: Options) -> Iterator[str
             "this bundle's graphs compute in float32, and so will the plans: the runtimes don't "
             "lower a graph's precision; for float16 plans, export it with --precision fp16"
         )
-    unused = Chain(manifest).unused()
-    if unused and not options.graphs:
-        yield f"no plan for {', '.join(unused)}: the chain doesn't run it"
 
 
 def _fewer_jobs(target: str, at_once: int, asked: int) -> str:

@@ -54,13 +54,14 @@ class Chain:
         - the backbone, and a ControlNet while guidance is classifier-free, take two rows a
           candidate, the negative and the positive one;
         - an adapter, a T2I-Adapter and a decoder take one row a candidate;
-        - the hint encoder takes one row, and the text encoder two, at no particular size.
+        - the hint encoder and the autoencoder's encoder, for maps and pictures that a request
+          brings, take one row, and the text encoder one, at no particular size.
 
         A condition factor has up to `max_candidates` candidates, the image factor one of each of
         `max_images` requests, whose pictures are decoded one by one. Of those rows, the `BUCKETS`
         below the largest number get a profile, and the largest number itself: 10 candidates make 1,
         2, 4, 8, 16 and 20 rows of the backbone at a map's size, and one image makes 1 and 2 at its
-        own. The autoencoder's encoder has no part in the chain and gets none.
+        own.
 
         Raises:
             ExportError: a size or the number of candidates or images can't be had.
@@ -79,6 +80,7 @@ class Chain:
                 decoded = 1 if paints else max_candidates
                 uses = {
                     manifest.backbone: 2 * candidates,
+                    manifest.encoder: 1,
                     **dict.fromkeys(manifest.decoders, decoded),
                 }
                 for network in factor.conditionings:
@@ -125,11 +127,6 @@ class Chain:
                     f"graph {graph}, {port.name}: {error}; export the bundle again"
                 ) from error
         return found
-
-    def unused(self) -> list[str]:
-        """Graphs of the manifest that the chain never runs, and that get no plan."""
-        needed = {item.graph for item in self.needed(1)}
-        return [name for name in self._graphs if name not in needed]
 
     def _ports(self, graph: str) -> tuple[Port, ...]:
         return self._graphs[graph].inputs + self._graphs[graph].outputs

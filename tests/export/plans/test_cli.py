@@ -47,7 +47,7 @@ def test_sizes_and_shared_weights(
     assert build(bundle, *arguments) == 0
     printed = capsys.readouterr().out
     assert "adapter_segmentation, 2 profiles" in printed
-    assert "6 plans, about" in printed
+    assert "7 plans, about" in printed
 
 
 def test_prune_says_what_it_removes(

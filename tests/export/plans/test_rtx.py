@@ -24,7 +24,7 @@ def test_every_graph_of_a_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
     options = Options("tensorrt-rtx", GPUS, max_candidates=1)
     outcome = build_plans(bundle, options, jobs=2)
-    assert len(outcome.built) == 11
+    assert len(outcome.built) == 13
     for order, metadata in outcome.built:
         assert metadata["covers"]["runtime"].startswith("1.")
         assert metadata["covers"]["gpus"] == ["sm_86", "sm_89"]
@@ -43,7 +43,7 @@ def test_every_graph_of_a_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
 
     description = describe(bundle, verify=True)
     shown = json.loads(json.dumps(description.to_json()))["plans"]
-    assert len(shown) == 11 and all(plan["problem"] is None for plan in shown)
+    assert len(shown) == 13 and all(plan["problem"] is None for plan in shown)
 
 
 def test_one_plan_with_several_profiles_holds_the_weights_once(
@@ -62,7 +62,7 @@ def test_one_plan_with_several_profiles_holds_the_weights_once(
 
 def test_the_small_graphs_share_a_weight_file_by_offset(bundle: Path) -> None:
     outcome = build_plans(bundle, Options("tensorrt-rtx", ("sm_120",), max_candidates=1))
-    assert len(outcome.built) == 11
+    assert len(outcome.built) == 13
 
 
 def test_a_graph_that_does_not_parse_names_the_node(bundle: Path) -> None:
