@@ -226,7 +226,7 @@ def _enlarged(
         )
         nearest: NDArray[np.uint8] = picture[rows][:, columns]
         return nearest
-    planes = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    planes = torch.tensor(picture).permute(2, 0, 1)[None].float()
     larger = interpolate(planes, size, mode="bilinear")[0].permute(1, 2, 0)
     return cast("NDArray[np.float32]", larger.numpy())
 

@@ -23,6 +23,7 @@ from fgdm.export.graphs import (
     text_encoder_graph,
 )
 from fgdm.export.image_networks import NetworkSource
+from fgdm.export.picture import check_picture
 from fgdm.export.reference import Reference
 from fgdm.export.signature import Graph
 from fgdm.export.sources import load_models
@@ -177,6 +178,11 @@ def test_the_reference_samples_factor_after_factor(chain: Path) -> None:
     assert picture.shape == (64, 64, 3) and picture.std() > 1
 
 
+def test_the_engine_samples_what_diffusers_samples(chain: Path) -> None:
+    """Adapters that see earlier latents, other sizes, summed adapters, an image with an adapter."""
+    assert check_picture(chain) < 1e-4
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_bundle_that_only_paints(
     tiny_checkpoint: TinyCheckpoint, tmp_path: Path, precision: Any
@@ -192,7 +198,6 @@ def test_a_bundle_that_only_paints(
         output,
         name="plain",
         precision=precision,
-        check=False,
     )
     description = describe(output, verify=True)
     assert [factor.name for factor in description.manifest.factors] == ["image"]
