@@ -51,9 +51,9 @@ class Engine:
     backend: "auto" (the bundle's plans if they fit, then CUDA, OpenVINO and CPU, as installed),
     "cpu", "openvino", "cuda" or "tensorrt".
     precision: "auto", "fp32", "bf16" or "fp16", the arithmetic of the networks.
-    threads: of the runtime; 0 lets it choose. library: path of libonnxruntime, or of libnvinfer for
-    "tensorrt"; "" takes the one that $FGDM_ONNXRUNTIME or $FGDM_TENSORRT names, else that of the
-    installed wheel, else the system's.
+    threads: of the runtime, at most eight a processor; 0 lets it choose. library: path of
+    libonnxruntime, or of libnvinfer for "tensorrt"; "" takes the one that $FGDM_ONNXRUNTIME or
+    $FGDM_TENSORRT names, else that of the installed wheel, else the system's.
     max_batch_rows: rows of one backbone call, 2 or more.
     max_queue: requests that may wait; one more is refused. max_active: worked on at a time.
     policy: "latency" (pictures before maps) or "throughput" (the fullest batch first).

@@ -25,7 +25,9 @@ def check_result(result: Result) -> str | None:
         return f"recall is {result.recall}"
     if set(result.found) | set(result.missing) != set(result.requested):
         return f"found {result.found}, missing {result.missing} of {result.requested}"
-    if not 0 <= result.chosen < len(result.candidates):
+    if not (
+        0 <= result.chosen < len(result.candidates) or (result.chosen, result.factors) == (-1, {})
+    ):
         return f"candidate {result.chosen} of {len(result.candidates)} is chosen"
     picture = np.asarray(result.image)
     if picture.ndim != 3 or picture.dtype != np.uint8 or picture.size == 0:

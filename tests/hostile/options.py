@@ -19,7 +19,7 @@ import numpy as np
 from fgdm import cli
 from fgdm.engine import Engine
 from fgdm.errors import Error
-from fgdm.request import RequestOptions
+from fgdm.request import FactorOptions, RequestOptions
 from PIL import Image
 
 from tests.hostile import workers
@@ -28,6 +28,7 @@ from tests.hostile.values import NUMBERS, TEXTS
 
 PROMPT = "two dogs beside a house under a tree"
 _NAMES = sorted(RequestOptions.__annotations__)
+_FACTOR_NAMES = sorted(FactorOptions.__annotations__)
 #: The exit code of an internal error, which none of them may be.
 _INTERNAL = 1
 _KEPT: dict[str, Any] = {
@@ -77,6 +78,9 @@ _GOOD: dict[str, list[Any]] = {
     "latents": [np.ones((1, 4, 32, 32), np.float32), np.ones((1, 4, 16, 16))],
     "condition_latents": [np.ones((2, 4, 16, 16), np.float16)],
     "control_images": [{}],
+    "joint": [(), []],
+    "image": [np.full((128, 128, 3), 90, np.uint8), Image.new("RGB", (128, 128))],
+    "mask": [np.ones((128, 128), bool), Image.new("L", (128, 128), 255)],
     "prune": [(), [1], (1, 2)],
     "objects": [["dog"], ("house", "tree"), []],
     "seed": [0, 2**64 - 1],
@@ -87,12 +91,27 @@ _GOOD: dict[str, list[Any]] = {
 _FRACTIONS = [0, 0.0, 0.5, 1, 1.0, np.float32(0.25), 2.5]
 
 
+def _factors(random_: random.Random) -> Any:
+    """Options of the bundle's factor, some of which are as they should be."""
+    if random_.random() < 0.2:
+        return {random_.choice(["segmentation", "depth", *TEXTS]): None}
+    options: dict[str, Any] = {}
+    if random_.random() < 0.5:
+        options["map"] = np.full((64, 64), random_.choice([0, 1, 22, 23, 255]), np.uint8)
+    for name in random_.sample(_FACTOR_NAMES, random_.choice([0, 1, 1, 3])):
+        good = random_.choice(_GOOD.get(name, _FRACTIONS))
+        options[name] = _odd(random_) if random_.random() < 0.5 else good
+    return {"segmentation": options}
+
+
 def _options(random_: random.Random) -> dict[str, Any]:
     """Some options, most of them as they should be."""
     options: dict[str, Any] = dict(_KEPT)
     for name in random_.sample(_NAMES, random_.choice([1, 1, 2, 3, 6])):
         value = random_.choice(_GOOD.get(name, _FRACTIONS))
         options[name] = _odd(random_) if random_.random() < 0.6 else value
+    if random_.random() < 0.25:
+        options["factors"] = _factors(random_)
     return options
 
 

@@ -11,7 +11,7 @@ struct EngineOptions {
   // "auto"; "fp32" or "fp16", as the bundle's graphs or plans are; or "bf16" (openvino on a
   // processor that has it, float32 graphs).
   std::string precision = "auto";
-  int threads = 0;  // of the runtime; 0: its own choice
+  int threads = 0;  // of the runtime, at most eight a processor; 0: its own choice
   // libonnxruntime and libnvinfer; empty: what FGDM_ONNXRUNTIME and FGDM_TENSORRT name, or the
   // system's.
   std::filesystem::path library, tensorrt_library;

@@ -59,8 +59,12 @@ struct Engine::Implementation {
 };
 
 Engine::Engine(const std::filesystem::path& bundle, const EngineOptions& options) {
-  if (options.threads < 0 || options.threads > 1024)
-    throw RequestError("threads is " + std::to_string(options.threads) + ", expected 0 to 1024");
+  // A runtime's threads wait actively: with a hundred a processor, opening takes minutes.
+  const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (options.threads < 0 || options.threads > 8 * processors)
+    throw RequestError("threads is " + std::to_string(options.threads) + ", expected 0 to " +
+                       std::to_string(8 * processors) + ", eight for each of the " +
+                       std::to_string(processors) + " processors here");
   if (options.max_batch_rows < 2)
     throw RequestError("max_batch_rows is " + std::to_string(options.max_batch_rows) +
                        ", expected 2 or more: a candidate needs two rows");
