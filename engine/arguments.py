@@ -42,3 +42,20 @@ def interval(text: str) -> list[float]:
 def names(text: str) -> list[str]:
     """``dog,tree``: names, separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def text_of_factor(text: str) -> tuple[str, str]:
+    """``depth=a street at night``: a factor, and a text for it."""
+    factor, separator, value = text.partition("=")
+    if not factor or not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't FACTOR=..., e.g. depth=map.png")
+    return factor, value
+
+
+def number_of_factor(text: str) -> tuple[str, float]:
+    """``depth=0.5``: a factor, and a number for it."""
+    factor, _, value = text.partition("=")
+    try:
+        return factor, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't FACTOR=NUMBER, e.g. depth=0.5") from None

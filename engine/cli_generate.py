@@ -8,14 +8,17 @@ import io
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fgdm
+from fgdm import cli_factors
 from fgdm.arguments import interval, names, numbers, whole_numbers
 from fgdm.errors import BackendError, BundleError, RequestError
 from fgdm.files import OutputFolder
 from fgdm.progress import Progress
+from fgdm.summary import summary
 
 if TYPE_CHECKING:
     from fgdm._core import StepInfo
@@ -30,10 +33,13 @@ examples:
   fgdm generate "two dogs beside a house under a tree"
   fgdm generate "a boat on the sea" --candidates 5 --seed 7 --output boat
   fgdm generate "a busy street" --objects "car,bus,person"
+  fgdm generate "a house under a tree" --map segmentation=map.png
+  fgdm generate "a boat" --leave-out segmentation --image photo.png --mask hole.png
   echo "a cat on a bench" | fgdm generate - --json --quiet > result.json
 
 Writes image.png, map.png, candidates.png (all maps, their recall and classes, the chosen one
-marked) and result.json into the output folder, all of them or none.
+marked) and result.json into the output folder, all of them or none. A bundle of several factors
+has map_FACTOR.png for the others; a request without maps has neither map.png nor candidates.png.
 
 `fgdm --help` lists the exit codes.
 """
@@ -133,6 +139,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--deadline", type=float, metavar="SECONDS", help="after which the request fails")
 
+    cli_factors.add_arguments(parser)
     add_machine_arguments(parser)
 
 
@@ -152,18 +159,13 @@ def run(args: argparse.Namespace) -> int:
     """Generates, writes the output folder, and tells about it; the exit code."""
     prompt = _read_prompt() if args.prompt == "-" else args.prompt
     bundle = args.bundle or default_bundle()
+    of_factors = cli_factors.options(args)
     with OutputFolder(args.output, OUTPUTS) as output:
-        result = _generate(args, prompt, bundle)
+        result, measured = _generate(args, prompt, bundle, of_factors)
         text = json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n"
-        written = output.write(
-            {
-                "image.png": _png(result.image),
-                "map.png": _png(result.map),
-                "candidates.png": _png(fgdm.candidates_picture(result)),
-                "result.json": text.encode("ascii"),
-            }
-        )
-    lines = [] if args.quiet else [*_summary(result), *map(str, written)]
+        pictures = _pictures(result, measured)
+        written = output.write({**pictures, "result.json": text.encode("ascii")})
+    lines = [] if args.quiet else [*summary(result, measured, args.leave_out), *map(str, written)]
     if args.json:
         print(text, end="", flush=True)
         with contextlib.suppress(OSError):  # what can't be told is no reason to fail
@@ -205,7 +207,10 @@ def default_bundle() -> Path:
     )
 
 
-def _generate(args: argparse.Namespace, prompt: str, bundle: Path) -> Result:
+def _generate(
+    args: argparse.Namespace, prompt: str, bundle: Path, of_factors: cli_factors.Options
+) -> tuple[Result, str | None]:
+    """The result, and the factor that its own candidates are of."""
     with contextlib.ExitStack() as stack:
         progress = None if args.quiet else stack.enter_context(Progress())
         if progress:
@@ -218,7 +223,7 @@ def _generate(args: argparse.Namespace, prompt: str, bundle: Path) -> Result:
                 maps = f", {count} candidates" if count > 1 else ""
                 progress.step(f"{info.factor}{maps}", info.step + 1, info.num_steps)
 
-        return engine.generate(
+        result = engine.generate(
             prompt,
             negative_prompt=args.negative_prompt,
             objects=args.objects,
@@ -245,7 +250,28 @@ def _generate(args: argparse.Namespace, prompt: str, bundle: Path) -> Result:
             condition_guidance_interval=args.condition_guidance_interval,
             deadline=args.deadline,
             step_callback=show if progress else None,
+            **of_factors,
         )
+    return result, _measured(engine.manifest, result)
+
+
+def _measured(manifest: Mapping[str, Any], result: Result) -> str | None:
+    """The last factor that made labels, else the last that made a map; None if none did."""
+    made = [factor for factor in manifest["factors"] if factor["name"] in result.factors]
+    labels = [factor for factor in made if factor.get("palette")]
+    return str((labels or made)[-1]["name"]) if made else None
+
+
+def _pictures(result: Result, measured: str | None) -> dict[str, bytes]:
+    """The image and its maps as PNG files, by name."""
+    pictures = {"image.png": _png(result.image)}
+    for name, factor in result.factors.items():
+        if name == measured:
+            pictures["map.png"] = _png(factor.map)
+            pictures["candidates.png"] = _png(fgdm.candidates_picture(result))
+        else:
+            pictures[f"map_{name.replace('/', '_')}.png"] = _png(factor.map)
+    return pictures
 
 
 #: Bytes of standard input; a prompt of so many is too long.
@@ -267,39 +293,3 @@ def _png(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     return stream.getvalue()
-
-
-def _summary(result: Result) -> list[str]:
-    lines = [
-        f"map {result.chosen + 1} of {len(result.candidates)} chosen: "
-        f"recall {len(result.found)}/{len(result.requested)}"
-        + (f", missing {', '.join(result.missing)}" if result.missing else "")
-        + f"; seed {result.seed}, {result.timings['total']:.1f} s"
-    ]
-    if not result.requested:
-        lines.append(
-            "no class of the palette is requested, so no map is better than another: the first is "
-            f"painted, of {len(result.candidates)} that were sampled; --objects names classes"
-        )
-    if result.excluded:
-        lines.append(f"excluded by the prompt, not counted: {', '.join(result.excluded)}")
-    if result.unrecognized:
-        more = result.unrecognized_omitted
-        lines.append(
-            f"not in the palette: {', '.join(result.unrecognized)}"
-            + (f" and {more} more" if more else "")
-        )
-    for name, cut in (("prompt", result.truncated), ("negative prompt", result.negative_truncated)):
-        if cut:
-            lines.append(
-                f"the {name} is too long for the text encoder, which doesn't read its end, "
-                f"{len(cut)} characters: {cut.strip()!r:.80}"
-            )
-    if result.unread:
-        lines.append(f"named only there, not counted: {', '.join(result.unread)}")
-    if failed := sum(candidate.failed for candidate in result.candidates):
-        lines.append(
-            f"{failed} of {len(result.candidates)} maps failed: not all their values were finite; "
-            "--precision fp32 usually helps"
-        )
-    return lines

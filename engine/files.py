@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -57,12 +57,7 @@ class OutputFolder:
     def __enter__(self) -> OutputFolder:
         try:
             create_folder(self.path, self._created)
-            for name in self._names:
-                if (self.path / name).is_dir():
-                    raise OutputError(
-                        f"can't write {self.path / name}: it is a folder; "
-                        "remove it or choose another output folder"
-                    )
+            self._refuse_folders(self._names)
             probe = _write_beside(self.path / self._names[0], b"")
             probe.unlink()
         except (OSError, ValueError) as error:
@@ -83,8 +78,20 @@ class OutputFolder:
             remove_empty(self._created)
 
     def write(self, contents: Mapping[str, bytes]) -> list[Path]:
-        """Writes all files or none, replacing older ones; their paths. OutputError if it can't."""
+        """Writes all files or none, replacing older ones; their paths. OutputError if it can't.
+
+        They may be fewer or others than the names that were proved.
+        """
+        self._refuse_folders(contents)
         return write_all({self.path / name: content for name, content in contents.items()})
+
+    def _refuse_folders(self, names: Iterable[str]) -> None:
+        for name in names:
+            if (self.path / name).is_dir():
+                raise OutputError(
+                    f"can't write {self.path / name}: it is a folder; "
+                    "remove it or choose another output folder"
+                )
 
 
 def create_folder(path: Path, created: list[Path]) -> None:

@@ -120,6 +120,10 @@ def _header(result: Result, width: int) -> Image.Image:
 def _summary(result: Result) -> str:
     count = len(result.candidates)
     maps = "1 map" if count == 1 else f"{count} maps"
+    if not result.candidates[result.chosen].steps:
+        return "the map was given"
+    if not result.labels.size:
+        return f"{maps}; the first one is painted"
     if not result.requested:
         return f"{maps}; no class of the palette is requested, so the first one is painted"
     classes = ", ".join(result.requested)

@@ -245,10 +245,22 @@ def pictures(name: str, value: object) -> dict[str, npt.NDArray[np.uint8]] | Non
 
 def _picture(name: str, value: object) -> npt.NDArray[np.uint8]:
     what = "a PIL picture or a uint8 array of shape (height, width, 3)"
-    given = _as_numpy(name, value.convert("RGB") if isinstance(value, Image.Image) else value, what)
+    if isinstance(value, Image.Image):
+        value = _of_8_bits(name, value).convert("RGB")
+    given = _as_numpy(name, value, what)
     if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != 3:
         raise RequestError(f"{name} must be {what}, got {given.dtype} of shape {given.shape}")
     return np.ascontiguousarray(given)
+
+
+def _of_8_bits(name: str, picture: Image.Image) -> Image.Image:
+    """The picture. RequestError for one of 16 or 32 bits, whose values Pillow would clip."""
+    if picture.mode[0] in "IF":
+        raise RequestError(
+            f"{name} must be a picture of 8 bits a channel, got Pillow's mode {picture.mode}; "
+            "scale its values to 0 to 255"
+        )
+    return picture
 
 
 def labels_or_picture(name: str, value: object) -> npt.NDArray[np.uint8]:
@@ -267,6 +279,7 @@ def mask(name: str, value: object) -> npt.NDArray[np.uint8]:
     is true."""
     what = "a PIL picture, or a uint8 or bool array of shape (height, width)"
     if isinstance(value, Image.Image):
+        _of_8_bits(name, value)
         if value.has_transparency_data:
             anew = np.asarray(value.convert("RGBA"))[..., 3] < 128
         else:

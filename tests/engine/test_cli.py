@@ -32,6 +32,13 @@ class FakeEngine:
         self.result = result
         self.error = error
         self.calls: list[dict[str, Any]] = []
+        self.manifest = {
+            "factors": [
+                {"name": "segmentation", "kind": "condition", "palette": "palette.json"},
+                {"name": "depth", "kind": "condition"},
+                {"name": "image", "kind": "image"},
+            ]
+        }
 
     def __enter__(self) -> FakeEngine:
         return self
@@ -84,6 +91,44 @@ def test_json_alone_is_on_standard_output(
     assert "image.png" in printed.err
 
 
+def test_every_factor_has_its_map(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """map.png is that of the factor whose recall decides, not of the last."""
+    measured = engine.result.factors["segmentation"]
+    picture = replace(measured.candidates[0], map=Image.new("RGB", (64, 64), (9, 9, 9)))
+    depth = replace(measured, candidates=(picture,), chosen=0)
+    engine.result = replace(engine.result, factors={"depth": depth, "segmentation": measured})
+    assert cli.main(["generate", "a dog"]) == 0
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {*cli_generate.OUTPUTS, "map_depth.png"}
+    for name, expected in (("map.png", measured.map), ("map_depth.png", picture.map)):
+        with Image.open(tmp_path / "out" / name) as map_:
+            assert map_.tobytes() == expected.tobytes()
+    printed = capsys.readouterr().out
+    assert "map 2 of 3 chosen: recall 3/3" in printed
+    assert "depth: map 1 of 1 chosen" in printed
+
+
+def test_without_a_map_there_is_no_picture_of_it(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.result = replace(engine.result, factors={}, candidates=(), chosen=-1, requested=())
+    assert cli.main(["generate", "a dog", "--leave-out", "segmentation"]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"image.png", "result.json"}
+    printed = capsys.readouterr().out
+    assert "painted without a map; seed 7" in printed
+    assert "segmentation: left out" in printed
+
+
+def test_a_picture_that_is_none_is_told_before_the_bundle_is_loaded(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["generate", "a dog", "--image", "missing.png"]) == 2
+    assert "'missing.png' of --image: No such file" in capsys.readouterr().err
+    assert engine.calls == [] and list(tmp_path.iterdir()) == []
+
+
 def test_failed_maps_are_told(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
     first, *others = engine.result.candidates
     engine.result = replace(engine.result, candidates=(replace(first, failed=True), *others))
@@ -118,6 +163,8 @@ def test_options_become_parameters(engine: FakeEngine) -> None:
         "stop_at_recall": 0.9,
         "wave": 2,
         "deadline": 30.0,
+        "strength": 0.5,
+        "joint": "segmentation,depth",
     }
     lists: dict[str, list[float]] = {
         "controlnet_conditioning_scale": [0.5],
@@ -132,7 +179,8 @@ def test_options_become_parameters(engine: FakeEngine) -> None:
     assert call.pop("objects") == ["dog", "park bench"]
     assert call.pop("prompt") == "a dog"
     assert call.pop("step_callback") is not None
-    assert call == {**options, **lists}
+    given = {name: value for name, value in call.items() if value is not None}
+    assert given == {**options, **lists, "joint": ["segmentation", "depth"]}
 
 
 def test_defaults_leave_the_choice_to_the_bundle(engine: FakeEngine) -> None:
@@ -283,10 +331,27 @@ def test_ctrl_c_while_modules_are_imported_shows_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (exits.CANCELLED, "fgdm: cancelled\n")
 
 
+def test_doctor_and_others_need_neither_numpy_nor_pillow() -> None:
+    script = "import sys, fgdm.cli; sys.exit(bool({'numpy', 'PIL'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 def test_an_interval_is_told_in_the_commands_own_form(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^2$"):
         cli.main(["generate", "a dog", "--guidance-interval", "0.5"])
     assert "'0.5' isn't START,STOP, e.g. 0,0.8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--map", "map.png"), ("--factor-prompt", "=x"), ("--map-strength", "depth=much")],
+)
+def test_what_is_said_of_a_factor_is_told_in_its_form(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main(["generate", "a dog", option, value])
+    assert f"'{value}' isn't FACTOR=" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--prune", "--guidance-interval"])

@@ -76,6 +76,14 @@ def test_target_that_is_a_folder_is_known_before_the_work(tmp_path: Path) -> Non
         OutputFolder(tmp_path / "out", ["image.png"]).__enter__()
 
 
+def test_a_further_target_that_is_a_folder_leaves_none_written(tmp_path: Path) -> None:
+    (tmp_path / "map_depth.png").mkdir()
+    output = OutputFolder(tmp_path, ["image.png"])
+    with output, pytest.raises(OutputError, match="is a folder"):
+        output.write({"image.png": b"1", "map_depth.png": b"2"})
+    assert not (tmp_path / "image.png").exists()
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt("of the work"), RequestError("of the work")])
 def test_created_folders_go_when_the_work_fails(tmp_path: Path, error: BaseException) -> None:
     with (

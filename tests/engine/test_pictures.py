@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +127,20 @@ def test_overview_holds_the_sheet_and_the_image(make_result: MakeResult) -> None
     assert left > sheet.shape[1] and right < overview.width
     assert right - left + 1 >= result.image.width
     assert right - left == bottom - top and image[top : bottom + 1, left : right + 1].all()
+
+
+def test_the_sheet_says_what_no_recall_chose(make_result: MakeResult) -> None:
+    result = make_result(found=[()], requested=())
+    sampled = result.candidates[0]
+    pictures = {
+        candidates_picture(replace(result, candidates=(candidate,))).tobytes()
+        for candidate in (
+            sampled,
+            replace(sampled, steps=0),  # a map that was given
+            replace(sampled, labels=np.zeros((0, 0), np.uint8)),  # of a factor of pictures
+        )
+    }
+    assert len(pictures) == 3
 
 
 def test_text_is_fitted_to_its_width() -> None:

@@ -143,6 +143,13 @@ def test_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
         request.checked({"control_images": {"pose": picture}})
 
 
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+@pytest.mark.parametrize("name", ["image", "mask"])
+def test_pictures_of_more_than_8_bits_are_not_clipped(name: str, mode: str) -> None:
+    with pytest.raises(RequestError, match=f"{name} must be a picture of 8 bits .* mode {mode}"):
+        request.checked({name: Image.new(mode, (64, 64))})
+
+
 @pytest.mark.parametrize("value", [3, [(64,)], [("a", "b")], [(64.0, 64)], [(64, 2**40)], [64]])
 def test_sizes_of_images(value: object) -> None:
     with pytest.raises(RequestError, match="image_sizes"):

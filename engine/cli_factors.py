@@ -1,0 +1,88 @@
+"""The arguments of ``fgdm generate`` about single factors, and about a picture to begin with."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, TypedDict, cast
+
+from fgdm.arguments import names, number_of_factor, text_of_factor
+from fgdm.errors import RequestError
+
+if TYPE_CHECKING:
+    from fgdm.request import FactorOptions, Picture
+
+
+class Options(TypedDict):
+    """The parameters of ``Engine.submit`` that are told by these arguments."""
+
+    factors: dict[str, FactorOptions | None] | None
+    joint: list[str] | None
+    image: Picture | None
+    strength: float | None
+    mask: Picture | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds them in two groups."""
+    factors = parser.add_argument_group("factors (docs/factors.md)")
+    for name, form, metavar, what in (
+        ("map", text_of_factor, "FILE", "its map, a picture or .npy of class indices, not sampled"),
+        ("map-strength", number_of_factor, "S", "fraction of the steps that change that map"),
+        ("factor-prompt", text_of_factor, "TEXT", "its own prompt; default: PROMPT"),
+    ):
+        factors.add_argument(
+            f"--{name}",
+            type=form,
+            action="append",
+            default=[],
+            metavar=f"FACTOR={metavar}",
+            help=f"{what}; once for each factor",
+        )
+    add = factors.add_argument
+    add("--leave-out", type=names, default=[], metavar="FACTOR,FACTOR", help="they make no map")
+    add("--joint", type=names, metavar="FACTOR,FACTOR", help="they are sampled together")
+
+    add = parser.add_argument_group("image from image, and inpainting").add_argument
+    add("--image", metavar="FILE", help="to begin with instead of noise; of the image's size")
+    add(
+        "--strength",
+        type=float,
+        metavar="S",
+        help="fraction of the steps that change it; default: 0.8, with a mask 1",
+    )
+    add(
+        "--mask",
+        metavar="FILE",
+        help="where it is painted anew: transparent in a picture with alpha, white in another",
+    )
+
+
+def options(args: argparse.Namespace) -> Options:
+    """What the arguments say; their files are read.
+
+    Raises RequestError for a file that is no picture, and where two things are said of a factor.
+    """
+    # Not before it is needed: other commands do without numpy and Pillow.
+    read_picture: Callable[[str, str], Picture] = import_module("fgdm.picture_files").read_picture
+    factors: dict[str, dict[str, object] | None] = dict.fromkeys(args.leave_out)
+    for argument, option, said in (
+        ("--map", "map", args.map),
+        ("--map-strength", "strength", args.map_strength),
+        ("--factor-prompt", "prompt", args.factor_prompt),
+    ):
+        for factor, value in said:
+            given = factors.setdefault(factor, {})
+            if given is None:
+                raise RequestError(f"{argument} names {factor}, which --leave-out names too")
+            if option in given:
+                raise RequestError(f"{argument} names {factor} twice; give one of them")
+            given[option] = read_picture(argument, value) if option == "map" else value
+    return {
+        "factors": cast("dict[str, FactorOptions | None]", factors) or None,
+        "joint": args.joint,
+        "image": None if args.image is None else read_picture("--image", args.image),
+        "strength": args.strength,
+        "mask": None if args.mask is None else read_picture("--mask", args.mask),
+    }
