@@ -102,6 +102,7 @@ class Engine:
             self._engine: _core.Engine | None = _core.Engine(folder, **options)
             open_engines.add(self)
         self._manifest: dict[str, Any] = json.loads(self._engine.manifest)
+        self._factors = [str(factor["name"]) for factor in self._manifest["factors"]]
         self._palette_json = _read_palette(Path(folder), self._manifest)
         palette = json.loads(self._palette_json or '{"classes": []}')
         self._colors: dict[str, Color] = {
@@ -236,7 +237,7 @@ class Engine:
             core_job = engine.submit(words, step_callback=guard, **checked)
         return Job(
             core_job,
-            lambda core: Result.from_core(core, prompt, self.info, self._colors),
+            lambda core: Result.from_core(core, prompt, self.info, self._colors, self._factors),
             guard,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -166,7 +166,7 @@ class Result:
     """A finished request.
 
     image: RGB, (height, width) as asked.
-    factors: what became of each condition factor that wasn't left out, by name.
+    factors: what became of each condition factor that wasn't left out, in the chain's order.
     candidates, chosen, map, labels, recall, found, missing, requested, excluded: of the last factor
     that makes labels; where none does, of the last condition factor. Where there was none at all,
     candidates is empty, chosen is -1, and map and labels raise RequestError.
@@ -207,13 +207,21 @@ class Result:
 
     @classmethod
     def from_core(
-        cls, core: _core.Result, prompt: str, engine: EngineInfo, colors: Mapping[str, Color]
+        cls,
+        core: _core.Result,
+        prompt: str,
+        engine: EngineInfo,
+        colors: Mapping[str, Color],
+        order: Sequence[str],
     ) -> Result:
-        """Takes over the core's arrays as pictures."""
+        """Takes over the core's arrays as pictures. order: the names of the chain's factors."""
+        factors = core.factors
         return cls(
             prompt=prompt,
             image=Image.fromarray(core.image),
-            factors={name: FactorResult.from_core(factor) for name, factor in core.factors.items()},
+            factors={
+                name: FactorResult.from_core(factors[name]) for name in order if name in factors
+            },
             requested=tuple(core.requested),
             excluded=tuple(core.excluded),
             unread=tuple(core.unread),

@@ -93,7 +93,7 @@ def test_from_core_takes_every_field_over() -> None:
         parameters={"sampler": "ddim"},
     )
     info = EngineInfo("0.1.0", "scenes", "cpu", "fp32", "onnxruntime 1.31.1")
-    result = Result.from_core(cast(Any, core), "a dog", info, {"dog": (1, 2, 3)})
+    result = Result.from_core(cast(Any, core), "a dog", info, {"dog": (1, 2, 3)}, ["segmentation"])
     assert (np.asarray(result.image) == core.image).all()
     assert (np.asarray(result.candidates[0].map) == core_map).all()
     assert (result.labels == labels).all()

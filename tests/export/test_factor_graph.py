@@ -166,7 +166,8 @@ def test_every_step_is_that_of_an_independent_loop(
         if info.factor != "image":
             seen[info.factor].append(info.predicted_x0())
 
-    engine.generate(PROMPT, joint=joint, step_callback=watch, **_options(noise, names))
+    result = engine.generate(PROMPT, joint=joint, step_callback=watch, **_options(noise, names))
+    assert list(result.factors) == list(names)  # in the chain's order
     for name in names:
         assert len(seen[name]) == STEPS
         for ours, theirs in zip(seen[name], loop.clean[name], strict=True):

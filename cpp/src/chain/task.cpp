@@ -68,7 +68,6 @@ void Task::take_given(std::uint32_t index) {
   const auto& map = job_->maps.at(factor.name);
   auto& result = factor_result(index);
   result.given = true;
-  result.unknown_pixels = map.unknown_pixels;
   result.candidates = {measured(index, 0, 0, map.labels, map.rgb).candidate};
   result.chosen = 0;
   maps_.keep(
@@ -160,6 +159,8 @@ FactorResult& Task::factor_result(std::uint32_t index) {
   const auto& texts = job_->texts.factors.at(index);
   auto& result = result_.factors[factor.name];
   result.truncated = texts.truncated;
+  if (const auto map = job_->maps.find(factor.name); map != job_->maps.end())
+    result.unknown_pixels = map->second.unknown_pixels;
   if (factor.makes_labels()) {
     const auto& palette = bundle_.palette(factor.palette);
     result.requested = names_of(palette, texts.requested);

@@ -214,6 +214,8 @@ TEST(FactorGraph, ARefinedMapIsNoisedAndSampledAgain) {
                   1e-5);
   }
   EXPECT_FALSE(run.result.factors.at("segmentation").given);
+  options.map.data[0] = 255;
+  EXPECT_EQ(alone(request, four_factors()).factors.at("segmentation").unknown_pixels, 1U);
   EXPECT_EQ(run.result.factors.at("segmentation").candidates[0].steps, steps / 2);
 }
 
