@@ -89,6 +89,10 @@ int run(const std::string& program, std::vector<std::string> words) {
   });
   picture.write(result.image);
 
+  if (result.candidates.empty()) {  // of a bundle that only paints
+    std::printf("\n%s, %.2f s\n", words[2].c_str(), result.timings.at("total"));
+    return 0;
+  }
   const auto& chosen = result.candidates[static_cast<std::size_t>(result.chosen)];
   std::printf("\ncandidate %d of %zu holds %zu of %zu requested classes; %s, %.2f s\n",
               result.chosen, result.candidates.size(), chosen.found.size(), result.requested.size(),

@@ -6,8 +6,11 @@ Build it with cmake -DFGDM_EXAMPLES=ON, and name it in FGDM_GENERATE.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -50,6 +53,21 @@ def test_its_picture_is_pythons(tiny_bundle: Path, library: str, tmp_path: Path)
     assert progress and len(progress) == len(set(progress))
     chosen = f"candidate {result.chosen} of {len(result.candidates)}"
     assert f"{chosen} holds {len(result.found)} of {len(result.requested)}" in done.stdout
+
+
+def test_a_bundle_that_only_paints(tiny_bundle: Path, library: str, tmp_path: Path) -> None:
+    """It makes no map of which anything could be said."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["factors"] = [{**manifest["factors"][-1], "conditionings": []}]
+    content = json.dumps(manifest).encode()
+    (bundle / "manifest.json").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    (bundle / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
+    done = run("--backend", "cpu", bundle, PROMPT, tmp_path / "picture.ppm", library)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "picture.ppm" in done.stdout and "candidate" not in done.stdout
 
 
 def test_what_cannot_be_used_is_told(tiny_bundle: Path, library: str, tmp_path: Path) -> None:
