@@ -31,8 +31,9 @@ struct FactorResult {
   int chosen = -1;  // index into candidates
   bool given = false;
   std::vector<std::string> requested, excluded;  // of a factor that makes labels
-  std::size_t unknown_pixels = 0;  // of the request's map: whose colour is near none of the palette's
-  std::string truncated;           // as in Result, of a prompt of the factor's own
+  std::size_t unknown_pixels =
+      0;                  // of the request's map: whose colour is near none of the palette's
+  std::string truncated;  // as in Result, of a prompt of the factor's own
   std::map<std::string, double> timings;  // seconds by stage
 };
 
