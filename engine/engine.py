@@ -209,7 +209,7 @@ class Engine:
         image: a picture of the image's size to begin with instead of noise, noised to `strength`,
         0 to 1 (0.8; with a mask 1), as diffusers' img2img. mask: where it is painted anew: what is
         transparent in a picture with alpha, white in another, true in an array; everything else
-        stays to the bit.
+        stays to the bit. Pictures are taken as their pixels are, whatever orientation EXIF says.
 
         prune: map steps after which the worse half of the candidates is dropped, by the recall of
         what they are about to become; ascending, such as [3, 6] of 10.

@@ -168,9 +168,8 @@ def texts(name: str, value: object) -> list[str] | None:
     if value is None:
         return None
     if not _is_list(value):
-        raise RequestError(
-            f"{name} must be a list of class names such as ['dog', 'tree'], got {shown(value)}"
-        )
+        such = "factors" if name == "joint" else "class names such as ['dog', 'tree']"
+        raise RequestError(f"{name} must be a list of {such}, got {shown(value)}")
     return [text(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
 
@@ -344,9 +343,12 @@ def _as_numpy(name: str, value: object, what: str) -> npt.NDArray[Any]:
             tensor = tensor.detach().cpu()
             # numpy has no bfloat16
             value = tensor.float() if tensor.is_floating_point() else tensor
-        return np.asarray(value)
+        given = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise RequestError(f"{name} must be {what}, got {error!s:.200}") from None
+    if given.size == 0:  # which the core would take for nothing given
+        raise RequestError(f"{name} must be {what}, got an empty one of shape {given.shape}")
+    return given
 
 
 _FACTOR_CHECKS: dict[str, Callable[[str, object], object]] = {

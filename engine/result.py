@@ -103,9 +103,9 @@ class FactorResult:
     and of a map that was given, only the one that was kept. chosen: index into candidates.
     map, labels, recall: of the chosen one. given: whether the request brought the map;
     unknown_pixels: how many of its pixels have a colour that is near none of the palette's.
-    requested, excluded: classes of the factor's own prompt, as in Result. truncated: the end of a
-    prompt of the factor's own that the text encoder doesn't read.
-    timings: seconds per stage.
+    requested, excluded: classes of the factor's own prompt, as in Result.
+    truncated, negative_truncated: the ends of prompts of the factor's own that the text encoder
+    doesn't read. timings: seconds per stage.
     """
 
     candidates: tuple[Candidate, ...]
@@ -115,6 +115,7 @@ class FactorResult:
     excluded: tuple[str, ...]
     unknown_pixels: int
     truncated: str
+    negative_truncated: str
     timings: Mapping[str, float]
 
     @property
@@ -143,6 +144,7 @@ class FactorResult:
             excluded=tuple(core.excluded),
             unknown_pixels=core.unknown_pixels,
             truncated=core.truncated,
+            negative_truncated=core.negative_truncated,
             timings=dict(core.timings),
         )
 
@@ -156,6 +158,7 @@ class FactorResult:
             "excluded": list(self.excluded),
             "unknown_pixels": self.unknown_pixels,
             "truncated": self.truncated,
+            "negative_truncated": self.negative_truncated,
             "map": {"width": self.map.width, "height": self.map.height},
             "timings": dict(self.timings),
         }

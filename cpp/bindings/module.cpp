@@ -167,6 +167,8 @@ void bind_factor_result(py::module_& module) {
       .def_property_readonly("unknown_pixels",
                              [](const F& self) { return self.factor->unknown_pixels; })
       .def_property_readonly("truncated", [](const F& self) { return self.factor->truncated; })
+      .def_property_readonly("negative_truncated",
+                             [](const F& self) { return self.factor->negative_truncated; })
       .def_property_readonly("timings", [](const F& self) { return self.factor->timings; });
 }
 

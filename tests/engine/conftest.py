@@ -56,6 +56,7 @@ def make_result() -> MakeResult:
             excluded=(),
             unknown_pixels=0,
             truncated="",
+            negative_truncated="",
             timings={"backbone": 1.0},
         )
         return Result(

@@ -133,7 +133,11 @@ def test_masks_of_every_kind_say_the_same(engine: Engine, kind: str) -> None:
         ({"factors": {"segmentation": {"candidates": 1.5}}}, r"segmentation'\] candidates must be"),
         ({"factors": {"segmentation": {"map": np.zeros((3, 3), np.uint8)}}}, "3 x 3 pixels"),
         ({"factors": {"segmentation": {"map": np.zeros((3, 3), float)}}}, "map must be a PIL"),
-        ({"joint": "segmentation"}, "joint must be a list"),
+        ({"joint": "segmentation"}, "joint must be a list of factors"),
+        ({"image": np.zeros((0, 0, 3), np.uint8)}, r"empty one of shape \(0, 0, 3\)"),
+        ({"mask": np.zeros((0, 0), bool)}, "mask must be .* an empty one"),
+        ({"latents": np.zeros((0, 4, 8, 8))}, "latents must be .* an empty one"),
+        ({"factors": {"segmentation": {"map": np.zeros((0, 0), np.uint8)}}}, "an empty one"),
         ({"mask": np.ones((4, 4), bool)}, "no image whose pixels"),
         ({"image": "a.png"}, "image must be a PIL picture"),
         ({"strength": "much"}, "strength must be a number"),
@@ -142,6 +146,17 @@ def test_masks_of_every_kind_say_the_same(engine: Engine, kind: str) -> None:
 def test_wrong_options_are_named(engine: Engine, options: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         engine.submit("a dog", **options)
+
+
+def test_what_the_text_encoder_does_not_read_of_a_factors_own_prompts_is_told(
+    engine: Engine,
+) -> None:
+    own = {"prompt": "a dog " * 60, "negative_prompt": "blurry " * 90}
+    result = engine.generate("a dog", factors={"segmentation": own}, **QUICK)
+    assert (result.truncated, result.negative_truncated) == ("", "")
+    factor = result.factors["segmentation"]
+    assert factor.truncated.endswith("a dog ")
+    assert factor.negative_truncated.endswith("blurry ")
 
 
 def test_a_label_that_the_palette_lacks_is_refused_at_once(engine: Engine) -> None:

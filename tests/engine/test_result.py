@@ -73,6 +73,7 @@ def test_from_core_takes_every_field_over() -> None:
         excluded=["cat"],
         unknown_pixels=3,
         truncated=" and a ship",
+        negative_truncated=" and ice",
         timings={"backbone": 0.5},
     )
     core = SimpleNamespace(
@@ -102,6 +103,7 @@ def test_from_core_takes_every_field_over() -> None:
     made = result.factors["segmentation"]
     assert (made.labels == labels).all() and made.map.size == (8, 6) and made.recall == 0.5
     assert made.given and made.unknown_pixels == 3 and made.truncated == " and a ship"
+    assert made.negative_truncated == " and ice"
     assert made.requested == ("dog", "tree") and made.excluded == ("cat",)
     assert made.timings == {"backbone": 0.5}
     assert errors_of(result.to_json()) == []

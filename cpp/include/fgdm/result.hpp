@@ -32,9 +32,9 @@ struct FactorResult {
   bool given = false;
   std::vector<std::string> requested, excluded;  // of a factor that makes labels
   std::size_t unknown_pixels =
-      0;                  // of the request's map: whose colour is near none of the palette's
-  std::string truncated;  // as in Result, of a prompt of the factor's own
-  std::map<std::string, double> timings;  // seconds by stage
+      0;  // of the request's map: whose colour is near none of the palette's
+  std::string truncated, negative_truncated;  // as in Result, of prompts of the factor's own
+  std::map<std::string, double> timings;      // seconds by stage
 };
 
 // Fields that speak of a map are those of the last factor that makes labels; where none does, of

@@ -39,10 +39,21 @@ public:
         options_(request.factors[factor.name]), size_(factor_size(request, manifest, factor)) {}
 
   void resolve() {
-    if (options_.left_out)
+    if (options_.left_out) {
+      refuse_others();
       return;
+    }
+    own_steps_ = options_.condition_steps.has_value();
+    own_savings_ = options_.prune.has_value() || options_.wave.has_value();
     fill();
     check_map();
+    if (!sampler_kind(sampler_name(*options_.sampler)))
+      throw RequestError(name("sampler") + " is " + shown(static_cast<int>(*options_.sampler)) +
+                         ", which is no enumerator; give one by its name");
+    // The samplers know with how many steps they have timesteps.
+    if (!is_given(request_, factor_))
+      timesteps(manifest_.schedule, *options_.condition_steps, *options_.sampler,
+                own_steps_ ? name("condition_steps") : "condition_steps");
     check_strength();
     check_text(name("prompt"), *options_.prompt);
     check_text(name("negative_prompt"), *options_.negative_prompt);
@@ -53,8 +64,6 @@ public:
     check_optional(name("min_area"), options_.min_area, 0.0, 1.0);
     if (is_given(request_, factor_))
       return;
-    // The samplers know with how many steps they have timesteps.
-    timesteps(manifest_.schedule, *options_.condition_steps, *options_.sampler, "condition_steps");
     check_savings();
     check_latents(latents_name_, options_.latents, *options_.candidates, manifest_, size_);
   }
@@ -95,7 +104,7 @@ private:
     }
     latents_name_ = options_.latents.empty() ? "condition_latents" : name("latents");
     const bool of_all = factor_.makes_labels() || !has_labels();
-    if (options_.latents.empty() && of_all && options_.map.data.empty())
+    if (options_.latents.empty() && of_all && !is_given(request_, factor_))
       options_.latents = request.condition_latents;
   }
 
@@ -103,20 +112,38 @@ private:
     return std::ranges::any_of(manifest_.factors, &FactorSpec::makes_labels);
   }
 
-  // What says how a map is sampled, where it is given.
+  // What says how a map is sampled, and whether it is set.
+  std::vector<std::pair<const char*, bool>> sampling() const {
+    return {{"candidates", options_.candidates.has_value()},
+            {"condition_steps", options_.condition_steps.has_value()},
+            {"sampler", options_.sampler.has_value()},
+            {"guidance_scale", options_.guidance_scale.has_value()},
+            {"guidance_interval", options_.guidance_interval.has_value()},
+            {"prune", options_.prune.has_value()},
+            {"stop_at_recall", options_.stop_at_recall.has_value()},
+            {"wave", options_.wave.has_value()},
+            {"latents", !options_.latents.empty()}};
+  }
+
+  // Of a factor that is left out, nothing can be said.
+  void refuse_others() const {
+    auto all = sampling();
+    all.insert(all.end(), {{"prompt", options_.prompt.has_value()},
+                           {"negative_prompt", options_.negative_prompt.has_value()},
+                           {"objects", options_.objects.has_value()},
+                           {"min_area", options_.min_area.has_value()},
+                           {"map", !options_.map.data.empty()},
+                           {"strength", options_.strength.has_value()}});
+    for (const auto& [option, is_set] : all)
+      if (is_set)
+        throw RequestError(name(option) + " is set, but " + factor_.name +
+                           " is left out; drop one of the two");
+  }
+
   void refuse_sampling() const {
     if (!is_given(request_, factor_))
       return;
-    for (const auto& [option, is_set] :
-         {std::pair("candidates", options_.candidates.has_value()),
-          std::pair("condition_steps", options_.condition_steps.has_value()),
-          std::pair("sampler", options_.sampler.has_value()),
-          std::pair("guidance_scale", options_.guidance_scale.has_value()),
-          std::pair("guidance_interval", options_.guidance_interval.has_value()),
-          std::pair("prune", options_.prune.has_value()),
-          std::pair("stop_at_recall", options_.stop_at_recall.has_value()),
-          std::pair("wave", options_.wave.has_value()),
-          std::pair("latents", !options_.latents.empty())})
+    for (const auto& [option, is_set] : sampling())
       if (is_set)
         throw RequestError(name(option) + " is set, but the map is given and taken as it is; leave "
                                           "it out, or give a strength to sample the map again");
@@ -166,23 +193,28 @@ private:
     if (!factor_.makes_labels())
       return;
     const auto& prune = *options_.prune;
-    const int last = *options_.condition_steps - factor_first_step(request_, factor_) - 1;
+    const int first = factor_first_step(request_, factor_);
+    const int last = *options_.condition_steps - first - 1;
+    const auto called = [&](const char* option) {
+      return own_savings_ ? name(option) : std::string(option);
+    };
     if (last < 1 && !prune.empty())
-      throw RequestError("prune has " + shown(prune.front()) + ", but maps of factor " +
-                         factor_.name +
+      throw RequestError(called("prune") + " has " + shown(prune.front()) +
+                         ", but maps of factor " + factor_.name +
                          " take one step, after which they are done; leave prune out, or raise "
                          "condition_steps");
     for (std::size_t i = 0; i < prune.size(); ++i) {
       if (prune[i] < 1 || prune[i] > last)
-        throw RequestError("prune has " + shown(prune[i]) + ", expected steps from 1 to " +
-                           shown(last) + ", one less than condition_steps");
+        throw RequestError(called("prune") + " has " + shown(prune[i]) +
+                           ", expected steps from 1 to " + shown(last) + ", one less than " +
+                           (first > 0 ? "the steps that the strength leaves" : "condition_steps"));
       if (i > 0 && prune[i] <= prune[i - 1])
-        throw RequestError("prune must ascend, but " + shown(prune[i]) + " follows " +
+        throw RequestError(called("prune") + " must ascend, but " + shown(prune[i]) + " follows " +
                            shown(prune[i - 1]));
     }
-    require_between("wave", *options_.wave, 0, 1000);
+    require_between(called("wave"), *options_.wave, 0, 1000);
     if (*options_.wave > 0 && *options_.stop_at_recall == 0.0)
-      throw RequestError("wave is " + shown(*options_.wave) +
+      throw RequestError(called("wave") + " is " + shown(*options_.wave) +
                          " without stop_at_recall, which says when to stop; give both");
   }
 
@@ -192,6 +224,7 @@ private:
   FactorOptions& options_;
   FactorSize size_;
   std::string latents_name_;
+  bool own_steps_ = false, own_savings_ = false;  // rather than the request's for all
 };
 
 void check_names(const Request& request, const Manifest& manifest) {
@@ -227,6 +260,11 @@ void check_joint(const Request& request, const Manifest& manifest) {
       first = &factor;
       continue;
     }
+    for (const auto& network : factor.conditionings)
+      if (network.sees_image() && names.contains(network.condition))
+        throw RequestError("joint has \"" + factor.name + "\", whose network " + network.graph +
+                           " sees the finished map of " + network.condition +
+                           "; only adapters see latents on their way");
     const auto& others = request.factors.at(first->name);
     if (*options.condition_steps != *others.condition_steps)
       throw RequestError("joint factors take equally many steps, but condition_steps of " +
@@ -251,13 +289,18 @@ void share_candidates(Request& request, const Manifest& manifest) {
   for (const auto& factor : manifest.factors) {
     if (std::ranges::count(request.joint, factor.name) == 0)
       continue;
-    has_labels = has_labels || factor.makes_labels();
     const auto& options = request.factors[factor.name];
+    if (has_labels && (options.prune || options.wave || options.stop_at_recall))
+      throw RequestError("factors[\"" + factor.name +
+                         "\"] says which candidates go on, but of joint factors the first that "
+                         "makes labels decides it; leave prune, wave and stop_at_recall out");
+    has_labels = has_labels || factor.makes_labels();
     if (options.left_out || !options.map.data.empty())  // refined too: it begins at another step
       throw RequestError("joint has \"" + factor.name + "\", which is " +
                          (options.left_out ? "left out" : "given a map") +
                          "; only factors that are sampled from noise can go together");
     const auto given = options.candidates;
+    check_optional("factors[\"" + factor.name + "\"] candidates", given, 1, 1000);
     if (given && said && *given != *said)
       throw RequestError("joint factors have equally many candidates, but factors say " +
                          shown(*said) + " and " + shown(*given) + "; say it once");
@@ -284,7 +327,7 @@ bool is_given(const Request& resolved, const FactorSpec& factor) {
   if (factor.is_image)
     return false;
   const auto& options = resolved.factors.at(factor.name);
-  return !options.map.data.empty() && !options.strength;
+  return !options.left_out && !options.map.data.empty() && !options.strength;
 }
 
 bool is_left_out(const Request& resolved, const FactorSpec& factor) {

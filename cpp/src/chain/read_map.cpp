@@ -29,8 +29,9 @@ ReadMap read_map(const Bundle& bundle, const FactorSpec& factor, const Pixels& m
 std::map<std::string, ReadMap> read_maps(const Request& resolved, const Bundle& bundle) {
   std::map<std::string, ReadMap> maps;
   for (const auto& factor : bundle.manifest().factors)
-    if (const auto found = resolved.factors.find(factor.name);
-        found != resolved.factors.end() && !found->second.map.data.empty())
+    if (const auto found = resolved.factors.find(factor.name); found != resolved.factors.end() &&
+                                                               !found->second.map.data.empty() &&
+                                                               !found->second.left_out)
       maps.emplace(factor.name, read_map(bundle, factor, found->second.map));
   return maps;
 }

@@ -159,15 +159,13 @@ FactorResult& Task::factor_result(std::uint32_t index) {
   const auto& texts = job_->texts.factors.at(index);
   auto& result = result_.factors[factor.name];
   result.truncated = texts.truncated;
+  result.negative_truncated = texts.negative_truncated;
   if (const auto map = job_->maps.find(factor.name); map != job_->maps.end())
     result.unknown_pixels = map->second.unknown_pixels;
   if (factor.makes_labels()) {
     const auto& palette = bundle_.palette(factor.palette);
     result.requested = names_of(palette, texts.requested);
     result.excluded = names_of(palette, texts.excluded);
-    result_.unread = names_of(palette, texts.unread);
-    result_.unrecognized = texts.unrecognized;
-    result_.unrecognized_omitted = texts.unrecognized_omitted;
   }
   return result;
 }
@@ -235,8 +233,9 @@ std::vector<Trajectory*> Task::ready() const {
   std::vector<Trajectory*> found;
   if (group_)
     for (const int candidate : selection_->sampling())
-      if (auto* trajectory = group_->next(candidate, selection_->until()))
-        found.push_back(trajectory);
+      if (group_->has_begun(candidate))  // not where there was no memory to begin it
+        if (auto* trajectory = group_->next(candidate, selection_->until()))
+          found.push_back(trajectory);
   return found;
 }
 
@@ -508,16 +507,24 @@ Result Task::result() {
   result_.timings["total"] = total;
   result_.request = request_;
   const FactorSpec* main = nullptr;
-  for (const auto& factor : manifest_.factors)
-    if (result_.factors.contains(factor.name) &&
-        (main == nullptr || factor.makes_labels() || !main->makes_labels()))
+  const FactorTexts* texts = nullptr;
+  for (std::size_t i = 0; i < manifest_.factors.size(); ++i)
+    if (const auto& factor = manifest_.factors[i];
+        result_.factors.contains(factor.name) &&
+        (main == nullptr || factor.makes_labels() || !main->makes_labels())) {
       main = &factor;
+      texts = &job_->texts.factors[i];
+    }
   if (main != nullptr) {
     const auto& shown = result_.factors.at(main->name);
     result_.candidates = shown.candidates;
     result_.chosen = shown.chosen;
     result_.requested = shown.requested;
     result_.excluded = shown.excluded;
+    result_.unrecognized = texts->unrecognized;
+    result_.unrecognized_omitted = texts->unrecognized_omitted;
+    if (main->makes_labels())
+      result_.unread = names_of(bundle_.palette(main->palette), texts->unread);
   }
   return std::move(result_);
 }

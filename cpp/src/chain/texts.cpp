@@ -79,8 +79,11 @@ RequestTexts read_texts(const Request& resolved, const Bundle& bundle) {
     const FactorOptions* options = factor.is_image ? nullptr : &resolved.factors.at(factor.name);
     const auto& prompt = options == nullptr ? resolved.prompt : *options->prompt;
     entry.prompt = encoded(factor.prompt_prefix + prompt + factor.prompt_suffix);
-    entry.negative_prompt =
-        encoded(options == nullptr ? resolved.negative_prompt : *options->negative_prompt);
+    const auto& negative =
+        options == nullptr ? resolved.negative_prompt : *options->negative_prompt;
+    entry.negative_prompt = encoded(negative);
+    if (negative != resolved.negative_prompt)
+      entry.negative_truncated = negative.substr(bytes_read(tokenizer, "", negative));
     const auto read = bytes_read(tokenizer, factor.prompt_prefix, prompt);
     if (prompt == resolved.prompt)
       least_read = std::min(least_read, read);

@@ -20,7 +20,8 @@ struct EncodedText {
 struct FactorTexts {
   EncodedText prompt;  // between the factor's prefix and suffix
   EncodedText negative_prompt;
-  std::string truncated;  // what the text encoder doesn't read of a prompt of the factor's own
+  // What the text encoder doesn't read of prompts of the factor's own.
+  std::string truncated, negative_truncated;
   // Of a factor that makes maps, class indices: what recall counts; what the prompt excludes; what
   // is named only in the part of the prompt that the text encoder doesn't read.
   std::vector<int> requested, excluded, unread;

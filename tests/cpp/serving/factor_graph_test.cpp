@@ -353,6 +353,15 @@ TEST(FactorGraph, AJointCandidateFailsAsOne) {
   EXPECT_EQ(scheduler.metrics().candidates_failed, 1);
 }
 
+// A ControlNet sees finished maps: in a group there is none yet.
+TEST(FactorGraph, JointFactorsSeeEachOtherByAdaptersOnly) {
+  const auto bundle = chain_bundle({{"depth", {"segmentation"}, true}});
+  auto request = small_request(13);
+  EXPECT_EQ(Recorded(request, bundle).of("controlnet_segmentation").size(), 2U * steps);
+  request.joint = {"segmentation", "depth"};
+  EXPECT_THROW(resolve(request, bundle.manifest()), RequestError);
+}
+
 TEST(FactorGraph, WrongOptionsAreNamed) {
   using Change = std::function<void(Request&)>;
   const std::vector<std::pair<std::string, Change>> cases{
@@ -414,6 +423,36 @@ TEST(FactorGraph, WrongOptionsAreNamed) {
        [](Request& r) {
          r.joint = {"segmentation", "depth"};
          r.factors["depth"].left_out = true;
+       }},
+      {"factors[\"depth\"] map is set, but depth is left out",
+       [](Request& r) {
+         r.factors["depth"].left_out = true;
+         r.factors["depth"].map = {1, 1, {1, 2, 3}};
+       }},
+      {"factors[\"depth\"] sampler is 7",
+       [](Request& r) { r.factors["depth"].sampler = static_cast<SamplerKind>(7); }},
+      {"factors[\"depth\"] condition_steps is 0",
+       [](Request& r) {
+         r.factors["depth"].map = picture_of(32, 32, 3, 0);
+         r.factors["depth"].condition_steps = 0;
+         r.factors["depth"].strength = 0.5;
+       }},
+      {"factors[\"depth\"] candidates is -3",
+       [](Request& r) {
+         r.joint = {"segmentation", "depth"};
+         r.factors["depth"].candidates = -3;
+       }},
+      {"expected steps from 1 to 1, one less than the steps that the strength leaves",
+       [](Request& r) {
+         r.factors["segmentation"].map = labels_of(0);
+         r.factors["segmentation"].strength = 0.5;
+         r.factors["segmentation"].prune = {2};
+       }},
+      {"condition_latents has 3 values",
+       [](Request& r) {
+         r.factors["segmentation"].map = labels_of(0);
+         r.factors["segmentation"].strength = 0.5;
+         r.condition_latents = {1, 2, 3};
        }},
       {"mask is given, but no image", [](Request& r) { r.mask = picture_of(64, 64, 1, 0); }},
       {"strength is 0.5, but there is no image", [](Request& r) { r.strength = 0.5; }},
