@@ -29,7 +29,9 @@ PACKAGES = (
     *("nlohmann-json==3.12.0", "diffusers==0.42.1", "importlib_metadata==10.2.0"),
     *("inflect==7.6.0", "more-itertools==11.2.1", "typeguard==4.6.1", "pillow==13.0.0"),
     *("requests==2.34.2", "urllib3==2.8.0", "idna==3.20"),
-    *("certifi==2026.10.19.post1", "charset-normalizer==3.5.3"),
+    *("certifi==2026.10.19.post1", "charset-normalizer==3.5.3", "matplotlib==3.11.2"),
+    *("contourpy==1.4.0", "cycler==0.12.1", "fonttools==4.68.0", "kiwisolver==1.5.1"),
+    *("packaging==26.4", "pyparsing==3.3.3", "python-dateutil==4.0.0"),
 )
 #: Kernels of ONNX Runtime for language models, which none of our graphs launches.
 UNUSED_KERNELS = re.compile(r"onnxruntime3llm|[mM]o[eE]|paged|[sS]parse|fpA_intB|DqMma|AttentionK")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fgdm.engine import Engine
 from fgdm.errors import RequestError
+from fgdm.request import FactorOptions
 from PIL import Image
 
 QUICK: dict[str, Any] = {
@@ -151,7 +152,7 @@ def test_wrong_options_are_named(engine: Engine, options: dict[str, Any], messag
 def test_what_the_text_encoder_does_not_read_of_a_factors_own_prompts_is_told(
     engine: Engine,
 ) -> None:
-    own = {"prompt": "a dog " * 60, "negative_prompt": "blurry " * 90}
+    own: FactorOptions = {"prompt": "a dog " * 60, "negative_prompt": "blurry " * 90}
     result = engine.generate("a dog", factors={"segmentation": own}, **QUICK)
     assert (result.truncated, result.negative_truncated) == ("", "")
     factor = result.factors["segmentation"]
