@@ -68,7 +68,6 @@ private:
   void begin_candidates();
   std::vector<float> initial_noise(const FactorRun& run, int candidate) const;
   RowBuffer initial_latents(const FactorRun& run, int candidate) const;
-  static void keep_pixels(Trajectory& trajectory);
 
   void call_step_callback(const std::vector<Trajectory*>& trajectories);
   void compare();
