@@ -2,8 +2,6 @@
 // call does around a session's.
 #include "graphs.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <functional>
@@ -26,9 +24,7 @@ using testing::with;
 // The shipped bundle with graphs that have its inputs and outputs, and no weights.
 class GraphsTest : public testing::RuntimeTest {
 protected:
-  GraphsTest() : folder_(::testing::TempDir() + "graphs-" + std::to_string(::getpid())) {
-    add_models(folder_, scenes().manifest());
-  }
+  GraphsTest() { add_models(folder_, scenes().manifest()); }
 
   // Another graph in the place of one; the manifest goes on describing that.
   void exchange(const std::string& name, const std::function<void(GraphSpec&)>& change) {

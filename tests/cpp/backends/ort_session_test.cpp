@@ -1,8 +1,6 @@
 // A graph on the real runtime: what it declares, computes and refuses.
 #include "fgdm/ort_session.hpp"
 
-#include <unistd.h>
-
 #include <array>
 #include <cstdlib>
 #include <fstream>
@@ -11,6 +9,7 @@
 #include "fgdm/error.hpp"
 #include "onnx_file.hpp"
 #include "runtime_fixture.hpp"
+#include "temp_folder.hpp"
 
 namespace fgdm {
 namespace {
@@ -40,16 +39,13 @@ OnnxGraph sum_graph() {
 
 class OrtSessionTest : public testing::RuntimeTest {
 protected:
-  OrtSessionTest()
-      : file_(::testing::TempDir() + "graph-" + std::to_string(::getpid()) + ".onnx") {}
-  ~OrtSessionTest() override { std::filesystem::remove(file_); }
-
   std::unique_ptr<Session> load(const std::string& model, int threads = 1) const {
     std::ofstream(file_, std::ios::binary) << model;
     return OrtRuntime::open(FGDM_TEST_RUNTIME, threads)->load(file_, Provider::cpu, false);
   }
 
-  std::filesystem::path file_;
+  testing::TempFolder folder_;
+  std::filesystem::path file_ = folder_ / "graph.onnx";
 };
 
 TEST_F(OrtSessionTest, TheRuntimeSaysWhatItIs) {

@@ -13,6 +13,7 @@
 #include "fgdm/error.hpp"
 #include "fgdm/sha256.hpp"
 #include "row_buffer.hpp"
+#include "temp_folder.hpp"
 
 namespace fgdm {
 namespace {
@@ -98,12 +99,8 @@ class TensorRtSessionTest : public ::testing::Test {
 protected:
   void SetUp() override {
     fake_cuda() = {};
-    folder_ = std::filesystem::path(::testing::TempDir()) /
-              ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::create_directories(folder_);
     gpu_ = std::make_shared<cuda::Gpu>(testing::fake_driver());
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   Plan plan(int rows) {
     const auto file = folder_ / (std::to_string(rows) + ".plan");
@@ -146,7 +143,7 @@ protected:
       ASSERT_EQ(y[i], 3 * x[i] + scale[i / 2]) << "row " << i / 2 << " of " << rows;
   }
 
-  std::filesystem::path folder_;
+  testing::TempFolder folder_;
   std::shared_ptr<cuda::Gpu> gpu_;
   std::shared_ptr<FakeRuntime> runtime_ = std::make_shared<FakeRuntime>();
   std::unique_ptr<TensorRtBackend> backend_;

@@ -3,12 +3,12 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <fstream>
 
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
+#include "temp_folder.hpp"
 
 namespace fgdm {
 namespace {
@@ -17,17 +17,12 @@ namespace fs = std::filesystem;
 
 class Files : public ::testing::Test {
 protected:
-  Files() : folder_(::testing::TempDir() + "files-" + std::to_string(::getpid())) {
-    fs::create_directories(folder_);
-  }
-  ~Files() override { fs::remove_all(folder_); }
-
   fs::path write(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ / name, std::ios::binary) << text;
     return folder_ / name;
   }
 
-  fs::path folder_;
+  testing::TempFolder folder_;
 };
 
 TEST_F(Files, AreReadWhole) {
@@ -89,13 +84,13 @@ TEST(Json, WhatReadersWouldDisagreeOnIsRefusedInWords) {
 
 TEST_F(Files, ABundleThatIsNoneIsABundleError) {
   ASSERT_EQ(::mkfifo((folder_ / "manifest.json").c_str(), 0600), 0);
-  EXPECT_THROW(Bundle::open(folder_), BundleError);
+  EXPECT_THROW(Bundle::open(folder_.path()), BundleError);
   fs::remove(folder_ / "manifest.json");
   fs::create_symlink("manifest.json", folder_ / "manifest.json");
-  EXPECT_THROW(Bundle::open(folder_), BundleError);
+  EXPECT_THROW(Bundle::open(folder_.path()), BundleError);
   fs::remove(folder_ / "manifest.json");
   fs::create_directory(folder_ / "manifest.json");
-  EXPECT_THROW(Bundle::open(folder_), BundleError);
+  EXPECT_THROW(Bundle::open(folder_.path()), BundleError);
   EXPECT_THROW(Bundle::open(folder_ / "absent"), BundleError);
   EXPECT_THROW(Bundle::open("/dev/null"), BundleError);
 }

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "fgdm/error.hpp"
+#include "temp_folder.hpp"
 
 namespace fgdm {
 namespace {
@@ -20,7 +21,7 @@ std::span<const std::byte> bytes(const std::string& text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
-class Sha256Test : public testing::TestWithParam<Implementation> {
+class Sha256Test : public ::testing::TestWithParam<Implementation> {
 protected:
   void SetUp() override {
     if (GetParam() == Implementation::accelerated && !Sha256::is_accelerated())
@@ -72,7 +73,7 @@ TEST_P(Sha256Test, DoesntDependOnHowTheInputIsCut) {
   }
 }
 
-std::string implementation_name(const testing::TestParamInfo<Implementation>& tested) {
+std::string implementation_name(const ::testing::TestParamInfo<Implementation>& tested) {
   switch (tested.param) {
   case Implementation::portable:
     return "portable";
@@ -84,8 +85,8 @@ std::string implementation_name(const testing::TestParamInfo<Implementation>& te
 }
 
 INSTANTIATE_TEST_SUITE_P(Implementations, Sha256Test,
-                         testing::Values(Implementation::automatic, Implementation::portable,
-                                         Implementation::accelerated),
+                         ::testing::Values(Implementation::automatic, Implementation::portable,
+                                           Implementation::accelerated),
                          implementation_name);
 
 // Protects both code paths against each other at every length around a block's padding.
@@ -104,18 +105,18 @@ TEST(Sha256ImplementationsTest, Agree) {
 
 // Protects the check of a bundle's files.
 TEST(Sha256FileTest, HashesAFilesContent) {
-  const auto path = std::filesystem::path(testing::TempDir()) / "fgdm_sha256_test.bin";
+  const testing::TempFolder folder;
+  const auto path = folder / "content";
   std::ofstream(path, std::ios::binary) << std::string(1'000'000, 'a');
   EXPECT_EQ(sha256_file(path), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
   std::ofstream(path, std::ios::binary | std::ios::trunc).flush();
   EXPECT_EQ(sha256_file(path), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  std::filesystem::remove(path);
 }
 
 // Protects against an unreadable file passing for an empty one.
 TEST(Sha256FileTest, RefusesWhatItCannotRead) {
   EXPECT_THROW(sha256_file("/no/such/file"), BundleError);
-  EXPECT_THROW(sha256_file(testing::TempDir()), BundleError) << "a folder";
+  EXPECT_THROW(sha256_file(testing::TempFolder().path()), BundleError) << "a folder";
 }
 
 }  // namespace

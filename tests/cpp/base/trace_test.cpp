@@ -8,25 +8,23 @@
 #include <locale>
 #include <nlohmann/json.hpp>
 
+#include "temp_folder.hpp"
+
 namespace {
 
 using fgdm::Trace;
 
-std::filesystem::path file() {
-  return std::filesystem::path(::testing::TempDir()) / "fgdm-trace.json";
-}
-
 nlohmann::json written(const std::string& name) {
+  const fgdm::testing::TempFolder folder;
+  const auto file = folder / "trace.json";
   {
-    Trace trace(file());
+    Trace trace(file);
     const auto begin = Trace::Clock::now();
     trace.span("sessions", name, begin, 1'234'567);
     trace.request(1'234, begin, "done");
   }
-  std::ifstream stream(file());
-  auto parsed = nlohmann::json::parse(stream);
-  std::filesystem::remove(file());
-  return parsed;
+  std::ifstream stream(file);
+  return nlohmann::json::parse(stream);
 }
 
 TEST(Trace, NamesAreEscaped) {

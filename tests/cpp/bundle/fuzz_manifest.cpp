@@ -3,8 +3,6 @@
 //
 // An input that begins with an odd byte is a list of changes of a sound manifest, three bytes each:
 // which value, in two, and what it is replaced by. Any other is the manifest's text.
-#include <unistd.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -16,8 +14,7 @@
 namespace {
 
 const fgdm::testing::SpoiltBundle& bundle() {
-  static const fgdm::testing::SpoiltBundle made(std::filesystem::temp_directory_path() /
-                                                ("fgdm-fuzz-" + std::to_string(::getpid())));
+  static const fgdm::testing::SpoiltBundle made;
   return made;
 }
 

@@ -13,6 +13,7 @@
 #include "fgdm/sha256.hpp"
 #include "manifest_fixture.hpp"
 #include "plan_loader.hpp"
+#include "temp_folder.hpp"
 #include "tensorrt_runtime.hpp"
 
 namespace fgdm {
@@ -231,7 +232,7 @@ TEST(Plans, GraphsOfTheChainWithoutAPlanAreNamed) {
 }
 
 TEST(Plans, AreFoundInABundleAndIncompleteOnesAreTold) {
-  const auto bundle = std::filesystem::path(testing::TempDir()) / "fgdm_plans_test";
+  const testing::TempFolder bundle;
   const auto folder = bundle / "plans" / "tensorrt";
   std::filesystem::create_directories(folder);
   Manifest manifest;
@@ -240,15 +241,14 @@ TEST(Plans, AreFoundInABundleAndIncompleteOnesAreTold) {
   std::ofstream(folder / (std::string(key) + ".layers.json")) << "[]";
   std::ofstream(folder / "timing.sm_87.cache") << "?";
   std::vector<std::string> problems;
-  EXPECT_TRUE(find_plans(bundle, manifest, "tensorrt", problems).empty());
+  EXPECT_TRUE(find_plans(bundle.path(), manifest, "tensorrt", problems).empty());
   ASSERT_EQ(problems.size(), 1U);
   EXPECT_NE(problems[0].find("missing or incomplete"), std::string::npos);
   std::ofstream(folder / (std::string(key) + ".plan")) << "1234";
   problems.clear();
-  EXPECT_EQ(find_plans(bundle, manifest, "tensorrt", problems).size(), 1U);
+  EXPECT_EQ(find_plans(bundle.path(), manifest, "tensorrt", problems).size(), 1U);
   EXPECT_TRUE(problems.empty());
-  EXPECT_TRUE(find_plans(bundle, manifest, "tensorrt-rtx", problems).empty());
-  std::filesystem::remove_all(bundle);
+  EXPECT_TRUE(find_plans(bundle.path(), manifest, "tensorrt-rtx", problems).empty());
 }
 
 TEST(TensorRt, AskingForWhatIsNotThereSaysHowToGetIt) {

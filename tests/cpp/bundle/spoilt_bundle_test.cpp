@@ -3,7 +3,6 @@
 #include "spoilt_bundle.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <random>
 
@@ -28,7 +27,7 @@ protected:
     return false;
   }
 
-  testing::SpoiltBundle bundle_{::testing::TempDir() + "spoilt-" + std::to_string(::getpid())};
+  testing::SpoiltBundle bundle_;
 };
 
 TEST_F(SpoiltBundles, TheSoundOnePaints) {

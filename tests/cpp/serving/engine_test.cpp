@@ -1,8 +1,6 @@
 // The engine as a C++ program has it: the shipped bundle on the real runtime.
 #include "fgdm/engine.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -271,8 +269,8 @@ TEST_F(EngineTest, ACallbackMayDestroyItsEngine) {
 }
 
 TEST_F(EngineTest, WritesATimelineWhenItIsDestroyed) {
-  const std::filesystem::path file =
-      ::testing::TempDir() + "engine-trace-" + std::to_string(::getpid()) + ".json";
+  const testing::TempFolder folder;
+  const auto file = folder / "trace.json";
   open(with(&EngineOptions::trace, file));
   engine_->generate(small(1));
   engine_.reset();
@@ -280,7 +278,6 @@ TEST_F(EngineTest, WritesATimelineWhenItIsDestroyed) {
   const auto events = nlohmann::json::parse(stream);
   EXPECT_TRUE(std::ranges::any_of(
       events, [](const auto& event) { return event.value("name", "") == "backbone"; }));
-  std::filesystem::remove(file);
 }
 
 TEST_F(EngineTest, MeasuresBatchesOfEachFactor) {
@@ -301,7 +298,7 @@ TEST_F(EngineTest, MeasuresBatchesOfEachFactor) {
 // The shipped bundle with graphs that open in a millisecond.
 class EngineRefuses : public testing::RuntimeTest {
 protected:
-  EngineRefuses() : folder_(::testing::TempDir() + "engine-" + std::to_string(::getpid())) {
+  EngineRefuses() {
     add_models(folder_, testing::scenes().manifest());
     folder_.save(folder_.manifest().dump());
   }

@@ -7,6 +7,7 @@
 
 #include "fgdm/error.hpp"
 #include "scheduler_fixture.hpp"
+#include "temp_folder.hpp"
 
 namespace fgdm {
 namespace {
@@ -62,16 +63,15 @@ TEST(Profile, LeavesOutWhatFindsNoMemory) {
 
 // What is said of a profile with one entry, as its text is; "" if it is read.
 std::string refusal(const std::string& entries) {
-  const auto file = std::filesystem::path(::testing::TempDir()) / "fgdm_profile_test.json";
+  const testing::TempFolder folder;
+  const auto file = folder / "profile.json";
   std::ofstream(file) << R"({"schema": 1, "profiles": {"cpu": )" << entries << "}}";
-  std::string told;
   try {
     read_profile(file, "cpu");
   } catch (const BundleError& error) {
-    told = error.what();
+    return error.what();
   }
-  std::filesystem::remove(file);
-  return told;
+  return "";
 }
 
 TEST(Profile, NumbersOutOfTheirRangeAreRefusedByName) {

@@ -6,6 +6,7 @@
 
 #include "fgdm/error.hpp"
 #include "scheduler_fixture.hpp"
+#include "temp_folder.hpp"
 
 namespace fgdm {
 namespace {
@@ -185,7 +186,8 @@ TEST(Scheduler, DestructionAnswersEverybody) {
 }
 
 TEST(Scheduler, TheTraceIsJsonWithSessionsBatchesAndRequests) {
-  const auto file = std::filesystem::temp_directory_path() / "fgdm-scheduler-test-trace.json";
+  const testing::TempFolder folder;
+  const auto file = folder / "trace.json";
   {
     auto graphs = fake_graphs(scenes().manifest(), {}, file);
     Scheduler scheduler(scenes(), graphs, {}, {});
@@ -199,7 +201,6 @@ TEST(Scheduler, TheTraceIsJsonWithSessionsBatchesAndRequests) {
   EXPECT_EQ(tracks["batches"], 8);
   EXPECT_GT(tracks["sessions"], 8 * 2);
   EXPECT_EQ(tracks["requests"], 2);
-  std::filesystem::remove(file);
 }
 
 }  // namespace

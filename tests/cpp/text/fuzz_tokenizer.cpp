@@ -4,14 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <string_view>
 
-#include <unistd.h>
-
 #include "fgdm/error.hpp"
 #include "fgdm/tokenizer.hpp"
+#include "temp_folder.hpp"
 #include "tokenizer_fixture.hpp"
 
 namespace {
@@ -19,14 +17,12 @@ namespace {
 constexpr int max_length = 16;
 
 fgdm::Tokenizer make_tokenizer() {
-  const auto folder =
-      std::filesystem::temp_directory_path() / ("fgdm_fuzz_tokenizer_" + std::to_string(getpid()));
+  const fgdm::testing::TempFolder folder;
   fgdm::testing_support::write_tokenizer(
-      folder, {{"a", "b"}, {"ab", "ab"}, {"a", "a"}, {"aa", "b</w>"}, {"!", "!</w>"}});
+      folder.path(), {{"a", "b"}, {"ab", "ab"}, {"a", "a"}, {"aa", "b</w>"}, {"!", "!</w>"}});
   fgdm::testing_support::write(folder / "tokenizer_config.json", R"({"pad_token": "!",
       "bos_token": {"content": "<|startoftext|>", "normalized": true}})");
-  const auto tokenizer = fgdm::Tokenizer::load(folder, max_length);
-  std::filesystem::remove_all(folder);
+  const auto tokenizer = fgdm::Tokenizer::load(folder.path(), max_length);
   return tokenizer;
 }
 

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "fgdm/error.hpp"
+#include "temp_folder.hpp"
 #include "tokenizer_fixture.hpp"
 
 namespace fgdm {
@@ -23,19 +24,11 @@ const Merges merges = {{"c", "a"},   {"ca", "t</w>"}, {"d", "o"},     {"do", "g<
                        {"!", "!"},   {"!!", "!</w>"}, {"'", "s</w>"}, {"a", "a"},
                        {"aa", "aa"}, {"e", "l"},      {"l", "o</w>"}};
 
-class TokenizerTest : public testing::Test {
+class TokenizerTest : public ::testing::Test {
 protected:
-  void SetUp() override {
-    folder_ =
-        std::filesystem::path(testing::TempDir()) /
-        (std::string("fgdm_") + testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::remove_all(folder_);
-    write_tokenizer(folder_, merges);
-  }
+  TokenizerTest() { write_tokenizer(folder_.path(), merges); }
 
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  Tokenizer load(int max_length = 12) const { return Tokenizer::load(folder_, max_length); }
+  Tokenizer load(int max_length = 12) const { return Tokenizer::load(folder_.path(), max_length); }
 
   std::int64_t id(const std::string& token) const {
     return testing_support::make_vocabulary(merges).at(token).get<std::int64_t>();
@@ -51,7 +44,7 @@ protected:
     }
   }
 
-  std::filesystem::path folder_;
+  testing::TempFolder folder_;
 };
 
 // Protects the form of what the text encoder gets: beginning, tokens, end, padding.
@@ -157,7 +150,7 @@ TEST_F(TokenizerTest, MergesInTheOrderOfRank) {
       random_merges.emplace_back(left, right);
       tokens.push_back(left + right);
     }
-    write_tokenizer(folder_, random_merges);
+    write_tokenizer(folder_.path(), random_merges);
     const Tokenizer tokenizer = load();
     for (int word_round = 0; word_round < 50; ++word_round) {
       std::string word;
@@ -283,7 +276,7 @@ TEST_F(TokenizerTest, RefusesDamagedFiles) {
   const auto expect_file_refused = [&](const char* name, const std::string& content,
                                        const std::string& named) {
     const auto file = folder_ / name;
-    write_tokenizer(folder_, merges);
+    write_tokenizer(folder_.path(), merges);
     write(file, content);
     expect_refused(named);
     std::filesystem::remove(file);
@@ -292,7 +285,7 @@ TEST_F(TokenizerTest, RefusesDamagedFiles) {
   expect_file_refused("merges.txt", "c a t\n", "line 1");
   expect_file_refused("merges.txt", "c a\n\n", "line 2");
   expect_file_refused("merges.txt", "q q\n", "lacks \"qq\"");
-  write_tokenizer(folder_, merges);
+  write_tokenizer(folder_.path(), merges);
   expect_file_refused("tokenizer_config.json", "{", "tokenizer_config.json");
   expect_file_refused("tokenizer_config.json", R"({"pad_token": 5})", "special token");
   expect_file_refused("tokenizer_config.json", R"({"pad_token": "<pad>"})", "<pad>");
