@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 
 def picture_size(text: str) -> tuple[int, int]:
@@ -50,6 +51,20 @@ def text_of_factor(text: str) -> tuple[str, str]:
     if not factor or not separator:
         raise argparse.ArgumentTypeError(f"{text!r} isn't FACTOR=..., e.g. depth=map.png")
     return factor, value
+
+
+def options_of_factor(text: str) -> tuple[str, dict[str, object]]:
+    """``depth={"candidates": 4}``: a factor, and a JSON object of options for it."""
+    factor, _, value = text.partition("=")
+    try:
+        options = json.loads(value)
+    except (ValueError, RecursionError):
+        options = None
+    if not factor or not isinstance(options, dict):
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.200} isn't FACTOR=JSON, e.g. 'depth={{\"candidates\": 4}}'"
+        )
+    return factor, options
 
 
 def number_of_factor(text: str) -> tuple[str, float]:

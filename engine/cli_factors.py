@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from fgdm.arguments import names, number_of_factor, text_of_factor
+from fgdm.arguments import names, number_of_factor, options_of_factor, text_of_factor
 from fgdm.errors import RequestError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("map", text_of_factor, "FILE", "its map, a picture or .npy of class indices, not sampled"),
         ("map-strength", number_of_factor, "S", "fraction of the steps that change that map"),
         ("factor-prompt", text_of_factor, "TEXT", "its own prompt; default: PROMPT"),
+        ("factor-options", options_of_factor, "JSON", "other options of its own"),
     ):
         factors.add_argument(
             f"--{name}",
@@ -67,18 +68,23 @@ def options(args: argparse.Namespace) -> Options:
     # Not before it is needed: other commands do without numpy and Pillow.
     read_picture: Callable[[str, str], Picture] = import_module("fgdm.picture_files").read_picture
     factors: dict[str, dict[str, object] | None] = dict.fromkeys(args.leave_out)
-    for argument, option, said in (
-        ("--map", "map", args.map),
-        ("--map-strength", "strength", args.map_strength),
-        ("--factor-prompt", "prompt", args.factor_prompt),
+    for argument, said in (
+        ("--map", [(factor, {"map": file}) for factor, file in args.map]),
+        ("--map-strength", [(factor, {"strength": s}) for factor, s in args.map_strength]),
+        ("--factor-prompt", [(factor, {"prompt": text}) for factor, text in args.factor_prompt]),
+        ("--factor-options", args.factor_options),
     ):
-        for factor, value in said:
+        for factor, more in said:
             given = factors.setdefault(factor, {})
             if given is None:
                 raise RequestError(f"{argument} names {factor}, which --leave-out names too")
-            if option in given:
-                raise RequestError(f"{argument} names {factor} twice; give one of them")
-            given[option] = read_picture(argument, value) if option == "map" else value
+            twice = given.keys() & more.keys()
+            if twice:
+                raise RequestError(f"{argument} says {min(twice)} of {factor} again; say it once")
+            given |= more
+            file = given.get("map")
+            if isinstance(file, str):
+                given["map"] = read_picture(argument, file)
     return {
         "factors": cast("dict[str, FactorOptions | None]", factors) or None,
         "joint": args.joint,

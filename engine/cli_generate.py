@@ -40,6 +40,7 @@ examples:
 Writes image.png, map.png, candidates.png (all maps, their recall and classes, the chosen one
 marked) and result.json into the output folder, all of them or none. A bundle of several factors
 has map_FACTOR.png for the others; a request without maps has neither map.png nor candidates.png.
+What an earlier run left under these names is replaced or removed.
 
 `fgdm --help` lists the exit codes.
 """
@@ -161,10 +162,14 @@ def run(args: argparse.Namespace) -> int:
     bundle = args.bundle or default_bundle()
     of_factors = cli_factors.options(args)
     with OutputFolder(args.output, OUTPUTS) as output:
-        result, measured = _generate(args, prompt, bundle, of_factors)
+        result, manifest = _generate(args, prompt, bundle, of_factors)
+        measured = _measured(manifest, result)
         text = json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n"
         pictures = _pictures(result, measured)
-        written = output.write({**pictures, "result.json": text.encode("ascii")})
+        written = output.write(
+            {**pictures, "result.json": text.encode("ascii")},
+            absent=[_map_file(factor["name"]) for factor in manifest["factors"]],
+        )
     lines = [] if args.quiet else [*summary(result, measured, args.leave_out), *map(str, written)]
     if args.json:
         print(text, end="", flush=True)
@@ -209,8 +214,8 @@ def default_bundle() -> Path:
 
 def _generate(
     args: argparse.Namespace, prompt: str, bundle: Path, of_factors: cli_factors.Options
-) -> tuple[Result, str | None]:
-    """The result, and the factor that its own candidates are of."""
+) -> tuple[Result, Mapping[str, Any]]:
+    """The result, and the bundle's manifest."""
     with contextlib.ExitStack() as stack:
         progress = None if args.quiet else stack.enter_context(Progress())
         if progress:
@@ -252,11 +257,12 @@ def _generate(
             step_callback=show if progress else None,
             **of_factors,
         )
-    return result, _measured(engine.manifest, result)
+    return result, engine.manifest
 
 
 def _measured(manifest: Mapping[str, Any], result: Result) -> str | None:
-    """The last factor that made labels, else the last that made a map; None if none did."""
+    """The factor that the result's own candidates are of: the last that made labels, else the last
+    that made a map; None if none did."""
     made = [factor for factor in manifest["factors"] if factor["name"] in result.factors]
     labels = [factor for factor in made if factor.get("palette")]
     return str((labels or made)[-1]["name"]) if made else None
@@ -270,8 +276,12 @@ def _pictures(result: Result, measured: str | None) -> dict[str, bytes]:
             pictures["map.png"] = _png(factor.map)
             pictures["candidates.png"] = _png(fgdm.candidates_picture(result))
         else:
-            pictures[f"map_{name.replace('/', '_')}.png"] = _png(factor.map)
+            pictures[_map_file(name)] = _png(factor.map)
     return pictures
+
+
+def _map_file(factor: str) -> str:
+    return f"map_{factor.replace('/', '_')}.png"
 
 
 #: Bytes of standard input; a prompt of so many is too long.

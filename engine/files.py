@@ -77,13 +77,19 @@ class OutputFolder:
         if error is not None:
             remove_empty(self._created)
 
-    def write(self, contents: Mapping[str, bytes]) -> list[Path]:
+    def write(self, contents: Mapping[str, bytes], absent: Iterable[str] = ()) -> list[Path]:
         """Writes all files or none, replacing older ones; their paths. OutputError if it can't.
 
-        They may be fewer or others than the names that were proved.
+        They may be fewer or others than the names that were proved. What an earlier run left of the
+        names that are proved, or `absent`, and that isn't written now, goes: it would pass for a
+        part of this one.
         """
         self._refuse_folders(contents)
-        return write_all({self.path / name: content for name, content in contents.items()})
+        written = write_all({self.path / name: content for name, content in contents.items()})
+        for name in {*self._names, *absent} - contents.keys():
+            with contextlib.suppress(OSError):
+                (self.path / name).unlink(missing_ok=True)
+        return written
 
     def _refuse_folders(self, names: Iterable[str]) -> None:
         for name in names:

@@ -38,15 +38,24 @@ def test_arguments_become_options_of_factors(picture: Path) -> None:
         "--map-strength=depth=0.5",
         "--factor-prompt=depth=a = b",
         "--factor-prompt=sketch=",
+        '--factor-options=depth={"candidates": 4, "guidance_interval": [0, 0.5]}',
+        f'--factor-options=normal={{"map": "{picture}"}}',
         "--leave-out=segmentation,pose",
         "--joint=normal,edges",
     )
     assert given["joint"] == ["normal", "edges"]
     factors = given["factors"]
     with Image.open(picture) as expected:
-        assert factors["depth"].pop("map").tobytes() == expected.tobytes()
+        for factor in ("depth", "normal"):
+            assert factors[factor].pop("map").tobytes() == expected.tobytes()
     assert factors == {
-        "depth": {"strength": 0.5, "prompt": "a = b"},
+        "depth": {
+            "strength": 0.5,
+            "prompt": "a = b",
+            "candidates": 4,
+            "guidance_interval": [0, 0.5],
+        },
+        "normal": {},
         "sketch": {"prompt": ""},
         "segmentation": None,
         "pose": None,
@@ -112,5 +121,15 @@ def test_a_bomb_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture
 def test_one_thing_is_said_of_a_factor(picture: Path) -> None:
     with pytest.raises(RequestError, match="--map names depth, which --leave-out names too"):
         options("--leave-out", "depth", "--map", f"depth={picture}")
-    with pytest.raises(RequestError, match="--factor-prompt names depth twice"):
-        options("--factor-prompt=depth=a", "--factor-prompt=depth=b")
+    for again in ("--factor-prompt=depth=b", '--factor-options=depth={"prompt": "b"}'):
+        with pytest.raises(RequestError, match="says prompt of depth again; say it once"):
+            options("--factor-prompt=depth=a", again)
+
+
+@pytest.mark.parametrize(
+    "value", ["depth", "depth=4", "depth={", '={"seed": 1}', "depth=" + "[" * 10**5]
+)
+def test_options_are_an_object(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options(f"--factor-options={value}")
+    assert """isn't FACTOR=JSON, e.g. 'depth={"candidates": 4}'""" in capsys.readouterr().err

@@ -76,6 +76,15 @@ def test_target_that_is_a_folder_is_known_before_the_work(tmp_path: Path) -> Non
         OutputFolder(tmp_path / "out", ["image.png"]).__enter__()
 
 
+def test_what_an_earlier_run_left_goes(tmp_path: Path) -> None:
+    for name in ("image.png", "map.png", "map_depth.png", "mine.txt"):
+        (tmp_path / name).write_bytes(b"old")
+    with OutputFolder(tmp_path, ["image.png", "map.png"]) as output:
+        output.write({"image.png": b"new"}, absent=["map_depth.png", "map_pose.png"])
+    contents = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert contents == {"image.png": b"new", "mine.txt": b"old"}
+
+
 def test_a_further_target_that_is_a_folder_leaves_none_written(tmp_path: Path) -> None:
     (tmp_path / "map_depth.png").mkdir()
     output = OutputFolder(tmp_path, ["image.png"])
