@@ -71,3 +71,11 @@ def tiny_fp16_bundle(
 ) -> Path:
     """The checkpoint exported as a strongly typed float16 bundle."""
     return shared(tmp_path_factory, "tiny_fp16", lambda folder: export(request, folder, "fp16"))
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of the procedural world that have learnt nothing, and a bundle of all its factors."""
+    from tests.untrained import build_bundle
+
+    return shared(tmp_path_factory, "untrained", build_bundle)

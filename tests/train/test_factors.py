@@ -13,16 +13,13 @@ from fgdm.export.adapter import TimestepAdapter
 from fgdm.train import factor_figures
 from fgdm.train.__main__ import main
 from fgdm.train.condition import adapted_noise
+from fgdm.train.factor import PROMPT_PREFIXES
 from fgdm.train.map_scores import depth_scores, normal_scores, pose_scores, sketch_scores
-from fgdm.train.models import (
-    build_adapter,
-    build_autoencoder,
-    build_text_encoder,
-    build_unet,
-)
+from fgdm.train.models import build_adapter, build_unet
 from fgdm.train.presets import SMOKE
-from fgdm.train.tokens import train_tokenizer
-from fgdm.train.truth import Skeleton
+from fgdm.train.truth import MAP_KINDS, Skeleton
+
+from tests.untrained import build_scenes
 
 
 def test_depth_scores_by_hand() -> None:
@@ -85,13 +82,7 @@ def test_an_adapter_sees_what_it_is_given() -> None:
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base that has learnt nothing."""
     folder = tmp_path_factory.mktemp("start")
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(["two dogs and a house"], folder / "tokenizer", SMOKE.max_tokens)
-    build_autoencoder(SMOKE).save_pretrained(folder / "vae")
-    build_unet(SMOKE).save_pretrained(folder / "unet")
-    build_text_encoder(
-        SMOKE, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
-    ).save_pretrained(folder / "text_encoder")
+    build_scenes(folder)
     return folder
 
 
@@ -131,3 +122,13 @@ def test_the_decoder_learns_and_the_encoder_stays(start: Path, tmp_path: Path) -
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert all(name.startswith(("decoder.", "post_quant_conv.")) for name in changed)
+
+
+@pytest.mark.slow
+def test_the_model_cards_command_makes_a_bundle_of_all_factors(untrained: Path) -> None:
+    manifest = untrained / "bundles" / "factors" / "manifest.json"
+    factors = json.loads(manifest.read_text())["factors"]
+    assert [entry["name"] for entry in factors[:-1]] == ["segmentation", *MAP_KINDS]
+    for entry in factors[1:-1]:
+        assert entry["prompt_prefix"] == PROMPT_PREFIXES[entry["name"]]
+        assert entry["conditionings"][0]["latents"] == ["segmentation"]
