@@ -205,8 +205,11 @@ void Scheduler::sweep() {
   }
 }
 
+// Nobody waits while all of a burst begin, one text after another: where requests are at work, one
+// joins them before each batch.
 void Scheduler::admit() {
-  while (tasks_.size() < max_active_) {
+  const auto most = tasks_.empty() ? max_active_ : std::min(max_active_, tasks_.size() + 1);
+  while (tasks_.size() < most) {
     std::shared_ptr<JobState> job;
     {
       const std::scoped_lock lock(mutex_);

@@ -65,6 +65,41 @@ TEST(Scheduler, RowsOfManyRequestsShareBatches) {
   EXPECT_EQ(metrics.context_hits, 5 * 4 - 3);
 }
 
+TEST(Scheduler, ABurstDoesNotHoldUpWhoIsAtWork) {
+  std::vector<std::string> calls;
+  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto, auto) {
+    if (graph == "backbone" || graph == "text_encoder")
+      calls.push_back(graph);
+  });
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  std::vector<std::shared_ptr<JobState>> burst;
+  const auto first = submit(scheduler, small_request(0), [&](const StepInfo&) {
+    for (int i = static_cast<int>(burst.size()); i < 6; ++i) {
+      auto request = small_request(1);
+      request.prompt = "house number " + std::to_string(i);
+      burst.push_back(submit(scheduler, request));
+    }
+    return false;
+  });
+  EXPECT_TRUE(wait_for(*first));
+  for (const auto& job : burst)
+    EXPECT_TRUE(wait_for(*job));
+  // Of each request, what its map and its picture are prompted with; the first one's came before.
+  std::vector<int> texts_before_steps;
+  int texts = 0;
+  for (const auto& call : calls) {
+    if (call == "text_encoder") {
+      ++texts;
+    } else {
+      texts_before_steps.push_back(texts);
+      texts = 0;
+    }
+  }
+  ASSERT_GE(texts_before_steps.size(), 8U);
+  for (std::size_t step = 1; step < 4; ++step)
+    EXPECT_EQ(texts_before_steps[step], 1) << "one request joins before step " << step;
+}
+
 TEST(Scheduler, AFullQueueRefusesAndSaysSo) {
   auto graphs = fake_graphs(scenes().manifest());
   EngineOptions options;
