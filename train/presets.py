@@ -55,7 +55,7 @@ class Preset:
     controlnet: StageBudget = field(default=StageBudget(700, 64, 1e-3, 40))
     segmenter: StageBudget = field(default=StageBudget(1500, 16, 3e-3, 50))
     decoder: StageBudget = field(default=StageBudget(1200, 16, 1e-3, 20))
-    factor: StageBudget = field(default=StageBudget(400, 64, 1.2e-3, 50))
+    factor: StageBudget = field(default=StageBudget(280, 64, 1.2e-3, 50))
 
     @property
     def latent_scale(self) -> int:
