@@ -36,7 +36,9 @@ def write_results(path: Path | None, results: dict[str, Any]) -> None:
     """Write results and machine as JSON, unless `path` is None."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"machine": describe_machine(), **results}, indent=1) + "\n")
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps({"machine": describe_machine(), **results}, indent=1) + "\n")
+        partial.replace(path)
 
 
 def _processor() -> str:

@@ -117,6 +117,19 @@ TARGETS: dict[str, tuple[Target, ...]] = {
             at_most=1.02,
         ),
     ),
+    "factor_tables": (
+        Target(
+            "picture's mIoU with the map",
+            ("chains", "segmentation → image", "miou", "estimate"),
+            at_least=0.5,
+        ),
+        Target(
+            "pictures with everything found",
+            ("chains", "segmentation → image", "everything_found", "estimate"),
+            at_least=0.9,
+            percent=True,
+        ),
+    ),
     "savings": (
         Target("map rows saved by pruning", (*_PRUNED, "rows_saved"), at_least=0.35, percent=True),
         Target("best-of-ten recall lost by pruning", (*_PRUNED, "lost"), at_most=0.005),

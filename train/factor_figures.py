@@ -75,7 +75,7 @@ def held_out_scenes(kind: MapKind, count: int, size: int) -> list[Scene]:
         if len(scenes) == count:
             return scenes
         scene = sample_scene(seed, held_out=True)
-        if kind != "pose" or skeletons(scene, render(scene, size, geometry=False).labels):
+        if kind != "pose" or skeletons(scene.instances, render(scene, size, geometry=False).labels):
             scenes.append(scene)
     raise AssertionError("seeds never end")
 
@@ -93,7 +93,9 @@ def scores(kind: MapKind, scenes: Sequence[Scene], pictures: NDArray[np.uint8]) 
     if kind == "sketch":
         seen = np.stack([decode_sketch(picture) for picture in pictures])
         return sketch_scores(np.stack([outlines(view) for view in views]).astype(np.float32), seen)
-    truth = [skeletons(scene, view.labels) for scene, view in zip(scenes, views, strict=True)]
+    truth = [
+        skeletons(scene.instances, view.labels) for scene, view in zip(scenes, views, strict=True)
+    ]
     return pose_scores(truth, [decode_pose(picture) for picture in pictures])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from .classes import CLASSES, INDEX
 from .render import Rendering, render
-from .world import Scene
+from .world import Instance, Scene
 
 MapKind = Literal["depth", "normal", "sketch", "pose"]
 MAP_KINDS: tuple[MapKind, ...] = ("depth", "normal", "sketch", "pose")
@@ -39,11 +40,11 @@ class Skeleton:
     side: float
 
 
-def skeletons(scene: Scene, labels: NDArray[np.uint8]) -> list[Skeleton]:
-    """The persons of a scene. A joint is visible where the (S, S) label map has a person there."""
+def skeletons(instances: Sequence[Instance], labels: NDArray[np.uint8]) -> list[Skeleton]:
+    """The persons among them. A joint is visible where the (S, S) label map has a person."""
     found = []
     size = len(labels)
-    for item in scene.instances:
+    for item in instances:
         if item.name != "person":
             continue
         joints = np.zeros((18, 3), np.float32)
@@ -85,5 +86,5 @@ def map_picture(kind: MapKind, scene: Scene, size: int) -> NDArray[np.uint8]:
         return encode_normals(view.normals)
     if kind == "sketch":
         return encode_sketch(outlines(view))
-    people = [skeleton.joints for skeleton in skeletons(scene, view.labels)]
+    people = [skeleton.joints for skeleton in skeletons(scene.instances, view.labels)]
     return encode_pose(people, size, size)

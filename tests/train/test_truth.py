@@ -55,7 +55,7 @@ def test_joints_are_within_their_person_unless_something_covers_them() -> None:
         scene = sample_scene(seed, things=("person", "dog", "car"))
         labels = render(scene, size, geometry=False).labels
         persons = [item for item in scene.instances if item.name == "person"]
-        found = skeletons(scene, labels)
+        found = skeletons(scene.instances, labels)
         assert len(found) <= len(persons)
         for skeleton in found:
             visible = skeleton.joints[skeleton.joints[:, 2] > 0]
@@ -66,13 +66,13 @@ def test_joints_are_within_their_person_unless_something_covers_them() -> None:
             right, left = skeleton.joints[4, 0], skeleton.joints[7, 0]
             assert right < left and skeleton.joints[10, 1] > skeleton.joints[0, 1]
     alone = sample_scene(0, things=("person",))
-    skeleton = skeletons(alone, render(alone, size, geometry=False).labels)[-1]
+    skeleton = skeletons(alone.instances, render(alone, size, geometry=False).labels)[-1]
     assert skeleton.joints[:14, 2].all() and not skeleton.joints[14:].any()
 
 
 def test_a_pose_map_holds_its_persons() -> None:
     scene = sample_scene(0, things=("person",))
-    truth = skeletons(scene, render(scene, 128, geometry=False).labels)
+    truth = skeletons(scene.instances, render(scene, 128, geometry=False).labels)
     found = decode_pose(map_picture("pose", scene, 128))
     assert len(found) == len(truth)
     assert not map_picture("pose", sample_scene(1, things=("car",)), 64).any()
