@@ -27,6 +27,7 @@ examples:
   python -m fgdm.train scenes --output runs/more --start bundles/scenes --seed 1
   python -m fgdm.train decoder --output runs/factors --start bundles/scenes
   python -m fgdm.train factor depth normal --output runs/factors --start bundles/scenes
+  python -m fgdm.train joint --output runs/joint --start bundles/scenes
 An interrupted run goes on where it stopped when the same command is given again.
 """
 
@@ -65,7 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
         "factor", parents=[common], help="adapters of further factors over a frozen base"
     )
     factor.add_argument("kinds", nargs="+", choices=MAP_KINDS, help="trained one after another")
-    for command in (decoder, factor):
+    joint = commands.add_parser(
+        "joint", parents=[common], help="segmentation and image factor, fine-tuned together"
+    )
+    for command in (decoder, factor, joint):
         command.add_argument(
             "--start", type=Path, required=True, help="the run or bundle whose base stays as it is"
         )
@@ -91,9 +95,11 @@ def _train(options: argparse.Namespace) -> None:
     )
     if options.command == "decoder":
         factors.decoder()
-        return
-    for kind in options.kinds:
-        factors.factor(kind)
+    elif options.command == "joint":
+        factors.joint()
+    else:
+        for kind in options.kinds:
+            factors.factor(kind)
 
 
 if __name__ == "__main__":

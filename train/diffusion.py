@@ -29,10 +29,22 @@ class NoisingProcess:
         order = rng.permutation(count)
         timesteps = torch.from_numpy((slices * len(self.alphas)).astype(np.int64)[order])
         timesteps = timesteps.to(clean.device)
+        return *self.noised(clean, timesteps, rng), timesteps
+
+    def noised(
+        self, clean: Tensor, timesteps: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """(noisy latents, noise) for (B, 4, h, w) clean latents at (B,) timesteps."""
         noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
         noise = noise.to(clean.device)
         alpha = self.alphas[timesteps][:, None, None, None]
-        return alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, noise, timesteps
+        return alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, noise
+
+    def clean(self, noisy: Tensor, predicted: Tensor, timesteps: Tensor) -> Tensor:
+        """The clean latents (B, 4, h, w) that follow from predicted noise."""
+        alpha = self.alphas[timesteps][:, None, None, None]
+        clean: Tensor = (noisy - (1 - alpha).sqrt() * predicted.float()) / alpha.sqrt()
+        return clean
 
     def loss(
         self, predicted: Tensor, noise: Tensor, timesteps: Tensor, areas: Tensor | None = None

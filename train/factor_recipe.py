@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from fgdm.export.adapter import TimestepAdapter
 from torch import Tensor
 from transformers import CLIPTextModel
@@ -20,11 +21,12 @@ from .dataset import SceneSet, scene_set
 from .decoder import train_decoder
 from .diffusion import CaptionTokens, NoisingProcess
 from .factor import FactorData, train_factor
+from .joint import JointData, JointModels, train_joint
 from .loop import LoopOptions
 from .models import build_adapter, build_scheduler
 from .painter import area_weights
 from .presets import Preset
-from .recipe import SMALL_SEED
+from .recipe import LARGE_SEED, SMALL_SEED
 from .render import colorize
 from .tokens import load_tokenizer
 from .truth import MapKind, map_picture
@@ -34,8 +36,9 @@ _CHUNK = 500
 
 
 class FactorRecipe:
-    """Factors of one run in one folder: ``adapter_depth`` and so on, and ``vae``, the autoencoder
-    with a decoder that has learnt their pictures.
+    """Factors of one run in one folder: ``adapter_depth`` and so on, ``vae``, the autoencoder
+    with a decoder that has learnt their pictures, and ``adapter`` and ``controlnet``, the factors
+    of `start` fine-tuned together.
 
     `start` is a run's folder or a bundle: its autoencoder, base and tokenizer are used and stay as
     they are. `work` holds what only training needs.
@@ -78,11 +81,13 @@ class FactorRecipe:
         if folder.exists():
             trained: TimestepAdapter = TimestepAdapter.from_pretrained(folder).to(self.device)
             return trained
-        scenes = self._scenes()
+        scenes = self._scenes(SMALL_SEED, self.preset.scenes, self.preset.map_size)
         with_person = (scenes.labels == INDEX["person"]) if kind == "pose" else None
         data = FactorData(
-            self._latents(kind, scenes),
-            self._latents("segmentation", scenes),
+            self._latents(
+                kind, scenes, lambda part: np.stack([self._picture(kind, i) for i in part])
+            ),
+            self._latents("segmentation", scenes, lambda part: _label_pictures(scenes, part)),
             scenes.captions,
             None
             if with_person is None
@@ -106,26 +111,66 @@ class FactorRecipe:
         self._save(adapter, folder)
         return adapter
 
-    def _scenes(self) -> SceneSet:
-        size = self.preset.map_size
-        count = self.preset.scenes
-        return scene_set(self.work / "data", SMALL_SEED, count, size, size, self.workers)
+    def joint(self) -> tuple[TimestepAdapter, ControlNetModel]:
+        """The segmentation's adapter and the ControlNet of `start`, fine-tuned together."""
+        names = {"adapter": TimestepAdapter, "controlnet": ControlNetModel}
+        if all((self.folder / name).exists() for name in names):
+            adapter, controlnet = (
+                kind.from_pretrained(self.folder / name).to(self.device).eval()
+                for name, kind in names.items()
+            )
+            return adapter, controlnet
+        adapter, controlnet = (self._load_factor(kind, name) for name, kind in names.items())
+        scenes = self._scenes(LARGE_SEED, self.preset.large_scenes, self.preset.image_size)
+        train_joint(
+            JointModels(
+                adapter,
+                controlnet,
+                self.load(UNet2DConditionModel, "unet"),
+                self.load(CLIPTextModel, "text_encoder"),
+                self.load(AutoencoderKL, "vae"),
+            ),
+            CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
+            NoisingProcess(build_scheduler(), self.device),
+            JointData(
+                self._latents("large", scenes, lambda part: scenes.images[part.start : part.stop]),
+                self._latents("large-maps", scenes, lambda part: _label_pictures(scenes, part)),
+                scenes.labels,
+                scenes.captions,
+            ),
+            self.preset.joint,
+            self.work,
+            self.options,
+        )
+        for name, model in (("controlnet", controlnet), ("adapter", adapter)):
+            if not (self.folder / name).exists():  # an interrupted run may have left the first
+                self._save(model, self.folder / name)
+        return adapter, controlnet
 
-    def _latents(self, kind: MapKind | str, scenes: SceneSet) -> Tensor:
-        """Latents of the maps of a kind, or of the segmentation, made the first time."""
-        path = self.work / f"latents-{kind}.npy"
+    def _load_factor(self, kind: type[Any], name: str) -> Any:
+        """A model of `start` whose folder has another name in a run than in a bundle."""
+        in_run = (self.start / name).exists()
+        return self.load(kind, name if in_run else f"{name}_segmentation")
+
+    def _scenes(self, seed: int, count: int, size: int) -> SceneSet:
+        folder = self.work / "data"
+        return scene_set(folder, seed, count, size, self.preset.map_size, self.workers)
+
+    def _latents(
+        self, name: str, scenes: SceneSet, pictures: Callable[[range], np.ndarray]
+    ) -> Tensor:
+        """Latents of a picture of every scene, made the first time.
+
+        pictures: of the scenes of some numbers, (n, S, S, 3).
+        """
+        path = self.work / f"latents-{name}.npy"
         if not path.exists():
-            print(f"making latents-{kind}", flush=True)
+            print(f"making latents-{name}", flush=True)
             vae: AutoencoderKL = self.load(AutoencoderKL, "vae")
             chunks = []
             for first in range(0, len(scenes), _CHUNK):
-                numbers = range(first, min(first + _CHUNK, len(scenes)))
-                pictures = (
-                    colorize(scenes.labels[numbers.start : numbers.stop])
-                    if kind == "segmentation"
-                    else np.stack([self._picture(kind, number) for number in numbers])
-                )
-                chunks.append(encode(vae, pictures, self.device).numpy())
+                part = range(first, min(first + _CHUNK, len(scenes)))
+                chunks.append(encode(vae, pictures(part), self.device).numpy())
             partial = path.with_suffix(".partial")
             with partial.open("wb") as file:
                 np.save(file, np.concatenate(chunks))
@@ -142,3 +187,7 @@ class FactorRecipe:
         model.save_pretrained(partial)
         partial.replace(folder)
         draw_curves(self.work, self.folder / "curves.png")
+
+
+def _label_pictures(scenes: SceneSet, part: range) -> np.ndarray:
+    return colorize(scenes.labels[part.start : part.stop])
