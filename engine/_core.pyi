@@ -22,16 +22,21 @@ class Tokenizer:
     def tokenize(self, text: str) -> list[str]: ...
 
 class NoiseSchedule:
-    """The samplers' numbers for a manifest's text (BundleError); samplers as in requests."""
+    """The samplers' numbers for a manifest's text (BundleError); samplers and spacings as in
+    requests, without a spacing the manifest's for the sampler."""
 
     def __init__(self, manifest_json: str) -> None: ...
     def alphas_cumprod(self) -> list[float]:
         """One for each training timestep, descending."""
 
-    def timesteps(self, sampler: str, num_inference_steps: int) -> list[int]:
+    def timesteps(
+        self, sampler: str, num_inference_steps: int, spacing: str | None = None
+    ) -> list[int]:
         """Those that are visited, descending; RequestError if there are no such."""
 
-    def coefficients(self, sampler: str, num_inference_steps: int) -> list[list[float]]:
+    def coefficients(
+        self, sampler: str, num_inference_steps: int, spacing: str | None = None
+    ) -> list[list[float]]:
         """For each step a, b, c, d, e, f of x0 = a x + b eps; x = c x + d eps + e x0 + f (the x0
         of the step before)."""
 

@@ -88,6 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-inference-steps", type=int, metavar="N", help="steps for the image")
     add("--sampler", metavar="NAME", help="of the image: ddim or dpmsolver++")
     add("--condition-sampler", metavar="NAME", help="of the maps: ddim or dpmsolver++")
+    spacings = "leading, trailing or linspace: which timesteps are visited, of"
+    add("--timestep-spacing", metavar="NAME", help=f"{spacings} the image")
+    add("--condition-timestep-spacing", metavar="NAME", help=f"{spacings} the maps")
     add("--guidance", metavar="NAME", help="of the image: segfree or cfg")
     add("--guidance-scale", type=float, metavar="G", help="of the image")
     add("--condition-guidance-scale", type=float, metavar="G", help="of the maps")
@@ -245,6 +248,8 @@ def _generate(
             controlnet_conditioning_scale=args.controlnet_conditioning_scale,
             sampler=args.sampler,
             condition_sampler=args.condition_sampler,
+            timestep_spacing=args.timestep_spacing,
+            condition_timestep_spacing=args.condition_timestep_spacing,
             min_area=args.min_area,
             height=args.height,
             width=args.width,

@@ -189,6 +189,8 @@ class Engine:
         controlnet_conditioning_scale: weight of what the image is painted from; one for each
         network that sees a map or control image, or one for all.
         sampler, condition_sampler: of the image and of the maps, "ddim" or "dpmsolver++".
+        timestep_spacing, condition_timestep_spacing: which timesteps are visited, "leading",
+        "trailing" or "linspace" (docs/samplers.md); few steps want "trailing".
         min_area: the fraction of a map, 0 to 1, from which on a class counts as found: what is too
         small would not be painted.
         height, width: of the image in pixels; maps have half of each.
@@ -199,11 +201,12 @@ class Engine:
 
         factors: options of single condition factors by name, in place of those for all: prompt,
         negative_prompt, objects, candidates (default of a factor that makes pictures: 1),
-        condition_steps, sampler, guidance_scale, guidance_interval, prune, stop_at_recall,
-        min_area, wave, latents. map: the factor's map, of its size, taken as it is and measured
-        like a candidate: a picture (labels: the nearest colours of the palette), or uint8 (h, w)
-        class indices. With strength, 0 to 1, the map is noised and sampled again over that fraction
-        of the steps. None in place of the options leaves the factor out (null condition).
+        condition_steps, sampler, timestep_spacing, guidance_scale, guidance_interval, prune,
+        stop_at_recall, min_area, wave, latents. map: the factor's map, of its size, taken as it is
+        and measured like a candidate: a picture (labels: the nearest colours of the palette), or
+        uint8 (h, w) class indices. With strength, 0 to 1, the map is noised and sampled again over
+        that fraction of the steps. None in place of the options leaves the factor out (null
+        condition).
         joint: condition factors that are sampled together: in every step each takes its turn and
         sees what those before it have become (FG-DM, equations 4 to 6).
         image: a picture of the image's size to begin with instead of noise, noised to `strength`,

@@ -147,10 +147,12 @@ def _plan_lines(plan: Plan, reasons: tuple[str, ...]) -> Iterator[str]:
 def _factor_line(factor: Factor) -> str:
     made = "image" if factor.output is None else f"condition, {factor.output}"
     lines = "" if factor.lines is None else f" in {factor.lines} lines"
+    spacing = "" if factor.timestep_spacing is None else f" in {factor.timestep_spacing} spacing"
     networks = " + ".join(_network(network, factor.name) for network in factor.conditionings)
     return (
         f"  {factor.name}  {made}{lines}, {factor.width}×{factor.height} px, "
-        f"{factor.num_inference_steps} steps of {factor.sampler}, {networks or 'no networks'}, "
+        f"{factor.num_inference_steps} steps of {factor.sampler}{spacing}, "
+        f"{networks or 'no networks'}, "
         f"guidance {_guidance(factor)}"
     )
 

@@ -87,6 +87,7 @@ class Factor:
     segfree_guidance_scale: float | None = None  # of the image, in its segmentation-free steps
     output: str | None = None
     lines: str | None = None
+    timestep_spacing: str | None = None  # None: the noise schedule's for the sampler
 
 
 @dataclass(frozen=True)
@@ -355,4 +356,7 @@ def _factor(fields: Fields, graphs: set[str]) -> Factor:
         else fields.number("segfree_guidance_scale"),
         output=output,
         lines=lines,
+        timestep_spacing=None
+        if fields.value.get("timestep_spacing") is None
+        else fields.text("timestep_spacing"),
     )

@@ -36,6 +36,7 @@ class FactorOptions(TypedDict, total=False):
     candidates: int | None
     condition_steps: int | None
     sampler: str | None
+    timestep_spacing: str | None
     guidance_scale: float | None
     guidance_interval: tuple[float, float] | None
     prune: Sequence[int] | None
@@ -67,6 +68,8 @@ class RequestOptions(TypedDict, total=False):
     controlnet_conditioning_scale: float | Sequence[float] | None
     sampler: str | None
     condition_sampler: str | None
+    timestep_spacing: str | None
+    condition_timestep_spacing: str | None
     min_area: float | None
     height: int | None
     width: int | None
@@ -358,6 +361,7 @@ _FACTOR_CHECKS: dict[str, Callable[[str, object], object]] = {
     "candidates": required_integer,
     "condition_steps": required_integer,
     "sampler": text,
+    "timestep_spacing": text,
     "guidance_scale": required_real,
     "guidance_interval": interval,
     "prune": integers,
@@ -387,6 +391,8 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "controlnet_conditioning_scale": reals,
     "sampler": text,
     "condition_sampler": text,
+    "timestep_spacing": text,
+    "condition_timestep_spacing": text,
     "min_area": required_real,
     "height": required_integer,
     "width": required_integer,

@@ -196,6 +196,7 @@ def _defaults(args: argparse.Namespace) -> FactorDefaults:
         image=ImageDefaults(
             num_inference_steps=args.steps,
             sampler=args.sampler,
+            timestep_spacing=args.timestep_spacing,
             guidance=args.guidance,
             guidance_scale=args.guidance_scale,
             segfree_guidance_scale=args.segfree_guidance_scale,

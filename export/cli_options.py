@@ -9,7 +9,7 @@ from fgdm.arguments import picture_size
 from fgdm.manifest import OUTPUTS
 
 from . import cli_forms
-from .defaults import SAMPLERS, TOLERANCE, ConditionDefaults, ImageDefaults
+from .defaults import SAMPLERS, SPACINGS, TOLERANCE, ConditionDefaults, ImageDefaults
 from .palettes import BUILT_IN
 
 #: Of a condition factor's defaults, the options that set them.
@@ -17,6 +17,7 @@ CONDITION_OPTIONS = {
     "num_inference_steps": "--condition-steps",
     "guidance_scale": "--condition-guidance-scale",
     "sampler": "--condition-sampler",
+    "timestep_spacing": "--condition-timestep-spacing",
     "stop_at_recall": "--stop-at-recall",
     "min_area": "--min-area",
     "prompt_prefix": "--condition-prompt-prefix",
@@ -177,6 +178,7 @@ def add_defaults(factors: argparse._ArgumentGroup) -> None:
         ("num_inference_steps", int, "steps of a map"),
         ("guidance_scale", float, "guidance of a map"),
         ("sampler", str, f"sampler of a map, {' or '.join(SAMPLERS)}"),
+        ("timestep_spacing", str, f"a map's, {', '.join(SPACINGS)}; else the base's own"),
         ("stop_at_recall", float, "of a label map that has won; 0: none has"),
         ("min_area", float, "of a label map, for a class to count as found"),
         ("prompt_prefix", str, "put before a map's prompt"),
@@ -206,6 +208,11 @@ def add_defaults(factors: argparse._ArgumentGroup) -> None:
     ):
         help_text = f"{text} (default: %(default)r)"
         factors.add_argument(flag, type=kind, default=default, help=help_text)
+    factors.add_argument(
+        "--timestep-spacing",
+        choices=SPACINGS,
+        help="which timesteps the image visits (default: the base's own)",
+    )
     for flag, choices, default, text in (
         ("--sampler", SAMPLERS, image.sampler, "sampler of the image"),
         ("--guidance", ("segfree", "cfg"), image.guidance, "guidance of the image's later steps"),

@@ -110,6 +110,8 @@ class ConditionFactor:
             "prompt_prefix": defaults.prompt_prefix,
             "prompt_suffix": defaults.prompt_suffix,
         }
+        if defaults.timestep_spacing is not None:
+            entry["timestep_spacing"] = defaults.timestep_spacing
         if self.output == "sketch":
             entry["lines"] = self.lines
         if self.output == "labels":

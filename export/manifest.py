@@ -135,6 +135,7 @@ def describe_file(path: Path) -> dict[str, Any]:
 
 def _image(facts: BundleFacts) -> dict[str, Any]:
     image, (height, width) = facts.image, facts.image_size
+    spacing = image.timestep_spacing
     return {
         "name": "image",
         "kind": "image",
@@ -143,6 +144,7 @@ def _image(facts: BundleFacts) -> dict[str, Any]:
         "width": width,
         "num_inference_steps": image.num_inference_steps,
         "sampler": image.sampler,
+        **({} if spacing is None else {"timestep_spacing": spacing}),
         "guidance": image.guidance,
         "guidance_scale": image.guidance_scale,
         "segfree_guidance_scale": image.segfree_guidance_scale,

@@ -96,9 +96,7 @@ class Reference:
         def residuals(sample: Tensor, timestep: Tensor, context: Tensor) -> dict[str, Any]:
             return self._features(adapters, sample, timestep)
 
-        clean, final = self._sample(
-            factor["sampler"], prompts, noise, steps, guidance_scale, residuals
-        )
+        clean, final = self._sample(factor, prompts, noise, steps, guidance_scale, residuals)
         return Sampled(clean.numpy(), final.numpy())
 
     def picture(
@@ -133,8 +131,7 @@ class Reference:
             features = self._features(adapters, sample, timestep)
             return {name: _sum(made.get(name), features.get(name)) for name in {**made, **features}}
 
-        sampler = self.image["sampler"]
-        _, final = self._sample(sampler, prompts, noise, steps, guidance_scale, residuals)
+        _, final = self._sample(self.image, prompts, noise, steps, guidance_scale, residuals)
         vae = _load(AutoencoderKL, self._root / "vae")
         with torch.no_grad():
             decoded = vae.decode(final / vae.config.scaling_factor).sample[0]
@@ -214,7 +211,7 @@ class Reference:
     @torch.no_grad()
     def _sample(
         self,
-        sampler: str,
+        factor: Mapping[str, Any],
         prompts: Sequence[str],
         noise: NDArray[np.float32],
         steps: int,
@@ -222,7 +219,8 @@ class Reference:
         residuals: _Residuals,
     ) -> tuple[Tensor, Tensor]:
         """Classifier-free guidance: the last step's clean latents, and those after it."""
-        scheduler = make_scheduler(self._manifest["scheduler"], sampler)
+        spacing = factor.get("timestep_spacing")
+        scheduler = make_scheduler(self._manifest["scheduler"], factor["sampler"], spacing)
         with warnings.catch_warnings():
             # diffusers 0.42 makes arrays of tensors in a way that numpy 2 will give up.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -263,12 +261,15 @@ class Reference:
         return content
 
 
-def make_scheduler(schedule: Mapping[str, Any], sampler: str) -> Any:
-    """diffusers' sampler of a manifest's name, on the noise schedule that the manifest has."""
-    spacing = schedule["timestep_spacing"]  # a name for all samplers, or one for each
+def make_scheduler(schedule: Mapping[str, Any], sampler: str, spacing: str | None = None) -> Any:
+    """diffusers' sampler of a manifest's name, on the noise schedule that the manifest has.
+
+    spacing: of the timesteps; None is the schedule's for the sampler.
+    """
+    own = schedule["timestep_spacing"]  # a name for all samplers, or one for each
     arguments = {
         **schedule,
-        "timestep_spacing": spacing if isinstance(spacing, str) else spacing[sampler],
+        "timestep_spacing": spacing or (own if isinstance(own, str) else own[sampler]),
         # Nothing more happens to betas that end in pure noise, but DPM-Solver++ must know.
         "rescale_betas_zero_snr": schedule.get("trained_betas", [0])[-1] == 1,
     }

@@ -361,8 +361,15 @@ void bind_schedule(py::module_& module) {
   const auto kind_of = [](const std::string& name) {
     const auto kind = sampler_kind(name);
     if (!kind)
-      throw RequestError("sampler is \"" + name + "\", expected \"ddim\" or \"dpmsolver++\"");
+      throw RequestError("sampler is \"" + name + "\", expected " + sampler_names());
     return *kind;
+  };
+  const auto spacing_of =
+      [](const std::optional<std::string>& name) -> std::optional<TimestepSpacing> {
+    const auto spacing = name ? timestep_spacing(*name) : std::nullopt;
+    if (name && !spacing)
+      throw RequestError("spacing is \"" + *name + "\", expected " + spacing_names());
+    return spacing;
   };
   py::class_<NoiseSchedule>(module, "NoiseSchedule")
       .def(py::init([](const std::string& manifest_json) {
@@ -372,14 +379,16 @@ void bind_schedule(py::module_& module) {
       .def("alphas_cumprod", [](const NoiseSchedule& self) { return alphas_cumprod(self); })
       .def(
           "timesteps",
-          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps) {
-            return timesteps(self, num_inference_steps, kind_of(sampler));
+          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps,
+              const std::optional<std::string>& spacing) {
+            return timesteps(self, num_inference_steps, kind_of(sampler), spacing_of(spacing));
           },
-          py::arg("sampler"), py::arg("num_inference_steps"))
+          py::arg("sampler"), py::arg("num_inference_steps"), py::arg("spacing") = py::none())
       .def(
           "coefficients",
-          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps) {
-            const Sampler made(kind_of(sampler), self, num_inference_steps);
+          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps,
+              const std::optional<std::string>& spacing) {
+            const Sampler made(kind_of(sampler), self, num_inference_steps, 0, spacing_of(spacing));
             std::vector<std::array<float, 6>> all;
             for (int i = 0; i < num_inference_steps; ++i) {
               const auto& step = made.coefficients(i);
@@ -388,7 +397,7 @@ void bind_schedule(py::module_& module) {
             }
             return all;
           },
-          py::arg("sampler"), py::arg("num_inference_steps"));
+          py::arg("sampler"), py::arg("num_inference_steps"), py::arg("spacing") = py::none());
 }
 
 // What selection goes by: a map's recall, and its smallest area.

@@ -80,12 +80,24 @@ std::optional<SamplerKind> take_sampler(py::dict& options, const char* option) {
     return std::nullopt;
   if (const auto kind = sampler_kind(*name))
     return kind;
-  throw RequestError(std::string(option) + " is \"" + *name +
-                     "\", expected \"ddim\" or \"dpmsolver++\"");
+  throw RequestError(std::string(option) + " is \"" + *name + "\", expected " + sampler_names());
+}
+
+std::optional<TimestepSpacing> take_spacing(py::dict& options, const char* option) {
+  const auto name = take<std::string>(options, option);
+  if (!name)
+    return std::nullopt;
+  if (const auto spacing = timestep_spacing(*name))
+    return spacing;
+  throw RequestError(std::string(option) + " is \"" + *name + "\", expected " + spacing_names());
 }
 
 std::optional<std::string> sampler_text(std::optional<SamplerKind> kind) {
   return kind ? std::optional(std::string(sampler_name(*kind))) : std::nullopt;
+}
+
+std::optional<std::string> spacing_text(std::optional<TimestepSpacing> spacing) {
+  return spacing ? std::optional(std::string(spacing_name(*spacing))) : std::nullopt;
 }
 
 GuidanceKind guidance_from(const std::string& name) {
@@ -110,6 +122,7 @@ FactorOptions factor_options_from(const std::string& factor, const py::object& g
   made.candidates = take<int>(options, "candidates");
   made.condition_steps = take<int>(options, "condition_steps");
   made.sampler = take_sampler(options, "sampler");
+  made.timestep_spacing = take_spacing(options, "timestep_spacing");
   made.guidance_scale = take<double>(options, "guidance_scale");
   if (const auto interval = take<std::pair<double, double>>(options, "guidance_interval"))
     made.guidance_interval = Interval{interval->first, interval->second};
@@ -150,6 +163,7 @@ py::object parameters_of(const FactorOptions& factor) {
                   "objects"_a = factor.objects, "candidates"_a = factor.candidates,
                   "condition_steps"_a = factor.condition_steps,
                   "sampler"_a = sampler_text(factor.sampler),
+                  "timestep_spacing"_a = spacing_text(factor.timestep_spacing),
                   "guidance_scale"_a = factor.guidance_scale, "guidance_interval"_a = interval,
                   "prune"_a = factor.prune, "stop_at_recall"_a = factor.stop_at_recall,
                   "min_area"_a = factor.min_area, "wave"_a = factor.wave,
@@ -179,6 +193,8 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   take_into(options, "controlnet_conditioning_scale", request.controlnet_conditioning_scale);
   request.sampler = take_sampler(options, "sampler");
   request.condition_sampler = take_sampler(options, "condition_sampler");
+  request.timestep_spacing = take_spacing(options, "timestep_spacing");
+  request.condition_timestep_spacing = take_spacing(options, "condition_timestep_spacing");
   request.min_area = take<double>(options, "min_area");
   request.height = take<int>(options, "height");
   request.width = take<int>(options, "width");
@@ -228,6 +244,8 @@ py::dict parameters_of(const Request& request) {
       "controlnet_conditioning_scale"_a = request.controlnet_conditioning_scale,
       "sampler"_a = sampler_name(*request.sampler),
       "condition_sampler"_a = sampler_text(request.condition_sampler),
+      "timestep_spacing"_a = spacing_text(request.timestep_spacing),
+      "condition_timestep_spacing"_a = spacing_text(request.condition_timestep_spacing),
       "min_area"_a = request.min_area, "height"_a = request.height, "width"_a = request.width,
       "latents"_a = given(request.latents),
       "condition_latents"_a = given(request.condition_latents), "control_images"_a = control_images,

@@ -153,6 +153,8 @@ def test_options_become_parameters(engine: FakeEngine) -> None:
         "num_inference_steps": 8,
         "sampler": "dpmsolver++",
         "condition_sampler": "ddim",
+        "timestep_spacing": "trailing",
+        "condition_timestep_spacing": "linspace",
         "guidance": "cfg",
         "guidance_scale": 3.0,
         "condition_guidance_scale": 2.0,

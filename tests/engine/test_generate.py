@@ -194,20 +194,33 @@ def test_every_guidance_and_sampler(engine: Engine, guidance: str, sampler: str)
     assert result.parameters["sampler"] == sampler
 
 
+def timesteps(engine: Engine, **options: Any) -> dict[str, list[int]]:
+    """Those that a request visits, by factor."""
+    seen: dict[str, list[int]] = {"segmentation": [], "image": []}
+
+    def watch(info: StepInfo) -> None:
+        seen[info.factor].append(info.timestep)
+
+    engine.generate(PROMPT, seed=1, step_callback=watch, **QUICK, **options)
+    return seen
+
+
 def test_maps_have_a_sampler_of_their_own(engine: Engine) -> None:
-    def timesteps(**options: Any) -> dict[str, list[int]]:
-        seen: dict[str, list[int]] = {"segmentation": [], "image": []}
-
-        def watch(info: StepInfo) -> None:
-            seen[info.factor].append(info.timestep)
-
-        engine.generate(PROMPT, seed=1, step_callback=watch, **QUICK, **options)
-        return seen
-
-    ddim, solver = timesteps(), timesteps(condition_sampler="dpmsolver++")
+    ddim, solver = timesteps(engine), timesteps(engine, condition_sampler="dpmsolver++")
     assert ddim["image"] == solver["image"]
     assert ddim["segmentation"] != solver["segmentation"]
-    assert timesteps(sampler="dpmsolver++")["segmentation"] == ddim["segmentation"]
+    assert timesteps(engine, sampler="dpmsolver++")["segmentation"] == ddim["segmentation"]
+
+
+def test_maps_and_the_image_have_their_own_spacing(engine: Engine) -> None:
+    leading = timesteps(engine)
+    image = timesteps(engine, timestep_spacing="trailing")
+    maps = timesteps(engine, condition_timestep_spacing="trailing")
+    own = timesteps(engine, factors={"segmentation": {"timestep_spacing": "trailing"}})
+    assert leading["image"][0] < 999 and leading["segmentation"][0] < 999
+    assert image["image"][0] == 999 and image["segmentation"] == leading["segmentation"]
+    assert maps["segmentation"][0] == 999 and maps["image"] == leading["image"]
+    assert own == maps
 
 
 def test_a_map_that_overflows_fails_alone(engine: Engine) -> None:
@@ -241,6 +254,12 @@ def test_other_sizes(engine: Engine) -> None:
         ({"guidance": "none"}, '"segfree" or "cfg"'),
         ({"sampler": "euler"}, 'sampler is "euler", expected "ddim" or "dpmsolver'),
         ({"condition_sampler": "euler"}, 'condition_sampler is "euler"'),
+        (
+            {"timestep_spacing": "karras"},
+            'timestep_spacing is "karras", expected "leading", "trailing" or "linspace"',
+        ),
+        ({"condition_timestep_spacing": ""}, 'condition_timestep_spacing is "", expected "lead'),
+        ({"factors": {"segmentation": {"timestep_spacing": "x"}}}, 'timestep_spacing is "x"'),
         ({"objects": ["unicorn"]}, 'names "unicorn", which palette "tiny" does not have'),
         ({"latents": np.zeros((4, 16, 16), np.float32)}, "has 3 dimensions, expected 4"),
         ({"latents": np.zeros((1, 4, 8, 8), np.float32)}, r"shape \(1, 4, 16, 16\)"),

@@ -41,6 +41,7 @@ def test_exports_with_the_chosen_defaults(
         "--steps=12",
         "--condition-guidance-scale=4",
         "--condition-sampler=dpmsolver++",
+        "--condition-timestep-spacing=trailing",
         "--min-area=0.01",
         "--guidance=cfg",
     ]
@@ -54,6 +55,7 @@ def test_exports_with_the_chosen_defaults(
     assert (condition["height"], condition["width"], condition["guidance_scale"]) == (48, 32, 4.0)
     assert condition["min_area"] == 0.01
     assert (condition["sampler"], image["sampler"]) == ("dpmsolver++", "ddim")
+    assert condition["timestep_spacing"] == "trailing" and "timestep_spacing" not in image
     assert (image["height"], image["num_inference_steps"], image["guidance"]) == (96, 12, "cfg")
 
 

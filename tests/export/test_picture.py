@@ -20,12 +20,12 @@ from tests.tiny_models import TinyCheckpoint
 pytest.importorskip("fgdm._core", reason="the compiled core isn't built")
 
 
-def another_schedule(schedule: dict[str, Any], sampler: str) -> Any:
-    return MAKE({**schedule, "beta_end": 0.02}, sampler)
+def another_schedule(schedule: dict[str, Any], sampler: str, spacing: str | None) -> Any:
+    return MAKE({**schedule, "beta_end": 0.02}, sampler, spacing)
 
 
-def another_sampler(schedule: dict[str, Any], sampler: str) -> Any:
-    return MAKE(schedule, "dpmsolver++")
+def another_sampler(schedule: dict[str, Any], sampler: str, spacing: str | None) -> Any:
+    return MAKE(schedule, "dpmsolver++", spacing)
 
 
 MAKE = reference.make_scheduler

@@ -71,6 +71,8 @@ _GOOD: dict[str, list[Any]] = {
     "guidance": ["cfg", "segfree"],
     "sampler": ["ddim", "dpmsolver++"],
     "condition_sampler": ["ddim", "dpmsolver++"],
+    "timestep_spacing": ["leading", "trailing"],
+    "condition_timestep_spacing": ["trailing", "linspace"],
     "guidance_interval": [(0.0, 1.0), (0.2, 0.2), [0, 1]],
     "condition_guidance_interval": [(0.0, 1.0), (1.0, 1.0)],
     "height": [64, 128, 96],

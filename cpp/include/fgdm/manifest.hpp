@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,6 +66,7 @@ struct FactorSpec {
   int height, width;  // pixels
   int num_inference_steps;
   SamplerKind sampler = SamplerKind::ddim;
+  std::optional<TimestepSpacing> timestep_spacing;  // unset: the schedule's for the sampler
   GuidanceConfig guidance;
   double stop_at_recall = 0.0, min_area = 0.002;  // condition factors: as in Request
   std::string prompt_prefix, prompt_suffix;       // put around the request's prompt

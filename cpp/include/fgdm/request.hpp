@@ -27,6 +27,7 @@ struct FactorOptions {
   std::optional<int> candidates;  // 1 of a factor that makes pictures, which nothing measures
   std::optional<int> condition_steps;
   std::optional<SamplerKind> sampler;
+  std::optional<TimestepSpacing> timestep_spacing;
   std::optional<double> guidance_scale;
   std::optional<Interval> guidance_interval;
   std::optional<std::vector<int>> prune;
@@ -58,6 +59,8 @@ struct Request {
   // One for each network that sees a control image, or one for all, 0 to 10; empty: the bundle's.
   std::vector<double> controlnet_conditioning_scale;
   std::optional<SamplerKind> sampler, condition_sampler;  // of the image; of condition factors
+  // Which timesteps they visit; unset: the factor's, else the noise schedule's for the sampler.
+  std::optional<TimestepSpacing> timestep_spacing, condition_timestep_spacing;
   std::optional<double> min_area;    // of a map, for a class to count as found, 0 to 1
   std::optional<int> height, width;  // of the image in pixels; maps scale along
   std::vector<float> latents;        // (1, C, h, w) initial noise of the image; empty: from seed

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -37,9 +38,10 @@ struct NoiseLevel {
 // steps can share it; it never changes after construction and can be used from many threads.
 class Sampler {
 public:
-  // `first`: the step that is taken first, 0 from pure noise. Throws BundleError for the schedule
-  // and RequestError for the number of steps.
-  Sampler(SamplerKind kind, const NoiseSchedule& schedule, int num_inference_steps, int first = 0);
+  // `first`: the step that is taken first, 0 from pure noise. `spacing`: unset, the schedule's for
+  // that sampler. Throws BundleError for the schedule and RequestError for the number of steps.
+  Sampler(SamplerKind kind, const NoiseSchedule& schedule, int num_inference_steps, int first = 0,
+          std::optional<TimestepSpacing> spacing = std::nullopt);
 
   SamplerKind kind() const { return kind_; }
   std::span<const int> timesteps() const { return timesteps_; }

@@ -25,8 +25,14 @@ std::optional<SamplerKind> sampler_kind(std::string_view name);  // unset for an
 // Sample Steps are Flawed", table 2).
 enum class TimestepSpacing { leading, trailing, linspace };
 
+// The names that requests and manifests use: "leading", "trailing", "linspace"; "" for what is no
+// enumerator.
 std::string_view spacing_name(TimestepSpacing spacing);
 std::optional<TimestepSpacing> timestep_spacing(std::string_view name);  // unset for any other name
+
+// The names as messages list them: `"leading", "trailing" or "linspace"`.
+std::string sampler_names();
+std::string spacing_names();
 
 // The noise schedule a model was trained with, in diffusers' names; the defaults are Stable
 // Diffusion's.
@@ -58,9 +64,11 @@ std::vector<double> alphas_cumprod(const NoiseSchedule& schedule);
 //   numbers of steps;
 // - numbers of steps with which "leading" spacing would leave more than the noisiest quarter of
 //   the schedule out (334 to 374 and 501 to 749 of 1000) are refused.
+// `spacing`: unset, the schedule's for that sampler.
 // Throws RequestError, in the name of the option `asked`, if there are no such timesteps.
 std::vector<int> timesteps(const NoiseSchedule& schedule, int num_inference_steps,
                            SamplerKind kind = SamplerKind::ddim,
+                           std::optional<TimestepSpacing> spacing = std::nullopt,
                            std::string_view asked = "num_inference_steps");
 
 }  // namespace fgdm

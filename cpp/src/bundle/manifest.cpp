@@ -133,16 +133,14 @@ SamplerKind sampler(const Field& factor) {
   const auto name = factor.text_or("sampler", "ddim");
   const auto kind = sampler_kind(name);
   if (!kind)
-    refuse_manifest(factor.where() + ".sampler is \"" + name +
-                    "\", expected \"ddim\" or \"dpmsolver++\"");
+    refuse_manifest(factor.where() + ".sampler is \"" + name + "\", expected " + sampler_names());
   return *kind;
 }
 
 TimestepSpacing spacing(const Field& field) {
   const auto found = timestep_spacing(field.text());
   if (!found)
-    refuse_manifest(field.where() + " is " + field.shown() +
-                    ", expected \"leading\", \"trailing\" or \"linspace\"");
+    refuse_manifest(field.where() + " is " + field.shown() + ", expected " + spacing_names());
   return *found;
 }
 
@@ -222,6 +220,8 @@ FactorSpec factor(const Field& field) {
   spec.width = field["width"].small(8, 16384);
   spec.num_inference_steps = field["num_inference_steps"].small(1, 1000);
   spec.sampler = sampler(field);
+  if (field.has("timestep_spacing"))
+    spec.timestep_spacing = spacing(field["timestep_spacing"]);
   spec.guidance = guidance(field);
   spec.prompt_prefix = field.text_or("prompt_prefix", "");
   spec.prompt_suffix = field.text_or("prompt_suffix", "");

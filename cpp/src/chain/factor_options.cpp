@@ -50,9 +50,14 @@ public:
     if (!sampler_kind(sampler_name(*options_.sampler)))
       throw RequestError(name("sampler") + " is " + shown(static_cast<int>(*options_.sampler)) +
                          ", which is no enumerator; give one by its name");
+    if (!fgdm::timestep_spacing(spacing_name(*options_.timestep_spacing)))
+      throw RequestError(name("timestep_spacing") + " is " +
+                         shown(static_cast<int>(*options_.timestep_spacing)) +
+                         ", which is no enumerator; give one by its name");
     // The samplers know with how many steps they have timesteps.
     if (!is_given(request_, factor_))
       timesteps(manifest_.schedule, *options_.condition_steps, *options_.sampler,
+                *options_.timestep_spacing,
                 own_steps_ ? name("condition_steps") : "condition_steps");
     check_strength();
     check_text(name("prompt"), *options_.prompt);
@@ -93,6 +98,8 @@ private:
       options_.candidates = factor_.makes_labels() ? request.candidates : 1;
     fill(options_.condition_steps, request.condition_steps, factor_.num_inference_steps);
     fill(options_.sampler, request.condition_sampler, factor_.sampler);
+    fill(options_.timestep_spacing, request.condition_timestep_spacing,
+         factor_.timestep_spacing.value_or(manifest_.schedule.spacing(*options_.sampler)));
     fill(options_.guidance_scale, request.condition_guidance_scale,
          static_cast<double>(guidance.guidance_scale));
     fill(options_.guidance_interval, {}, request.condition_guidance_interval);
@@ -117,6 +124,7 @@ private:
     return {{"candidates", options_.candidates.has_value()},
             {"condition_steps", options_.condition_steps.has_value()},
             {"sampler", options_.sampler.has_value()},
+            {"timestep_spacing", options_.timestep_spacing.has_value()},
             {"guidance_scale", options_.guidance_scale.has_value()},
             {"guidance_interval", options_.guidance_interval.has_value()},
             {"prune", options_.prune.has_value()},

@@ -7,7 +7,7 @@ FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint
     : factor(spec), index(factor_index), size(factor_size(resolved, manifest, spec)),
       guidance(factor_guidance(resolved, spec)), first(factor_first_step(resolved, spec)),
       sampler(factor_sampler(resolved, spec), manifest.schedule, factor_steps(resolved, spec),
-              first),
+              first, factor_spacing(resolved, spec)),
       positive(std::move(positive_text)), negative(std::move(negative_text)),
       scales(conditioning_scales(resolved, spec)), hints(spec.conditionings.size()),
       active(spec.conditionings.size(), true) {

@@ -56,6 +56,11 @@ void check_enumerators(const Request& request) {
                                    std::pair("condition_sampler", request.condition_sampler)})
     if (kind && !sampler_kind(sampler_name(*kind)))
       refuse(name, static_cast<int>(*kind));
+  for (const auto& [name, spacing] :
+       {std::pair("timestep_spacing", request.timestep_spacing),
+        std::pair("condition_timestep_spacing", request.condition_timestep_spacing)})
+    if (spacing && !timestep_spacing(spacing_name(*spacing)))
+      refuse(name, static_cast<int>(*spacing));
 }
 
 // The step that is taken first where a picture is noised to a strength, as in diffusers.
@@ -164,6 +169,8 @@ Request resolve(Request request, const Manifest& manifest) {
   const auto& defaults = image.guidance;
   request.num_inference_steps = request.num_inference_steps.value_or(image.num_inference_steps);
   request.sampler = request.sampler.value_or(image.sampler);
+  request.timestep_spacing = request.timestep_spacing.value_or(
+      image.timestep_spacing.value_or(manifest.schedule.spacing(*request.sampler)));
   request.guidance = request.guidance.value_or(defaults.kind);
   request.guidance_scale =
       request.guidance_scale.value_or(static_cast<double>(defaults.guidance_scale));
@@ -172,7 +179,8 @@ Request resolve(Request request, const Manifest& manifest) {
   request.segfree_guidance_scale =
       request.segfree_guidance_scale.value_or(static_cast<double>(defaults.segfree_guidance_scale));
   request.segfree_start = request.segfree_start.value_or(defaults.segfree_start);
-  timesteps(manifest.schedule, *request.num_inference_steps, *request.sampler);
+  timesteps(manifest.schedule, *request.num_inference_steps, *request.sampler,
+            request.timestep_spacing);
   resolve_factors(request, manifest);
   const auto size = factor_size(request, manifest, image);
   check_latents("latents", request.latents, 1, manifest, size);
@@ -232,6 +240,11 @@ std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec
 
 SamplerKind factor_sampler(const Request& resolved, const FactorSpec& factor) {
   return factor.is_image ? *resolved.sampler : *resolved.factors.at(factor.name).sampler;
+}
+
+TimestepSpacing factor_spacing(const Request& resolved, const FactorSpec& factor) {
+  return factor.is_image ? *resolved.timestep_spacing
+                         : *resolved.factors.at(factor.name).timestep_spacing;
 }
 
 int factor_steps(const Request& resolved, const FactorSpec& factor) {

@@ -34,9 +34,10 @@ GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor
 // The weight of each conditioning network of a factor in a resolved request; 1 for adapters.
 std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec& factor);
 
-// The sampler of a factor in a resolved request, its steps, and the first of them that is taken:
-// not 0 where a picture is noised to a strength.
+// The sampler of a factor in a resolved request, its timesteps' spacing, its steps, and the first
+// of them that is taken: not 0 where a picture is noised to a strength.
 SamplerKind factor_sampler(const Request& resolved, const FactorSpec& factor);
+TimestepSpacing factor_spacing(const Request& resolved, const FactorSpec& factor);
 int factor_steps(const Request& resolved, const FactorSpec& factor);
 int factor_first_step(const Request& resolved, const FactorSpec& factor);
 

@@ -76,8 +76,8 @@ std::vector<StepCoefficients> dpmsolver_multistep(const std::vector<double>& cum
 }  // namespace
 
 Sampler::Sampler(SamplerKind kind, const NoiseSchedule& schedule, int num_inference_steps,
-                 int first)
-    : kind_(kind), timesteps_(fgdm::timesteps(schedule, num_inference_steps, kind)) {
+                 int first, std::optional<TimestepSpacing> spacing)
+    : kind_(kind), timesteps_(fgdm::timesteps(schedule, num_inference_steps, kind, spacing)) {
   const std::vector<double> cumprod = alphas_cumprod(schedule);
   coefficients_ = kind == SamplerKind::ddim ? ddim(schedule, cumprod, timesteps_)
                                             : dpmsolver_multistep(cumprod, timesteps_, first);

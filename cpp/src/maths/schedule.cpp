@@ -13,10 +13,10 @@ namespace fgdm {
 
 namespace {
 
-constexpr std::array<std::pair<SamplerKind, std::string_view>, 2> sampler_names{
+constexpr std::array<std::pair<SamplerKind, std::string_view>, 2> sampler_names_of{
     {{SamplerKind::ddim, "ddim"}, {SamplerKind::dpmsolver_multistep, "dpmsolver++"}}};
 
-constexpr std::array<std::pair<TimestepSpacing, std::string_view>, 3> spacing_names{
+constexpr std::array<std::pair<TimestepSpacing, std::string_view>, 3> spacing_names_of{
     {{TimestepSpacing::leading, "leading"},
      {TimestepSpacing::trailing, "trailing"},
      {TimestepSpacing::linspace, "linspace"}}};
@@ -33,6 +33,16 @@ auto named(const Names& names, std::string_view name)
     -> std::optional<typename Names::value_type::first_type> {
   const auto* found = std::ranges::find(names, name, &Names::value_type::second);
   return found == names.end() ? std::nullopt : std::optional(found->first);
+}
+
+template <typename Names> std::string listed(const Names& names) {
+  std::string all;
+  for (const auto& entry : names) {
+    if (!all.empty())
+      all += entry == names.back() ? " or " : ", ";
+    all += "\"" + std::string(entry.second) + "\"";
+  }
+  return all;
 }
 
 [[noreturn]] void fail(const std::string& what) {
@@ -92,9 +102,8 @@ struct Spacing {
   int train, offset, steps, intervals;
   bool needs_picture;  // DDIM divides by what is left of the picture
 
-  Spacing(const NoiseSchedule& schedule, SamplerKind sampler, int n)
-      : kind(schedule.spacing(sampler)), train(schedule.num_train_timesteps),
-        offset(schedule.steps_offset), steps(n),
+  Spacing(const NoiseSchedule& schedule, SamplerKind sampler, TimestepSpacing spacing, int n)
+      : kind(spacing), train(schedule.num_train_timesteps), offset(schedule.steps_offset), steps(n),
         intervals(sampler == SamplerKind::ddim ? n : n + 1),
         needs_picture(sampler == SamplerKind::ddim && !schedule.trained_betas.empty() &&
                       schedule.trained_betas.back() == 1.0) {}
@@ -137,19 +146,20 @@ struct Spacing {
   bool predicts() const { return !needs_picture || at(0) < train - 1; }
 };
 
-bool works(const NoiseSchedule& schedule, SamplerKind kind, int n) {
-  const Spacing spacing(schedule, kind, n);
-  return spacing.fits() && spacing.spans() && spacing.predicts();
+bool works(const NoiseSchedule& schedule, SamplerKind kind, TimestepSpacing spacing, int n) {
+  const Spacing spaced(schedule, kind, spacing, n);
+  return spaced.fits() && spaced.spans() && spaced.predicts();
 }
 
 // "the nearest that work are 333 and 375".
-std::string nearest(const NoiseSchedule& schedule, SamplerKind kind, int n) {
+std::string nearest(const NoiseSchedule& schedule, SamplerKind kind, TimestepSpacing spacing,
+                    int n) {
   const int train = schedule.num_train_timesteps;
   int below = std::clamp(n, 0, train + 1) - 1;
-  while (below > 0 && !works(schedule, kind, below))
+  while (below > 0 && !works(schedule, kind, spacing, below))
     --below;
   int above = std::clamp(n, 0, train) + 1;
-  while (above <= train && !works(schedule, kind, above))
+  while (above <= train && !works(schedule, kind, spacing, above))
     ++above;
   if (below < 1 && above > train)
     return "no number of steps works with this schedule";
@@ -163,19 +173,27 @@ std::string nearest(const NoiseSchedule& schedule, SamplerKind kind, int n) {
 }  // namespace
 
 std::string_view sampler_name(SamplerKind kind) {
-  return name_of(sampler_names, kind);
+  return name_of(sampler_names_of, kind);
 }
 
 std::optional<SamplerKind> sampler_kind(std::string_view name) {
-  return named(sampler_names, name);
+  return named(sampler_names_of, name);
 }
 
 std::string_view spacing_name(TimestepSpacing spacing) {
-  return name_of(spacing_names, spacing);
+  return name_of(spacing_names_of, spacing);
 }
 
 std::optional<TimestepSpacing> timestep_spacing(std::string_view name) {
-  return named(spacing_names, name);
+  return named(spacing_names_of, name);
+}
+
+std::string sampler_names() {
+  return listed(sampler_names_of);
+}
+
+std::string spacing_names() {
+  return listed(spacing_names_of);
 }
 
 std::vector<double> alphas_cumprod(const NoiseSchedule& schedule) {
@@ -193,32 +211,33 @@ std::vector<double> alphas_cumprod(const NoiseSchedule& schedule) {
 }
 
 std::vector<int> timesteps(const NoiseSchedule& schedule, int num_inference_steps, SamplerKind kind,
-                           std::string_view asked) {
+                           std::optional<TimestepSpacing> spacing, std::string_view asked) {
   check(schedule);
   const int n = num_inference_steps;
+  const auto chosen = spacing.value_or(schedule.spacing(kind));
   const auto refuse = [&](const std::string& why) {
     throw RequestError(std::string(asked) + " is " + std::to_string(n) + "; " + why + "; " +
-                       nearest(schedule, kind, n));
+                       nearest(schedule, kind, chosen, n));
   };
   const int train = schedule.num_train_timesteps;
-  const std::string spaced = "\"" + std::string(spacing_name(schedule.spacing(kind))) +
-                             "\" spacing of \"" + std::string(sampler_name(kind)) + "\"";
+  const std::string spaced = "\"" + std::string(spacing_name(chosen)) + "\" spacing of \"" +
+                             std::string(sampler_name(kind)) + "\"";
   if (n < 1)
     refuse("expected at least 1");
-  if (n > train || !Spacing(schedule, kind, n).fits())
+  if (n > train || !Spacing(schedule, kind, chosen, n).fits())
     refuse(spaced + " has not so many distinct timesteps from 0 to " + std::to_string(train - 1));
-  const Spacing spacing(schedule, kind, n);
-  if (!spacing.spans())
-    refuse(spaced + " would begin at timestep " + std::to_string(spacing.at(0)) + " of " +
+  const Spacing points(schedule, kind, chosen, n);
+  if (!points.spans())
+    refuse(spaced + " would begin at timestep " + std::to_string(points.at(0)) + " of " +
            std::to_string(train) + " and skip all noisier ones");
-  if (!spacing.predicts())
+  if (!points.predicts())
     refuse(
         spaced + " would begin at timestep " + std::to_string(train - 1) +
         ", where this schedule has nothing but noise, which DDIM can't start from (\"dpmsolver++\" "
         "can)");
   std::vector<int> result;
   for (int k = 0; k < n; ++k)
-    result.push_back(spacing.at(k));
+    result.push_back(points.at(k));
   return result;
 }
 

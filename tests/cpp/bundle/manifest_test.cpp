@@ -87,6 +87,8 @@ TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
       {"factors[1].guidance", [](json& m) { m["factors"][1]["guidance"] = "none"; }},
       {"factors[0].min_area", [](json& m) { m["factors"][0]["min_area"] = 1.5; }},
       {"factors[0].sampler is \"euler\"", [](json& m) { m["factors"][0]["sampler"] = "euler"; }},
+      {"factors[0].timestep_spacing is \"karras\", expected \"leading\", \"trailing\" or ",
+       [](json& m) { m["factors"][0]["timestep_spacing"] = "karras"; }},
       {"float23", [](json& m) { m["graphs"]["backbone"]["inputs"][0]["dtype"] = "float23"; }},
       {"adapter_segmentation", [](json& m) { m["graphs"].erase("adapter_segmentation"); }},
       {"backbone.onnx", [](json& m) { m["files"].erase("backbone.onnx"); }},
@@ -134,6 +136,10 @@ TEST(Manifest, SpacingsGoBySampler) {
   EXPECT_EQ(schedule.ddim_spacing, fgdm::TimestepSpacing::trailing);
   EXPECT_EQ(schedule.dpmsolver_spacing, fgdm::TimestepSpacing::linspace);
   EXPECT_TRUE(schedule.set_alpha_to_one);
+  document["factors"][0]["timestep_spacing"] = "trailing";
+  const auto factors = Manifest::parse(document.dump()).factors;
+  EXPECT_EQ(factors[0].timestep_spacing, fgdm::TimestepSpacing::trailing);
+  EXPECT_EQ(factors[1].timestep_spacing, std::nullopt);
 }
 
 TEST(Manifest, FilesStayInsideTheBundle) {

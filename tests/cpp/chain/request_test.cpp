@@ -99,6 +99,33 @@ TEST(Request, EverySideOfEveryFactorIsAMultipleOfTheCell) {
   EXPECT_EQ(size.height, 64);
 }
 
+// Protects the order of who decides on a spacing: the factor's options, the request's, the factor's
+// in the manifest, the noise schedule's for the sampler.
+TEST(Request, TheNearestSpacingDecides) {
+  using fgdm::TimestepSpacing;
+  auto json = fgdm::test::valid_manifest();
+  json["scheduler"]["timestep_spacing"] = {{"ddim", "leading"}, {"dpmsolver++", "linspace"}};
+  const auto spacings = [&](const fgdm::Request& value) {
+    const auto bundle = fgdm::Manifest::parse(json.dump());
+    const auto resolved = fgdm::resolve(value, bundle);
+    return std::pair(fgdm::factor_spacing(resolved, bundle.factors[0]),
+                     fgdm::factor_spacing(resolved, bundle.factors[1]));
+  };
+  EXPECT_EQ(spacings(request()), std::pair(TimestepSpacing::leading, TimestepSpacing::linspace));
+  auto value = request();
+  value.condition_sampler = fgdm::SamplerKind::dpmsolver_multistep;
+  EXPECT_EQ(spacings(value).first, TimestepSpacing::linspace);
+  json["factors"][0]["timestep_spacing"] = "trailing";
+  json["factors"][1]["timestep_spacing"] = "trailing";
+  EXPECT_EQ(spacings(value), std::pair(TimestepSpacing::trailing, TimestepSpacing::trailing));
+  value.timestep_spacing = TimestepSpacing::leading;
+  EXPECT_EQ(spacings(value), std::pair(TimestepSpacing::trailing, TimestepSpacing::leading));
+  value.condition_timestep_spacing = TimestepSpacing::linspace;
+  EXPECT_EQ(spacings(value), std::pair(TimestepSpacing::linspace, TimestepSpacing::leading));
+  value.factors["segmentation"].timestep_spacing = TimestepSpacing::leading;
+  EXPECT_EQ(spacings(value).first, TimestepSpacing::leading);
+}
+
 // Protects a second condition factor from the first one's defaults.
 TEST(Request, EveryConditionFactorHasItsOwnDefaults) {
   auto json = fgdm::test::valid_manifest();
@@ -182,6 +209,10 @@ TEST(Request, EveryWrongOptionIsNamed) {
       {"sampler is 9", [](Request& r) { r.sampler = static_cast<fgdm::SamplerKind>(9); }},
       {"condition_sampler is -1",
        [](Request& r) { r.condition_sampler = static_cast<fgdm::SamplerKind>(-1); }},
+      {"timestep_spacing is 8",
+       [](Request& r) { r.timestep_spacing = static_cast<fgdm::TimestepSpacing>(8); }},
+      {"condition_timestep_spacing is -1",
+       [](Request& r) { r.condition_timestep_spacing = static_cast<fgdm::TimestepSpacing>(-1); }},
       {"prune has 1, but maps of factor segmentation take one step",
        [](Request& r) {
          r.condition_steps = 1;

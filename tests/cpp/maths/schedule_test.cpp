@@ -109,6 +109,22 @@ TEST(TimestepsTest, AreSpacedBySampler) {
   EXPECT_EQ(timesteps(schedule, 10, SamplerKind::dpmsolver_multistep).front(), 999);
 }
 
+// Protects what a request or a factor says against the schedule's own spacing.
+TEST(TimestepsTest, ASpacingReplacesTheSchedules) {
+  using Times = std::vector<int>;
+  EXPECT_EQ(timesteps({}, 4, SamplerKind::ddim, TimestepSpacing::trailing),
+            (Times{999, 749, 499, 249}));
+  const Sampler sampler(SamplerKind::dpmsolver_multistep, {}, 3, 0, TimestepSpacing::linspace);
+  EXPECT_EQ(Times(sampler.timesteps().begin(), sampler.timesteps().end()), (Times{999, 666, 333}));
+  try {
+    timesteps({}, 1000, SamplerKind::dpmsolver_multistep, TimestepSpacing::linspace);
+    FAIL() << "nothing was thrown";
+  } catch (const RequestError& error) {
+    EXPECT_NE(std::string(error.what()).find("the most that works is 999"), std::string::npos)
+        << error.what();
+  }
+}
+
 // Protects every number of steps a request may ask for: as many timesteps, inside the schedule, and
 // descending, or a refusal; and only "leading" spacing refuses any of those below 1000.
 TEST(TimestepsTest, AreDistinctAndInsideTheSchedule) {
@@ -149,7 +165,7 @@ TEST(TimestepsTest, LeadingSpacingReachesTheNoise) {
 TEST(TimestepsTest, RefusalsNameTheOptionAndWhatWorks) {
   const auto message = [](int n, const NoiseSchedule& schedule, const char* asked) {
     try {
-      timesteps(schedule, n, SamplerKind::ddim, asked);
+      timesteps(schedule, n, SamplerKind::ddim, std::nullopt, asked);
     } catch (const RequestError& error) {
       return std::string(error.what());
     }

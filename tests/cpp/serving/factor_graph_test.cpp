@@ -431,6 +431,8 @@ TEST(FactorGraph, WrongOptionsAreNamed) {
        }},
       {"factors[\"depth\"] sampler is 7",
        [](Request& r) { r.factors["depth"].sampler = static_cast<SamplerKind>(7); }},
+      {"factors[\"depth\"] timestep_spacing is 7",
+       [](Request& r) { r.factors["depth"].timestep_spacing = static_cast<TimestepSpacing>(7); }},
       {"factors[\"depth\"] condition_steps is 0",
        [](Request& r) {
          r.factors["depth"].map = picture_of(32, 32, 3, 0);
