@@ -13,7 +13,7 @@ try:
     from .factor_recipe import FactorRecipe
     from .presets import PRESETS
     from .recipe import Recipe
-    from .truth import MAP_KINDS
+    from .truth import FACTOR_NAMES
 except ModuleNotFoundError as error:
     sys.exit(
         f"python -m fgdm.train needs the package {error.name}; run: pip install 'fgdm[train]' "
@@ -65,7 +65,14 @@ def main(arguments: list[str] | None = None) -> int:
     factor = commands.add_parser(
         "factor", parents=[common], help="adapters of further factors over a frozen base"
     )
-    factor.add_argument("kinds", nargs="+", choices=MAP_KINDS, help="trained one after another")
+    factor.add_argument("kinds", nargs="+", choices=FACTOR_NAMES, help="trained one after another")
+    factor.add_argument(
+        "--sees",
+        choices=FACTOR_NAMES,
+        default="segmentation",
+        help="whose map the adapters see, for chains of another order; of a factor itself, its own "
+        "noisy latent (default: %(default)s)",
+    )
     joint = commands.add_parser(
         "joint", parents=[common], help="segmentation and image factor, fine-tuned together"
     )
@@ -99,7 +106,7 @@ def _train(options: argparse.Namespace) -> None:
         factors.joint()
     else:
         for kind in options.kinds:
-            factors.factor(kind)
+            factors.factor(kind, options.sees)
 
 
 if __name__ == "__main__":

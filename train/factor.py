@@ -1,4 +1,4 @@
-"""A factor of depth, normals, sketches or poses: an adapter that sees the segmentation."""
+"""A condition factor whose adapter sees the map of an earlier factor, mostly the segmentation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from .condition import NULL_SHARE, adapted_noise
+from .condition import NULL_SHARE, PROMPT_PREFIX, adapted_noise
 from .diffusion import CaptionTokens, NoisingProcess, pick_captions
 from .loop import LoopOptions, mixed_precision, train_stage
 from .presets import StageBudget
-from .truth import MapKind
+from .truth import FactorName
 
 #: What a map's prompt starts with.
-PROMPT_PREFIXES: dict[MapKind, str] = {
+PROMPT_PREFIXES: dict[FactorName, str] = {
+    "segmentation": PROMPT_PREFIX,
     "depth": "a depth map of ",
     "normal": "a normal map of ",
     "sketch": "a sketch of ",
@@ -34,19 +35,21 @@ _SHOWN_SHARE = 0.75
 class FactorData:
     """What a factor learns from.
 
-    maps, segmentation: (n, 4, h, w) latents of the same scenes. captions: of each scene. areas:
-    (n, h, w) how much each latent cell counts. shown: numbers of the scenes whose map isn't empty.
+    maps, seen: (n, 4, h, w) latents of the same scenes, of the factor and of what its adapter sees;
+    without `seen` it sees its own noisy latent. captions: of each scene. areas: (n, h, w) how much
+    each latent cell counts. shown: numbers of the scenes whose map isn't empty.
     """
 
     maps: Tensor
-    segmentation: Tensor
+    seen: Tensor | None
     captions: list[list[str]]
     areas: Tensor | None = None
     shown: NDArray[np.int64] | None = None
 
 
 def train_factor(
-    kind: MapKind,
+    name: str,
+    kind: FactorName,
     adapter: TimestepAdapter,
     unet: UNet2DConditionModel,
     text_encoder: CLIPTextModel,
@@ -57,8 +60,8 @@ def train_factor(
     folder: Path,
     options: LoopOptions,
 ) -> None:
-    """ε-prediction on map latents; the adapter sees the clean latent of the segmentation, zeros in
-    a fifth of the samples (the null condition; FG-DM, section 3.3)."""
+    """ε-prediction on map latents; the adapter sees the clean latent of another map, zeros in a
+    fifth of the samples (the null condition; FG-DM, section 3.3). name: of the stage."""
     for model in (unet, text_encoder):
         model.requires_grad_(False)
         model.eval()
@@ -68,7 +71,9 @@ def train_factor(
         clean = data.maps[index].to(options.device).float()
         noisy, noise, timesteps = process.draw(clean, rng)
         kept = torch.from_numpy(rng.random(len(index)) >= NULL_SHARE).to(options.device)
-        seen = data.segmentation[index].to(options.device).float() * kept[:, None, None, None]
+        seen = None
+        if data.seen is not None:
+            seen = data.seen[index].to(options.device).float() * kept[:, None, None, None]
         texts = [PROMPT_PREFIXES[kind] + text for text in pick_captions(data.captions, index, rng)]
         ids = tokens.with_null(texts, rng, NULL_SHARE)
         areas = None if data.areas is None else data.areas[index].to(options.device)
@@ -78,7 +83,7 @@ def train_factor(
             predicted = adapted_noise(unet, adapter, noisy, timesteps, context, seen)
         return process.loss(predicted, noise, timesteps, areas), {}
 
-    train_stage(kind, nn.ModuleDict({"adapter": adapter}), loss, budget, folder, options)
+    train_stage(name, nn.ModuleDict({"adapter": adapter}), loss, budget, folder, options)
 
 
 def _draw(data: FactorData, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -29,7 +29,7 @@ from .presets import Preset
 from .recipe import LARGE_SEED, SMALL_SEED
 from .render import colorize
 from .tokens import load_tokenizer
-from .truth import MapKind, map_picture
+from .truth import FactorName, map_picture
 from .world import sample_scene
 
 _CHUNK = 500
@@ -75,19 +75,18 @@ class FactorRecipe:
         self._save(vae, folder)
         return vae
 
-    def factor(self, kind: MapKind) -> TimestepAdapter:
-        """The adapter of a factor."""
-        folder = self.folder / f"adapter_{kind}"
+    def factor(self, kind: FactorName, sees: FactorName = "segmentation") -> TimestepAdapter:
+        """The adapter of a factor that sees the map of another one, or its own noisy latent."""
+        name = kind if sees == "segmentation" else f"{kind}_{sees}"
+        folder = self.folder / f"adapter_{name}"
         if folder.exists():
             trained: TimestepAdapter = TimestepAdapter.from_pretrained(folder).to(self.device)
             return trained
         scenes = self._scenes(SMALL_SEED, self.preset.scenes, self.preset.map_size)
         with_person = (scenes.labels == INDEX["person"]) if kind == "pose" else None
         data = FactorData(
-            self._latents(
-                kind, scenes, lambda part: np.stack([self._picture(kind, i) for i in part])
-            ),
-            self._latents("segmentation", scenes, lambda part: _label_pictures(scenes, part)),
+            self._map_latents(kind, scenes),
+            None if sees == kind else self._map_latents(sees, scenes),
             scenes.captions,
             None
             if with_person is None
@@ -97,6 +96,7 @@ class FactorRecipe:
         torch.manual_seed(8)
         adapter: TimestepAdapter = build_adapter(self.preset).to(self.device)
         train_factor(
+            name,
             kind,
             adapter,
             self.load(UNet2DConditionModel, "unet"),
@@ -156,6 +156,18 @@ class FactorRecipe:
         folder = self.work / "data"
         return scene_set(folder, seed, count, size, self.preset.map_size, self.workers)
 
+    def _map_latents(self, kind: FactorName, scenes: SceneSet) -> Tensor:
+        """Latents of the maps of the small scenes."""
+
+        def pictures(part: range) -> np.ndarray:
+            if kind == "segmentation":
+                return _label_pictures(scenes, part)
+            size = self.preset.map_size
+            drawn = [map_picture(kind, sample_scene(SMALL_SEED + i), size) for i in part]
+            return np.stack(drawn)
+
+        return self._latents(kind, scenes, pictures)
+
     def _latents(
         self, name: str, scenes: SceneSet, pictures: Callable[[range], np.ndarray]
     ) -> Tensor:
@@ -176,9 +188,6 @@ class FactorRecipe:
                 np.save(file, np.concatenate(chunks))
             partial.replace(path)
         return torch.from_numpy(np.load(path))
-
-    def _picture(self, kind: Any, number: int) -> np.ndarray:
-        return map_picture(kind, sample_scene(SMALL_SEED + number), self.preset.map_size)
 
     def _save(self, model: Any, folder: Path) -> None:
         """Write a model's folder under another name first: a folder that exists is complete."""

@@ -16,6 +16,9 @@ from .world import Instance, Scene
 
 MapKind = Literal["depth", "normal", "sketch", "pose"]
 MAP_KINDS: tuple[MapKind, ...] = ("depth", "normal", "sketch", "pose")
+#: The condition factors of the procedural world.
+FactorName = Literal["segmentation"] | MapKind
+FACTOR_NAMES: tuple[FactorName, ...] = ("segmentation", *MAP_KINDS)
 
 #: Where a person's joints are in its box, (u, v) in [-1, 1], v downwards, by OpenPose's number. The
 #: person looks at the camera, so its right is on our left, also when mirrored: it is symmetric.

@@ -13,13 +13,18 @@ from fgdm.export.adapter import TimestepAdapter
 from fgdm.train import factor_figures
 from fgdm.train.__main__ import main
 from fgdm.train.condition import adapted_noise
-from fgdm.train.factor import PROMPT_PREFIXES
+from fgdm.train.diffusion import CaptionTokens, NoisingProcess
+from fgdm.train.factor import PROMPT_PREFIXES, FactorData, train_factor
+from fgdm.train.loop import LoopOptions
 from fgdm.train.map_scores import depth_scores, normal_scores, pose_scores, sketch_scores
-from fgdm.train.models import build_adapter, build_unet
+from fgdm.train.models import build_adapter, build_scheduler, build_text_encoder, build_unet
 from fgdm.train.presets import SMOKE
+from fgdm.train.tokens import train_tokenizer
 from fgdm.train.truth import MAP_KINDS, Skeleton
 
 from tests.untrained import build_scenes
+
+CPU = torch.device("cpu")
 
 
 def test_depth_scores_by_hand() -> None:
@@ -112,6 +117,49 @@ def test_factors_are_trained_resumed_and_measured(
     for rows in kinds.values():
         for values in rows.values():
             assert np.isfinite(list(values.values())).all()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers
+def test_adapters_for_another_order(start: Path, tmp_path: Path) -> None:
+    """Depth without a map before it, and a segmentation that sees depth."""
+    common = ["--output", str(tmp_path), "--preset", "smoke", "--workers", "1"]
+    command = ["factor", "depth", "segmentation", "--sees", "depth", *common]
+    assert main([*command, "--start", str(start)]) == 0
+    for name in ("adapter_depth_depth", "adapter_segmentation_depth"):
+        assert TimestepAdapter.from_pretrained(tmp_path / name).config["in_channels"] == 4
+
+
+def test_the_adapter_sees_what_it_is_trained_with(tmp_path: Path) -> None:
+    """The map of another factor, or its own noisy latent: the adapters learn otherwise."""
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["two dogs and a house"], tmp_path / "words", SMOKE.max_tokens)
+    ids = len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
+    unet, text_encoder = build_unet(SMOKE), build_text_encoder(SMOKE, *ids)
+    maps, other = torch.randn(2, 4, 4, 16, 16).unbind()
+    found = []
+    for number, seen in enumerate((None, other, other, maps)):
+        torch.manual_seed(1)
+        adapter = build_adapter(SMOKE)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        train_factor(
+            "depth",
+            "depth",
+            adapter,
+            unet,
+            text_encoder,
+            CaptionTokens(tokenizer, CPU),
+            NoisingProcess(build_scheduler(), CPU),
+            FactorData(maps, seen, [["two dogs"]] * 4),
+            SMOKE.factor,
+            folder,
+            LoopOptions(CPU),
+        )
+        found.append(adapter.conv_in.weight.detach().clone())
+    own, first, again, clean = found
+    assert torch.equal(first, again)
+    assert not torch.equal(own, first)
+    assert not torch.equal(own, clean)
 
 
 def test_the_decoder_learns_and_the_encoder_stays(start: Path, tmp_path: Path) -> None:
