@@ -237,7 +237,7 @@ aarch64: $(TEST_VENV)/.ready
 
 # The first three are fgdm when they are installed; mypy checks them as that package.
 PACKAGE_FOLDERS := engine export train
-CHECKOUT_FOLDERS := gpu tests benchmarks cpp/tools kernels
+CHECKOUT_FOLDERS := gpu tests benchmarks cpp/tools kernels docs
 PYTHON_FOLDERS := $(PACKAGE_FOLDERS) $(CHECKOUT_FOLDERS)
 CPP_FILES = $(shell git ls-files 'cpp/*.hpp' 'cpp/*.cpp' 'tests/cpp/*.hpp' 'tests/cpp/*.cpp' \
   'kernels/*.h' 'kernels/*.hpp' 'kernels/*.cpp' 'kernels/*.cu*' 'tests/kernels/*.?pp')

@@ -19,7 +19,10 @@ examples:
 _CUDA_DRIVER = ["libcuda.so.1"]
 _TENSORRT, _TENSORRT_RTX = machine.PLAN_RUNTIMES
 _TENSORRT_PACKAGES = [*_TENSORRT.packages, *_TENSORRT_RTX.packages]
-_EXPORT_PACKAGES = ["torch", "diffusers", "transformers", "onnx", "onnxscript", "inflect"]
+_EXPORT_PACKAGES = [
+    *("torch", "diffusers", "transformers", "onnx", "onnxscript", "inflect", "jsonschema"),
+]
+_BUILD_PACKAGES = ["onnx", "jsonschema"]
 _TRAIN_PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "safetensors"]
 _TOOLS = ["g++", "cmake", "nvcc"]
 
@@ -146,7 +149,7 @@ def capabilities(here: Machine) -> list[Capability]:
         _capability("build the core from source", *compilers),
         _capability("build the CUDA kernels", *compilers, nvcc),
         _capability("export bundles", cpu, _packages(here, _EXPORT_PACKAGES, "export")),
-        _capability("build TensorRT plans", tensorrt, _packages(here, ["onnx"], "build")),
+        _capability("build TensorRT plans", tensorrt, _packages(here, _BUILD_PACKAGES, "build")),
         _capability("train", _packages(here, _TRAIN_PACKAGES, "train")),
     ]
 

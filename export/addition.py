@@ -12,7 +12,7 @@ from typing import Any
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from fgdm import __version__
 from fgdm.errors import BundleError
-from fgdm.manifest import check_hashes, check_manifest, read_manifest
+from fgdm.manifest import MANIFEST, SCHEMA, check_hashes, check_manifest, read_manifest
 from torch import nn
 
 from .bundle import DIFFUSERS_FILE, Controlnets, check_keep_fp32, network_sources
@@ -33,14 +33,7 @@ from .graph_files import export_graphs, kept_nodes
 from .graphs import backbone_graph, decoder_graph, text_encoder_graph
 from .image_networks import HintPalette, ImageNetwork, NetworkSource, name_networks
 from .layout import backbone_layout
-from .manifest import (
-    HINT_PALETTE,
-    MANIFEST,
-    PALETTE,
-    SCHEMA,
-    describe_file,
-    save_manifest,
-)
+from .manifest import HINT_PALETTE, PALETTE, describe_file, save_manifest
 from .map_palettes import read_palettes
 from .output import replacing
 from .palettes import PaletteSource
@@ -130,7 +123,7 @@ def add_factor(
         manifest["factors"].insert(-1, new.condition.as_json())
         manifest["graphs"] |= {entry.graph.name: entry.as_json() for entry in checked}
         manifest["files"] |= {file: describe_file(root / file) for file in _files(root) - before}
-        manifest["keep_fp32"] = [*manifest["keep_fp32"], *keep_fp32]
+        manifest["keep_fp32"] = [*manifest.get("keep_fp32", []), *keep_fp32]
         save_manifest(root, manifest | {"schema": SCHEMA, "created_by": f"fgdm {__version__}"})
         if check:
             done = len(graphs)

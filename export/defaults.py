@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
-from .errors import ExportError
+from .schemas import check_value, choices
 
 #: What the engine can sample with.
-SAMPLERS = ("ddim", "dpmsolver++")
+SAMPLERS = choices("factor", "sampler")
 #: Which timesteps they visit.
-SPACINGS = ("leading", "trailing", "linspace")
+SPACINGS = choices("factor", "timestep_spacing")
 
 #: The largest error of a graph against PyTorch by precision, relative to an output's scale.
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}
@@ -44,9 +45,7 @@ class ConditionDefaults:
 
     def check(self, factor: str) -> None:
         """Raises ExportError for a value that no engine would accept; `factor` is whose it is."""
-        _check_sampling(factor, self.num_inference_steps, self.sampler, self.timestep_spacing)
-        _check_fraction(f"{factor}: stop_at_recall", self.stop_at_recall)
-        _check_fraction(f"{factor}: min_area", self.min_area)
+        _check(self, factor, {"stop_at_recall": "label_factor", "min_area": "label_factor"})
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,7 @@ class ImageDefaults:
 
     def check(self) -> None:
         """Raises ExportError for a value that no engine would accept."""
-        _check_sampling(
-            "image factor", self.num_inference_steps, self.sampler, self.timestep_spacing
-        )
-        _check_fraction("image factor: segfree_start", self.segfree_start)
-        if self.guidance not in ("segfree", "cfg"):
-            raise ExportError(
-                f"image factor: guidance is {self.guidance!r}; expected 'segfree' or 'cfg'"
-            )
+        _check(self, "image factor", {})
 
 
 @dataclass(frozen=True)
@@ -97,19 +89,11 @@ class FactorDefaults:
         self.image.check()
 
 
-def _check_sampling(factor: str, steps: int, sampler: str, spacing: str | None) -> None:
-    if not 1 <= steps <= 1000:
-        raise ExportError(f"{factor}: num_inference_steps is {steps}; expected 1 to 1000")
-    if sampler not in SAMPLERS:
-        raise ExportError(
-            f"{factor}: sampler is {sampler!r}; expected one of {', '.join(SAMPLERS)}"
-        )
-    if spacing not in (None, *SPACINGS):
-        raise ExportError(
-            f"{factor}: timestep_spacing is {spacing!r}; expected one of {', '.join(SPACINGS)}"
-        )
-
-
-def _check_fraction(what: str, value: float) -> None:
-    if not 0.0 <= value <= 1.0:
-        raise ExportError(f"{what} is {value}; expected 0 to 1")
+def _check(
+    defaults: ConditionDefaults | ImageDefaults, owner: str, parts: Mapping[str, str]
+) -> None:
+    """parts: what of the manifest a field is in, where that isn't any factor."""
+    for entry in fields(defaults):
+        if entry.name != "size":
+            part = parts.get(entry.name, "factor")
+            check_value(part, entry.name, getattr(defaults, entry.name), owner)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fgdm import __version__
+from fgdm.manifest import MANIFEST, MANIFEST_HASH, SCHEMA
 
 from .defaults import ImageDefaults
 from .layout import BackboneLayout
 from .overflow import Magnitude
+from .schemas import check_form
 from .signature import Graph, Precision, TensorSpec
 
-SCHEMA = 3
-MANIFEST = "manifest.json"
-MANIFEST_HASH = "manifest.sha256"
 PALETTE, HINT_PALETTE = "palette.json", "hint_palette.json"
 
 
@@ -116,9 +114,10 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
     save_manifest(root, manifest)
 
 
-def save_manifest(root: Path, manifest: Mapping[str, Any]) -> None:
+def save_manifest(root: Path, manifest: dict[str, Any]) -> None:
     """Write `root`/manifest.json, and manifest.sha256 beside it, which holds its hash as
-    ``sha256sum`` writes it."""
+    ``sha256sum`` writes it. Raises ExportError for what its schema refuses."""
+    check_form("manifest", manifest)
     (root / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     digest = describe_file(root / MANIFEST)["sha256"]
     (root / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n", encoding="ascii")

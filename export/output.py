@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fgdm.files import alone, create_folder, remove_empty
+from fgdm.manifest import MANIFEST
 
 from .errors import ExportError
-from .manifest import MANIFEST
 
 
 def check_output(output: Path, overwrite: bool) -> None:

@@ -32,6 +32,8 @@ PACKAGES = (
     *("certifi==2026.10.19.post1", "charset-normalizer==3.5.3", "matplotlib==3.11.2"),
     *("contourpy==1.4.0", "cycler==0.12.1", "fonttools==4.68.0", "kiwisolver==1.5.1"),
     *("packaging==26.4", "pyparsing==3.3.3", "python-dateutil==4.0.0"),
+    *("jsonschema==4.26.0", "jsonschema-specifications==2025.9.1", "referencing==0.37.0"),
+    *("rpds-py==2026.9.1", "attrs==26.1.0"),
 )
 #: Kernels of ONNX Runtime for language models, which none of our graphs launches.
 UNUSED_KERNELS = re.compile(r"onnxruntime3llm|[mM]o[eE]|paged|[sS]parse|fpA_intB|DqMma|AttentionK")

@@ -15,10 +15,11 @@ import torch
 from diffusers import DDIMScheduler
 
 from ..errors import ExportError
+from ..schemas import check_value, choices
 from .sd1 import SUPPORTED
 from .tensors import read_json
 
-_SPACINGS = ("leading", "trailing", "linspace")
+_SPACINGS = choices("spacing")
 #: Which timesteps each sampler visits if the file doesn't say: diffusers' `from_config`.
 _OWN_SPACING = {"ddim": "leading", "dpmsolver++": "linspace"}
 
@@ -50,8 +51,6 @@ _FOREIGN = (
     "CM",
     "Consistency",
 )
-_MOST_TIMESTEPS = 100_000
-_LARGEST_OFFSET = 1000
 
 
 def read_scheduler(folder: Path) -> dict[str, Any]:
@@ -73,13 +72,11 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
             f"{path}: timestep_spacing is {spacing!r}, expected one of {', '.join(_SPACINGS)}"
         )
     schedule: dict[str, Any] = {
-        "num_train_timesteps": _whole(
-            config, "num_train_timesteps", 1000, 1, _MOST_TIMESTEPS, path
-        ),
+        "num_train_timesteps": _whole(config, "num_train_timesteps", 1000, path),
         **_betas(config, path),
         "prediction_type": "epsilon",
         "timestep_spacing": {name: spacing or own for name, own in _OWN_SPACING.items()},
-        "steps_offset": _whole(config, "steps_offset", 1, 0, _LARGEST_OFFSET, path),
+        "steps_offset": _whole(config, "steps_offset", 1, path),
         "set_alpha_to_one": bool(config.get("set_alpha_to_one", True)),
     }
     if config.get("rescale_betas_zero_snr") and schedule["timestep_spacing"]["ddim"] != "leading":
@@ -178,12 +175,7 @@ def _check_lambda(config: dict[str, Any], levels: torch.Tensor, path: Path) -> N
         )
 
 
-def _whole(
-    config: dict[str, Any], key: str, otherwise: int, least: int, most: int, path: Path
-) -> int:
+def _whole(config: dict[str, Any], key: str, otherwise: int, path: Path) -> int:
     value = config.get(key, otherwise)
-    if type(value) is not int or not least <= value <= most:
-        raise ExportError(
-            f"{path}: {key} is {value!r}, expected a whole number from {least} to {most}"
-        )
-    return value
+    check_value("scheduler", key, value, path)
+    return int(value)

@@ -82,6 +82,10 @@ def test_a_full_machine_can_do_everything() -> None:
         ({"tools": {**EVERYTHING.tools, "nvcc": None}}, {"build the CUDA kernels"}),
         ({"packages": {**EVERYTHING.packages, "inflect": None}}, {"export bundles"}),
         ({"packages": {**EVERYTHING.packages, "torch": None}}, {"export bundles", "train"}),
+        (
+            {"packages": {**EVERYTHING.packages, "jsonschema": None}},
+            {"export bundles", "build TensorRT plans"},
+        ),
         ({"processor": NOTHING.processor}, {"generate on CPU in bfloat16"}),
     ],
 )

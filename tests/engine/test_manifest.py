@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from fgdm.inspect import describe
 from fgdm.manifest import parse_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.engine.changes import VALUES, changed, json_values, places
 
 MakeBundle = Callable[..., Path]
 Json = dict[str, Any]
@@ -51,62 +53,6 @@ def check_agreement(content: bytes) -> None:
         assert cores is not None
 
 
-def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The paths of all values in a document."""
-    if path:
-        yield path
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from places(inner, (*path, key))
-    if isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from places(inner, (*path, index))
-
-
-def changed(manifest: Json, path: tuple[str | int, ...], value: object) -> Json:
-    document = copy.deepcopy(manifest)
-    target: Any = document
-    for step in path[:-1]:
-        target = target[step]
-    if value is ...:
-        del target[path[-1]]
-    else:
-        target[path[-1]] = value
-    return document
-
-
-VALUES: list[object] = [
-    ...,
-    None,
-    True,
-    0,
-    -1,
-    1,
-    2**31,
-    2**64,
-    10**30,
-    0.5,
-    1e300,
-    "",
-    "x",
-    "../x",
-    "image",
-    "backbone",
-    "float16",
-    "a\nb",
-    "\x7f",
-    "\u0085",
-    "\u00a0",
-    "\u202e",
-    "\ud800",
-    "é",
-    [],
-    {},
-    [[]],
-    {"": 1},
-]
-
-
 def test_the_readers_agree_on_every_value_replaced(sound_manifest: Json) -> None:
     scenes = json.loads((SCENES / "manifest.json").read_bytes())
     for manifest in (sound_manifest, scenes):
@@ -115,13 +61,6 @@ def test_the_readers_agree_on_every_value_replaced(sound_manifest: Json) -> None
         alike = path[0] == "files" or "shape" in path  # all of these are: a few values each
         for value in VALUES[number % 7 :: 7] if alike else VALUES:
             check_agreement(json.dumps(changed(sound_manifest, path, value)).encode())
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 @given(data=st.data(), value=json_values)

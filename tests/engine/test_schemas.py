@@ -1,0 +1,209 @@
+"""Protects that the schema of a manifest says what the core takes and Python writes.
+
+What the schema refuses the core refuses. What only the core refuses breaks one of the rules that
+the schema lists in words, because no schema can express them.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fgdm import manifest as reader
+from fgdm.errors import BundleError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from docs import schema_tables
+from tests.engine.changes import VALUES, changed, json_values, places
+
+Json = dict[str, Any]
+
+core = pytest.importorskip("fgdm._core", reason="the compiled core isn't built")
+SCENES = Path(__file__).parents[2] / "bundles" / "scenes"
+
+
+def schema(name: str) -> Json:
+    text = (resources.files("fgdm") / f"{name}.schema.json").read_text(encoding="utf-8")
+    content: Json = json.loads(text)
+    return content
+
+
+def for_readers(part: Any) -> Any:
+    """A schema without what is marked x-informative, which readers pass over."""
+    if isinstance(part, dict):
+        informative = part.get("x-informative", False)
+        return {} if informative else {key: for_readers(value) for key, value in part.items()}
+    return [for_readers(item) for item in part] if isinstance(part, list) else part
+
+
+MANIFEST = schema("manifest")
+MANIFEST_READERS = Draft202012Validator(for_readers(MANIFEST))
+
+#: How the core says that a rule of the manifest's x-rules is broken.
+REFUSALS: dict[str, str] = dict(
+    zip(
+        MANIFEST["x-rules"],
+        (
+            r"describes none|has (no|the) (in|out)put|has no outputs|has two tensors called",
+            r'which is not in "files"',
+            r'should end with one of kind "image"|two factors are called',
+            r"which is no earlier factor",
+            r"which is no label map",
+            r"takes latents of -?\d+ channels",
+            r"without a fixed number of channels",
+            r"expected a divisor of backbone.downscale",
+            r"is not divisible by",
+            r"expected 0 < beta_start <= beta_end < 1|one for each training|\(the last may be 1\)"
+            r"|no picture is left at",
+            r"is not valid JSON|should be a whole number, not \S+[.e]|twice",
+        ),
+        strict=True,
+    )
+)
+
+
+def refusal(manifest: Json) -> str | None:
+    try:
+        core.check_manifest(json.dumps(manifest).encode())
+    except BundleError as error:
+        return str(error)
+    return None
+
+
+def broken_rule(manifest: Json) -> str | None:
+    """The rule for which only the core refuses a manifest; None where schema and core agree."""
+    words = refusal(manifest)
+    refused = next(MANIFEST_READERS.iter_errors(manifest), None)
+    if refused is not None:
+        assert words is not None, f"only the schema refuses {refused.json_path}: {refused.message}"
+        return None
+    if words is None:
+        return None
+    found = [rule for rule, said in REFUSALS.items() if re.search(said, words)]
+    assert len(found) == 1, f"the schema takes this, and no rule is against it: {words}"
+    return found[0]
+
+
+def full(sound: Json) -> Json:
+    """The manifest with every optional field."""
+    manifest = copy.deepcopy(sound)
+    label, sketch, image = manifest["factors"]
+    label |= {"output": "labels", "stop_at_recall": 0.5, "min_area": 0.01}
+    label |= {"timestep_spacing": "trailing"}
+    label |= {"sampler": "ddim", "prompt_prefix": "a map of ", "prompt_suffix": ""}
+    label["conditionings"][0]["latents"] = ["segmentation"]
+    sketch["lines"] = None
+    image |= {"guidance": "segfree", "segfree_guidance_scale": 2.5, "segfree_scale": 20}
+    image["segfree_start"] = 0.05
+    palette = {"hint_palette": "palette.json", "recolor": {"dog": "animal"}, "scale": 0.5}
+    image["conditionings"][0] |= palette
+    manifest["autoencoder"]["preview_decoder"] = "vae_decoder"
+    spacing = {"ddim": "leading", "dpmsolver++": "linspace"}
+    manifest["scheduler"] |= {"timestep_spacing": spacing, "set_alpha_to_one": False}
+    return manifest
+
+
+def with_betas(sound: Json) -> Json:
+    """The manifest with betas in place of their formula, and a network that is a T2I-Adapter."""
+    manifest = full(sound)
+    manifest["scheduler"] |= {"num_train_timesteps": 3, "trained_betas": [0.1, 0.2, 0.3]}
+    manifest["graphs"]["t2i"] = {
+        "file": "backbone.onnx",
+        "inputs": [
+            {"name": "controlnet_cond", "dtype": "float32", "shape": ["batch", 3, "h", "w"]},
+            {"name": "conditioning_scale", "dtype": "float32", "shape": ["batch"]},
+        ],
+        "outputs": [manifest["graphs"]["adapter_segmentation"]["outputs"][0]],
+    }
+    network = {"kind": "t2i_adapter", "graph": "t2i", "condition": "a picture"}
+    manifest["factors"][-1]["conditionings"].append(network)
+    return manifest
+
+
+def single_changes(sound: Json) -> Iterator[Json]:
+    plain = list(places(full(sound)))
+    for manifest in (full(sound), with_betas(sound)):
+        assert broken_rule(manifest) is refusal(manifest) is None
+        for number, path in enumerate(places(manifest)):
+            # Ports and files are all alike, and most has been seen before: a few values each.
+            seen = path[0] in ("files", "graphs") or (path in plain and manifest != full(sound))
+            every = 23 if seen else 4
+            for value in VALUES[number % every :: every]:
+                yield changed(manifest, path, value)
+
+
+@pytest.mark.parametrize("name", ["manifest", "result"])
+def test_a_schema_is_one_of_draft_2020_12(name: str) -> None:
+    Draft202012Validator.check_schema(schema(name))
+
+
+def test_the_manifests_schema_and_the_core_agree(sound_manifest: Json) -> None:
+    broken = {broken_rule(manifest) for manifest in single_changes(sound_manifest)}
+    manifest = full(sound_manifest)
+    network = ("factors", 2, "conditionings", 0, "condition")
+    shape = ("graphs", "adapter_sketch", "inputs", 0, "shape", 1)
+    for path, value in (
+        (network, "sketch"),
+        (shape, 12),
+        (("graphs", "controlnet_hint", "outputs", 0, "shape", 1), "channels"),
+        (("scheduler", "trained_betas"), [0.5]),
+        (("scheduler", "beta_start"), 0.5),
+        (("schema",), 3.0),
+        (("factors", 0, "height"), 72),
+        (("backbone", "mid_residual", "stride"), 3),
+        (("factors",), manifest["factors"][:1] * 2 + manifest["factors"][1:]),
+        (("factors",), manifest["factors"][::-1]),
+    ):
+        rule = broken_rule(changed(manifest, path, value))
+        assert rule is not None, path
+        broken.add(rule)
+    assert broken - {None} == set(MANIFEST["x-rules"])
+
+
+@given(data=st.data(), value=json_values)
+@settings(max_examples=200, deadline=None)
+def test_the_manifests_schema_and_the_core_agree_on_any_value(
+    sound_manifest: Json, data: st.DataObject, value: object
+) -> None:
+    manifest = full(sound_manifest)
+    broken_rule(changed(manifest, data.draw(st.sampled_from(list(places(manifest)))), value))
+
+
+def test_unknown_keys_are_passed_over(sound_manifest: Json) -> None:
+    manifest = full(sound_manifest)
+    objects = [(), *places(manifest)]
+    for path in objects:
+        target: Any = manifest
+        for step in path:
+            target = target[step]
+        by_name = path in (("graphs",), ("files",)) or path[-1:] == ("recolor",)
+        if isinstance(target, dict) and not by_name:
+            target["surprise"] = ["unknown"]
+    assert refusal(manifest) is broken_rule(manifest) is None
+
+
+def test_the_bundle_that_ships_is_valid() -> None:
+    manifest = json.loads((SCENES / "manifest.json").read_bytes())
+    assert list(Draft202012Validator(MANIFEST).iter_errors(manifest)) == []
+
+
+def test_pythons_reader_knows_the_schemas_values() -> None:
+    parts = MANIFEST["$defs"]
+    assert MANIFEST["properties"]["schema"]["maximum"] == reader.SCHEMA
+    assert parts["condition_factor"]["properties"]["output"]["enum"] == [*reader.OUTPUTS, None]
+    assert parts["sketch_factor"]["properties"]["lines"]["enum"] == [*reader.LINES, None]
+
+
+def test_the_tables_in_the_docs_are_those_of_the_schemas() -> None:
+    """Where not: python -m docs.schema_tables"""
+    page = schema_tables.PAGE.read_text(encoding="utf-8")
+    assert schema_tables.updated(page) == page
+    assert page.count("| `num_inference_steps` | whole number from 1 to 1000 | required |") == 1
