@@ -14,12 +14,15 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "bundles.md"
 
+#: Definitions that have no table, as words.
+_PLAIN = {"text": "text", "key": "text", "path": "path", "spacing": "spacing", "digest": "SHA-256"}
+
 Json = dict[str, Any]
 
 
 def updated(page: str) -> str:
     """The page with the tables of the schemas as they are between its marks."""
-    for name in ("manifest",):
+    for name in ("manifest", "plan"):
         begin, end = f"<!-- {name}.schema.json -->\n", f"<!-- end of {name}.schema.json -->\n"
         before, _, rest = page.partition(begin)
         _, _, after = rest.partition(end)
@@ -46,7 +49,7 @@ def _tables(schema: Json) -> Iterator[str]:
 
 def _row(key: str, field: Json, required: bool) -> str:
     default = "required" if required else _shown(field["default"]) if "default" in field else ""
-    informative = " *For people and tools: no reader needs it.*" if "x-informative" in field else ""
+    informative = " *No engine needs it.*" if "x-informative" in field else ""
     return f"| `{key}` | {_value(field)} | {default} | {field['description']}{informative} |"
 
 
@@ -76,8 +79,6 @@ def _kind(kind: str) -> str:
 
 
 def _range(field: Json) -> str:
-    if "pattern" in field:
-        return f" `{field['pattern']}`"
     low, high = field.get("minimum"), field.get("maximum")
     above, below = field.get("exclusiveMinimum"), field.get("exclusiveMaximum")
     if low is not None and high is not None:
@@ -91,10 +92,8 @@ def _range(field: Json) -> str:
 
 def _named(reference: str) -> str:
     name = reference.rsplit("/", 1)[1]
-    if name in ("text", "key"):
-        return "text"
-    if name in ("path", "spacing"):
-        return name
+    if name in _PLAIN:
+        return _PLAIN[name]
     return f"[{_title(name).lower()}](#{_title(name).lower().replace(' ', '-')})"
 
 

@@ -238,6 +238,12 @@ def find_objects(palette_json: str, prompt: str) -> tuple[list[str], list[str], 
 def check_manifest(json: bytes) -> None:
     """Raises BundleError unless an engine would take these bytes as a bundle's manifest.json."""
 
+def check_plan(json: bytes, name: str, hashes: dict[str, str]) -> None:
+    """Raises BundleError unless an engine would take these bytes as a plan's metadata.
+
+    name: of the file that holds them. hashes: the SHA-256 of the bundle's files by path.
+    """
+
 def version() -> str: ...
 
 class Selection:

@@ -117,6 +117,8 @@ def _plan(stem: Path, manifest: Manifest, verify: bool) -> Plan:
             problem = "its .plan file has been altered (its SHA-256 differs)"
         else:
             problem = staleness(metadata, manifest)
+            if problem is None:
+                _check_by_core(stem.with_suffix(".json"), manifest)
     except NewerSchemaError as error:
         problem, obsolete = str(error), False
     except BundleError as error:
@@ -150,6 +152,17 @@ def read_metadata(path: Path) -> Metadata:
         sha256=plan.text("sha256"),
         built=fields.fields("built").value,
     )
+
+
+def _check_by_core(path: Path, manifest: Manifest) -> None:
+    """Asks the core whether an engine would take a plan's .json; it reads more of it than we do.
+    BundleError if not; nothing where no core is built."""
+    try:
+        from fgdm import _core  # noqa: PLC0415 (the rest works where the core isn't built)
+    except ImportError:
+        return
+    hashes = {entry.path: entry.sha256 for entry in manifest.files}
+    _core.check_plan(read_regular(path), path.name, hashes)
 
 
 def _profile(fields: Fields) -> tuple[int, int, int]:

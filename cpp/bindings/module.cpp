@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "errors.hpp"
+#include "fgdm/bundle.hpp"
 #include "fgdm/engine.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/manifest.hpp"
@@ -454,6 +455,16 @@ PYBIND11_MODULE(_core_module, module) {
       "check_manifest",
       [](const py::bytes& json) { fgdm::Manifest::parse(std::string_view(json)); },
       py::arg("json"));
+  module.def(
+      "check_plan",
+      [](const py::bytes& json, const std::string& name,
+         const std::map<std::string, std::string>& hashes) {
+        std::map<std::string, fgdm::FileSpec> files;
+        for (const auto& [path, sha256] : hashes)
+          files[path] = {0, sha256};
+        fgdm::check_plan(json, name, files);
+      },
+      py::arg("json"), py::arg("name"), py::arg("hashes"));
   module.def("version", [] { return FGDM_VERSION; });
   module.def("finish_closing", &fgdm::Engine::finish_closing, pybind11::call_guard<Unlocked>());
   module.def("tensorrt_headers", &fgdm::tensorrt_headers);

@@ -25,6 +25,7 @@ from fgdm.errors import Error
 from fgdm.files import write_all
 from fgdm.plans import SCHEMA
 
+from ..schemas import check_form
 from . import runtimes
 from .compile import Compiled, Stopped, compile_plan
 from .order import Order
@@ -84,6 +85,7 @@ def build(
         stopped=stopped,
     )
     metadata = _metadata(order, compiled, time.monotonic() - started)
+    check_form("plan", metadata)
     layers = [asdict(layer) for layer in compiled.description.layers]
     contents: dict[Path, bytes | memoryview] = {
         order.stem.with_suffix(".layers.json"): json.dumps(layers).encode(),

@@ -34,6 +34,10 @@ def write_plan(bundle: Path, **changes: Any) -> Path:
         "graph": "backbone",
         "files": {"backbone.onnx": manifest["files"]["backbone.onnx"]["sha256"]},
         "profiles": [{"rows": 2, "height": 64, "width": 64}, {"rows": 1, "height": 0, "width": 0}],
+        "inputs": [
+            {"name": "sample", "dtype": "float32", "shapes": [[2, 4, 16, 16], [1, 4, 8, 8]]}
+        ],
+        "outputs": [],
         "segfree_attention": "function",
         **changes,
     }
@@ -125,6 +129,14 @@ def test_damage_is_named(make_bundle: MakeBundle) -> None:
         stem.with_suffix(".json").write_bytes(content)
         plan = only_plan(bundle)
         assert plan.metadata is None and plan.obsolete and stem.name in str(plan.problem)
+
+
+def test_what_the_engine_alone_reads_is_checked_too(make_bundle: MakeBundle) -> None:
+    pytest.importorskip("fgdm._core", reason="the compiled core isn't built")
+    bundle = make_bundle()
+    write_plan(bundle, inputs=[{"name": "sample", "shapes": [[2, 4, 16, 16]]}])
+    plan = only_plan(bundle)
+    assert plan.obsolete and "sample has 1 shapes, expected one for each of 2" in str(plan.problem)
 
 
 def test_a_newer_plan_is_neither_used_nor_obsolete(make_bundle: MakeBundle) -> None:

@@ -40,4 +40,9 @@ private:
   std::map<std::string, Palette> palettes_;
 };
 
+// Throws BundleError unless an engine would take this text as the metadata of a plan, which the
+// file `name` holds, of a bundle with these files.
+void check_plan(const std::string& json, const std::string& name,
+                const std::map<std::string, FileSpec>& files);
+
 }  // namespace fgdm

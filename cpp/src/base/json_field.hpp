@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -40,6 +43,26 @@ public:
 
   std::string text_or(const std::string& key, const std::string& otherwise) const {
     return has(key) ? (*this)[key].text() : otherwise;
+  }
+
+  // One of these names.
+  std::string choice(std::initializer_list<std::string_view> names) const {
+    const auto name = text();
+    if (std::ranges::find(names, name) == names.end()) {
+      std::string expected;
+      for (const auto known : names)
+        expected += (expected.empty() ? "\"" : " or \"") + std::string(known) + '"';
+      refuse(where() + " is " + shown() + ", expected " + expected);
+    }
+    return name;
+  }
+
+  // A SHA-256.
+  std::string digest() const {
+    const auto hex = text();
+    if (hex.size() != 64 || hex.find_first_not_of("0123456789abcdef") != std::string::npos)
+      refuse(where() + " is " + shown() + ", expected 64 lower-case hexadecimal digits");
+    return hex;
   }
 
   std::int64_t integer(std::int64_t least, std::int64_t most) const {

@@ -103,20 +103,9 @@ std::string inner_path(const std::string& path) {
   return path;
 }
 
-std::string digest(const Field& field) {
-  const auto text = field.text();
-  if (text.size() != 64 || text.find_first_not_of("0123456789abcdef") != std::string::npos)
-    refuse_manifest(field.where() + " is " + field.shown() +
-                    ", expected 64 lower-case hexadecimal digits");
-  return text;
-}
-
 GuidanceConfig guidance(const Field& factor) {
   GuidanceConfig config;
-  const auto kind = factor["guidance"].text();
-  if (kind != "cfg" && kind != "segfree")
-    refuse_manifest(factor.where() + ".guidance is \"" + kind +
-                    "\", expected \"cfg\" or \"segfree\"");
+  const auto kind = factor["guidance"].choice({"cfg", "segfree"});
   config.kind = kind == "cfg" ? GuidanceKind::cfg : GuidanceKind::segfree;
   config.guidance_scale = static_cast<float>(factor["guidance_scale"].number(0, 1000));
   const auto optional = [&](const char* key, double otherwise, double most) {
@@ -198,11 +187,7 @@ ConditioningSpec conditioning(const Field& field, const std::string& owner) {
 FactorSpec factor(const Field& field) {
   FactorSpec spec;
   spec.name = field["name"].text();
-  const auto kind = field["kind"].text();
-  if (kind != "condition" && kind != "image")
-    refuse_manifest(field.where() + ".kind is \"" + kind +
-                    "\", expected \"condition\" or \"image\"");
-  spec.is_image = kind == "image";
+  spec.is_image = field["kind"].choice({"condition", "image"}) == "image";
   for (const auto& item : field["conditionings"].items())
     spec.conditionings.push_back(conditioning(item, spec.name));
   if (!spec.is_image && field.has("output"))
@@ -253,9 +238,7 @@ Manifest Manifest::parse(std::string_view json) {
   manifest.name = root["name"].text();
   for (const char* shown_only : {"created_by", "weights"})
     root[shown_only].text();
-  manifest.precision = root["precision"].text();
-  if (manifest.precision != "fp32" && manifest.precision != "fp16")
-    refuse_manifest("precision is \"" + manifest.precision + "\", expected \"fp32\" or \"fp16\"");
+  manifest.precision = root["precision"].choice({"fp32", "fp16"});
   const auto text = root["text_encoder"];
   manifest.text_encoder = text["graph"].text();
   manifest.tokenizer = inner_path(text["tokenizer"].text());
@@ -287,7 +270,7 @@ Manifest Manifest::parse(std::string_view json) {
   for (const auto& [file, entry] : root["files"].entries())
     manifest.files[inner_path(file)] = {
         static_cast<std::uint64_t>(entry["size"].integer(0, std::int64_t{1} << 50)),
-        digest(entry["sha256"])};
+        entry["sha256"].digest()};
   for (const auto& [graph_name, entry] : root["graphs"].entries()) {
     GraphSpec spec{inner_path(entry["file"].text()), tensors(entry["inputs"]),
                    tensors(entry["outputs"])};

@@ -5,6 +5,7 @@
 #include <set>
 #include <sstream>
 
+#include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/sha256.hpp"
 #include "files.hpp"
@@ -100,7 +101,7 @@ Plan Plan::parse(const std::string& json, const std::filesystem::path& path,
   try {
     const auto document = metadata_of(json);
     const PlanField root(document, "");
-    if (root["schema"].integer(0, 1'000'000) > newest_schema)
+    if (root["schema"].integer(1, 1'000'000) > newest_schema)
       throw BundleError("written by a newer fgdm; upgrade fgdm");
     const auto covers = root["covers"];
     if (key_of(document.at("covers")) != path.stem().string())
@@ -115,8 +116,9 @@ Plan Plan::parse(const std::string& json, const std::filesystem::path& path,
     plan.runtime = covers["runtime"].text();
     for (const auto& gpu : covers["gpus"].items())
       plan.gpus.push_back(gpu.text());
-    plan.precision = covers["precision"].text();
-    plan.uses_plugin = covers["segfree_attention"].text() == "plugin";
+    plan.precision = covers["precision"].choice({"fp32", "fp16"});
+    plan.uses_plugin =
+        covers["segfree_attention"].choice({"none", "function", "plugin"}) == "plugin";
     for (const auto& profile : covers["profiles"].items())
       plan.profiles.push_back({profile["height"].small(0, 16384), profile["width"].small(0, 16384),
                                profile["rows"].small(1, 1 << 24)});
@@ -125,11 +127,16 @@ Plan Plan::parse(const std::string& json, const std::filesystem::path& path,
     for (const auto& item : covers["outputs"].items())
       plan.outputs.push_back(parse_tensor(item, plan.profiles.size()));
     plan.size = static_cast<std::uint64_t>(root["plan"]["size"].integer(0, std::int64_t{1} << 50));
-    plan.sha256 = root["plan"]["sha256"].text();
+    plan.sha256 = root["plan"]["sha256"].digest();
     return plan;
   } catch (const BundleError& error) {
     throw BundleError(where + error.what());
   }
+}
+
+void check_plan(const std::string& json, const std::string& name,
+                const std::map<std::string, FileSpec>& files) {
+  Plan::parse(json, name, files);
 }
 
 std::vector<Plan> find_plans(const std::filesystem::path& bundle, const Manifest& manifest,
