@@ -1,6 +1,6 @@
 """The compiled core (pybind11, sources in cpp/bindings). `fgdm.Engine` is what users call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -238,7 +238,7 @@ def find_objects(palette_json: str, prompt: str) -> tuple[list[str], list[str], 
 def check_manifest(json: bytes) -> None:
     """Raises BundleError unless an engine would take these bytes as a bundle's manifest.json."""
 
-def check_plan(json: bytes, name: str, hashes: dict[str, str]) -> None:
+def check_plan(json: bytes, name: str, hashes: Mapping[str, str]) -> None:
     """Raises BundleError unless an engine would take these bytes as a plan's metadata.
 
     name: of the file that holds them. hashes: the SHA-256 of the bundle's files by path.

@@ -129,6 +129,10 @@ TEST(PlanMetadata, WhatWasAlteredOrIsStaleIsRefused) {
 TEST(PlanMetadata, DamageIsRefusedWithTheFilesName) {
   const std::vector<std::function<void(json&)>> damages{
       [](json& m) { m["schema"] = 2; },
+      [](json& m) { m["schema"] = 0; },
+      [](json& m) { m["plan"]["sha256"] = "2"; },
+      [](json& m) { m["covers"]["precision"] = "int8"; },
+      [](json& m) { m["covers"]["segfree_attention"] = "some"; },
       [](json& m) { m.erase("plan"); },
       [](json& m) { m["plan"]["size"] = "four"; },
       [](json& m) { m["covers"]["profiles"][0]["rows"] = 0; },

@@ -29,6 +29,7 @@ from fgdm.manifest import read_manifest
 from fgdm.plans import find_plans, plan_key
 
 from tests.export.plans.small_bundle import WEIGHTS, reseal
+from tests.export.test_schemas import closed
 
 Behave = Callable[..., None]
 
@@ -77,6 +78,7 @@ def test_one_plan_for_each_graph_resolution_and_bucket(bundle: Path, tensorrt: B
     assert_consistent(bundle)
     for order, metadata in outcome.built:
         assert metadata == json.loads(order.stem.with_suffix(".json").read_text())
+        assert [error.message for error in closed("plan").iter_errors(metadata)] == []
         assert metadata["covers"]["gpus"] == ["sm_89"]
         assert metadata["built"]["checked"] == "deserialised"
         (profile,) = plan_of(order)["profiles"]
