@@ -71,7 +71,7 @@ class _Chain:
         downscale = max(graph.downscale for graph in graphs)
         self.picture_size = tuple(side * downscale for side in latent_size)
         self.generator = Generator().manual_seed(0)
-        self.contexts: list[Tensor] = []
+        self.embeddings: list[Tensor] = []
         self.values: dict[str, Tensor] = {}
         self.calls: dict[str, list[Call]] = {graph.name: [] for graph in graphs}
 
@@ -80,7 +80,7 @@ class _Chain:
         (backbone,) = self._graphs_with("noise_pred")
         autoencoder = [*self._graphs_with("latents")]
         self._encode_prompts(text_encoder, tokenizer)
-        prompts = cycle(self.contexts[1:])
+        prompts = cycle(self.embeddings[1:])
         if not any("_residual" in spec.name for graph in self.graphs for spec in graph.outputs):
             self._sample(None, backbone, next(prompts))
             for coder in autoencoder:
@@ -116,28 +116,28 @@ class _Chain:
             )
             self.values["input_ids"] = tokens.input_ids
             self._call(text_encoder)
-            self.contexts.append(self.values["encoder_hidden_states"])
+            self.embeddings.append(self.values["encoder_hidden_states"])
 
-    def _sample(self, conditioning: Graph | None, backbone: Graph, context: Tensor) -> None:
+    def _sample(self, conditioning: Graph | None, backbone: Graph, embeddings: Tensor) -> None:
         """Guided DDIM steps from noise, with one graph's residuals and zeros for all others."""
         blank = backbone.random_inputs(1, *self.latent_size, seed=0)
         for name, value in blank.items():
             if "_residual" in name:
                 self.values[name] = torch.zeros_like(value)
-        self.values["argmax_mask"] = torch.arange(context.shape[1])[None] > 0
+        self.values["argmax_mask"] = torch.arange(embeddings.shape[1])[None] > 0
         self.values["conditioning_scale"] = torch.ones(1)
         sample = torch.randn(blank["sample"].shape, generator=self.generator)
         for step, timestep in enumerate(self.scheduler.timesteps):
             segfree = step >= _STEPS // 2
             noise = []
-            for row_context, scale in (
-                (context, 1.0),
-                (context, -_SEGFREE_SCALE) if segfree else (self.contexts[0], 1.0),
+            for row_embeddings, scale in (
+                (embeddings, 1.0),
+                (embeddings, -_SEGFREE_SCALE) if segfree else (self.embeddings[0], 1.0),
             ):
                 self.values.update(
                     sample=sample,
                     timestep=timestep.reshape(1).float(),
-                    encoder_hidden_states=row_context,
+                    encoder_hidden_states=row_embeddings,
                     attn_scale=torch.tensor([scale]),
                 )
                 if conditioning is not None:

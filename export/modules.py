@@ -134,7 +134,7 @@ class ImageAdapter(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Token ids (B, T) to the context (B, T, C)."""
+    """Token ids (B, T) to the embeddings (B, T, C)."""
 
     def __init__(self, text_encoder: CLIPTextModel) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ from transformers.utils import logging as transformers_logging
 
 from .adapter import PlainAdapter, TimestepAdapter, timestep_embedding
 
-#: What a loop hands to the UNet beside latents, timestep and context.
+#: What a loop hands to the UNet beside latents, timestep and embeddings.
 _Residuals = Callable[[Tensor, Tensor, Tensor], dict[str, Any]]
 
 
@@ -93,7 +93,7 @@ class Reference:
     ) -> Sampled:
         adapters = self._adapters(factor, seen, noise.shape)
 
-        def residuals(sample: Tensor, timestep: Tensor, context: Tensor) -> dict[str, Any]:
+        def residuals(sample: Tensor, timestep: Tensor, embeddings: Tensor) -> dict[str, Any]:
             return self._features(adapters, sample, timestep)
 
         clean, final = self._sample(factor, prompts, noise, steps, guidance_scale, residuals)
@@ -126,8 +126,8 @@ class Reference:
             networks.append((_load(kind, self._root / entry["graph"]), seen, entry["scale"]))
         adapters = self._adapters(self.image, latents, noise.shape)
 
-        def residuals(sample: Tensor, timestep: Tensor, context: Tensor) -> dict[str, Any]:
-            made = _all_residuals(networks, sample, timestep, context)
+        def residuals(sample: Tensor, timestep: Tensor, embeddings: Tensor) -> dict[str, Any]:
+            made = _all_residuals(networks, sample, timestep, embeddings)
             features = self._features(adapters, sample, timestep)
             return {name: _sum(made.get(name), features.get(name)) for name in {**made, **features}}
 
@@ -225,12 +225,12 @@ class Reference:
             # diffusers 0.42 makes arrays of tensors in a way that numpy 2 will give up.
             warnings.simplefilter("ignore", DeprecationWarning)
             scheduler.set_timesteps(steps)
-        context = self._contexts(prompts)
+        embeddings = self._embeddings(prompts)
         sample = clean = torch.from_numpy(noise)
         for timestep in scheduler.timesteps:
             pair = sample.repeat(2, 1, 1, 1)
-            more = residuals(pair, timestep, context)
-            predicted = self._unet(pair, timestep, context, **more).sample
+            more = residuals(pair, timestep, embeddings)
+            predicted = self._unet(pair, timestep, embeddings, **more).sample
             positive, negative = predicted.chunk(2)
             guided = negative + guidance_scale * (positive - negative)
             alpha = scheduler.alphas_cumprod[int(timestep)]
@@ -238,7 +238,7 @@ class Reference:
             sample = scheduler.step(guided, timestep, sample).prev_sample
         return clean, sample
 
-    def _contexts(self, prompts: Sequence[str]) -> Tensor:
+    def _embeddings(self, prompts: Sequence[str]) -> Tensor:
         ids = torch.tensor([self.token_ids(prompt) for prompt in prompts])
         return cast(Tensor, self._text_encoder(ids).last_hidden_state)
 
@@ -280,7 +280,10 @@ def make_scheduler(schedule: Mapping[str, Any], sampler: str, spacing: str | Non
 
 
 def _all_residuals(
-    networks: Sequence[tuple[Any, Tensor, float]], sample: Tensor, timestep: Tensor, context: Tensor
+    networks: Sequence[tuple[Any, Tensor, float]],
+    sample: Tensor,
+    timestep: Tensor,
+    embeddings: Tensor,
 ) -> dict[str, Any]:
     """Sums over ControlNets and over T2I-Adapters, under the names that diffusers' UNet takes."""
     sums: dict[str, list[Tensor]] = {}
@@ -293,7 +296,7 @@ def _all_residuals(
             down, middle = model(
                 sample,
                 timestep,
-                context,
+                embeddings,
                 seen.repeat(len(sample), 1, 1, 1),
                 conditioning_scale=scale,
                 return_dict=False,

@@ -86,10 +86,10 @@ class Loop:
         sample = torch.from_numpy(self.latents[name])
         adapters = reference._adapters(factor, self.latents, sample.shape)
         prompt = factor.get("prompt_prefix", "") + PROMPT + factor.get("prompt_suffix", "")
-        context = reference._contexts([prompt, NEGATIVE])
+        embeddings = reference._embeddings([prompt, NEGATIVE])
         pair, time = sample.repeat(2, 1, 1, 1), scheduler.timesteps[step]
         more = reference._features(adapters, pair, time)
-        positive, negative = reference._unet(pair, time, context, **more).sample.chunk(2)
+        positive, negative = reference._unet(pair, time, embeddings, **more).sample.chunk(2)
         guided = negative + SCALE * (positive - negative)
         alpha = scheduler.alphas_cumprod[int(time)]
         self.clean[name].append(((sample - (1 - alpha) ** 0.5 * guided) / alpha**0.5).numpy())

@@ -91,7 +91,7 @@ struct Manifest {
   std::string name;
   std::string precision;                // of the graphs, "fp32" or "fp16"
   std::string text_encoder, tokenizer;  // graph; folder
-  int max_length, hidden_size;          // of the text encoder's context
+  int max_length, hidden_size;          // of the text encoder's embeddings
   std::string vae_decoder, vae_encoder;
   std::string preview_decoder;  // a tiny decoder for previews; "" = the bundle has none
   int latent_channels;
@@ -114,7 +114,7 @@ struct Manifest {
   // The residual input of the backbone with this name. Throws BundleError if there is none.
   const ResidualSpec& residual(const std::string& input) const;
 
-  // The type of contexts on their way from the text encoder.
+  // The type of the text encoder's embeddings.
   DType context_dtype() const;
 
   // Whether a condition factor has this name.

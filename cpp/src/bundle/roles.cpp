@@ -60,13 +60,13 @@ class Roles {
 public:
   explicit Roles(const Manifest& manifest) : manifest_(manifest) {
     const auto& outputs = manifest.graph(manifest.text_encoder).outputs;
-    if (const auto* context = find(outputs, "encoder_hidden_states"))
-      context_ = context->dtype;
+    if (const auto* embeddings = find(outputs, "encoder_hidden_states"))
+      embedding_type_ = embeddings->dtype;
   }
 
   void check() const {
     check(manifest_.text_encoder, {{"input_ids", DType::int64, 2}},
-          {{"encoder_hidden_states", context_, 3}});
+          {{"encoder_hidden_states", embedding_type_, 3}});
     check(manifest_.vae_decoder, {latents()}, {picture("image")});
     check(manifest_.vae_encoder, {picture("image")}, {latents()});
     if (!manifest_.preview_decoder.empty())
@@ -92,7 +92,7 @@ private:
   void check_backbone() const {
     Parts inputs{{"sample", DType::float32, 4},
                  {"timestep", DType::float32, 1},
-                 {"encoder_hidden_states", context_, 3},
+                 {"encoder_hidden_states", embedding_type_, 3},
                  {"attn_scale", DType::float32, 1},
                  {"argmax_mask", DType::boolean, 2}};
     for (const auto& [name, residual] : manifest_.residuals)
@@ -108,7 +108,7 @@ private:
       inputs = {{"sample", DType::float32, 4}, {"timestep", DType::float32, 1}};
     if (network.kind == Conditioning::controlnet) {
       const auto hint = check_hint(network.hint_graph);
-      inputs.push_back({"encoder_hidden_states", context_, 3});
+      inputs.push_back({"encoder_hidden_states", embedding_type_, 3});
       inputs.push_back({"hint", hint, 4});
       inputs.push_back({"conditioning_scale", DType::float32, 1});
     }
@@ -157,7 +157,7 @@ private:
   }
 
   const Manifest& manifest_;
-  DType context_ = DType::float32;
+  DType embedding_type_ = DType::float32;
 };
 
 }  // namespace

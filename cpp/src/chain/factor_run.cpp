@@ -3,7 +3,7 @@
 namespace fgdm {
 
 FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint32_t factor_index,
-                     const Request& resolved, Context positive_text, Context negative_text)
+                     const Request& resolved, Embeddings positive_text, Embeddings negative_text)
     : factor(spec), index(factor_index), size(factor_size(resolved, manifest, spec)),
       guidance(factor_guidance(resolved, spec)), first(factor_first_step(resolved, spec)),
       sampler(factor_sampler(resolved, spec), manifest.schedule, factor_steps(resolved, spec),

@@ -16,7 +16,7 @@
 namespace fgdm {
 
 // The text encoder's output for one prompt: one row. Shared between whoever asked for that prompt.
-using Context = std::shared_ptr<const RowBuffer>;
+using Embeddings = std::shared_ptr<const RowBuffer>;
 
 // What a conditioning network makes of a control image once, for all steps: a ControlNet's hint
 // features, or a T2I-Adapter's residuals. One row each, by tensor name.
@@ -42,7 +42,7 @@ struct StartPicture {
 struct FactorRun {
   // Throws RequestError if the sampler has no such number of steps.
   FactorRun(const Manifest& manifest, const FactorSpec& factor, std::uint32_t index,
-            const Request& resolved, Context positive, Context negative);
+            const Request& resolved, Embeddings positive, Embeddings negative);
 
   // Steps count from 0, pure noise; a trajectory takes those from `first` up to `end`.
   int end() const { return static_cast<int>(sampler.timesteps().size()); }
@@ -57,7 +57,7 @@ struct FactorRun {
   GuidanceConfig guidance;
   int first;
   Sampler sampler;
-  Context positive, negative;
+  Embeddings positive, negative;
   std::vector<float> scales;  // one for each conditioning network
   std::vector<Hint> hints;    // likewise; empty for networks that see no control image
   // Likewise: whether it runs (not where what it would see was left out); the latents it sees.

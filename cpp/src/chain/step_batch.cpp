@@ -92,8 +92,8 @@ void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
   const auto& device = graphs_.device();
   sample_ = x0_ = noise_ = latent_buffer(device, manifest_, size, rows);
   timestep_ = attn_scale_ = conditioning_scale_ = RowBuffer(device, DType::float32, {}, rows);
-  context_ = RowBuffer(device, manifest_.context_dtype(),
-                       {manifest_.max_length, manifest_.hidden_size}, rows);
+  embeddings_ = RowBuffer(device, manifest_.context_dtype(),
+                          {manifest_.max_length, manifest_.hidden_size}, rows);
   // The default mask leaves out token 0 (BOS) and nothing else (segmentation-free paper, eq. 9).
   argmax_mask_ = RowBuffer(device, DType::boolean, {manifest_.max_length}, rows);
   const auto length = static_cast<std::size_t>(manifest_.max_length);
@@ -119,7 +119,7 @@ void StepBatch::fill_inputs() {
     const auto& [trajectory, positive, phase, negative] = rows_[i];
     const auto& run = *trajectory->run;
     sample_.copy_row(trajectory->latents, 0, i);
-    context_.copy_row(negative && !phase.segfree ? *run.negative : *run.positive, 0, i);
+    embeddings_.copy_row(negative && !phase.segfree ? *run.negative : *run.positive, 0, i);
     timesteps.push_back(
         static_cast<float>(run.sampler.timesteps()[static_cast<std::size_t>(trajectory->step)]));
     attn_scales.push_back(negative ? phase.attn_scale_negative : 1.0F);
@@ -214,7 +214,7 @@ void StepBatch::run_network(const Segment& segment, std::size_t network) {
       scales.push_back(run.scales[network]);
     }
     conditioning_scale_.write(scales, first);
-    inputs.push_back({"encoder_hidden_states", context_.view(count, first)});
+    inputs.push_back({"encoder_hidden_states", embeddings_.view(count, first)});
     inputs.push_back({"hint", hint->second.view(count, first)});
     inputs.push_back({"conditioning_scale", conditioning_scale_.view(count, first)});
   }
@@ -263,7 +263,7 @@ void StepBatch::run_backbone() {
   const auto count = rows_.size();
   std::vector<NamedTensor> inputs{{"sample", sample_.view(count)},
                                   {"timestep", timestep_.view(count)},
-                                  {"encoder_hidden_states", context_.view(count)},
+                                  {"encoder_hidden_states", embeddings_.view(count)},
                                   {"attn_scale", attn_scale_.view(count)},
                                   {"argmax_mask", argmax_mask_.view(count)}};
   for (auto& [input, buffer] : residuals_)

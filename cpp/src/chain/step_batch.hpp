@@ -56,7 +56,7 @@ private:
   std::vector<Row> rows_;
   std::vector<Segment> segments_;
   // sample_ and x0_ become the latents and the predicted clean latents after the step.
-  RowBuffer sample_, x0_, timestep_, context_, attn_scale_, argmax_mask_, noise_,
+  RowBuffer sample_, x0_, timestep_, embeddings_, attn_scale_, argmax_mask_, noise_,
       conditioning_scale_;
   std::map<std::string, RowBuffer> residuals_;  // the backbone's, by input
   // What one of several networks adds to the same residual; a ControlNet's hints and the latents

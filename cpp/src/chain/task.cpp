@@ -20,9 +20,9 @@ std::vector<std::string> names_of(const Palette& palette, const std::vector<int>
 
 }  // namespace
 
-Task::Task(const Bundle& bundle, Graphs& graphs, ContextCache& contexts,
+Task::Task(const Bundle& bundle, Graphs& graphs, EmbeddingCache& embeddings,
            std::shared_ptr<JobState> job, std::int64_t number, int decode_rows)
-    : bundle_(bundle), manifest_(bundle.manifest()), graphs_(graphs), contexts_(contexts),
+    : bundle_(bundle), manifest_(bundle.manifest()), graphs_(graphs), embeddings_(embeddings),
       job_(std::move(job)), request_(job_->request), number_(number),
       groups_(factor_groups(request_, manifest_)), maps_(bundle, graphs),
       decoding_(manifest_, graphs, decode_rows), sessions_before_(graphs.total_seconds()) {
@@ -67,8 +67,8 @@ std::unique_ptr<FactorRun> Task::begin_run(std::uint32_t index,
   const auto& factor = manifest_.factors[index];
   const auto& texts = job_->texts.factors.at(index);
   auto& timings = timings_[factor.name];
-  auto positive = contexts_.get(texts.prompt, timings);
-  auto negative = contexts_.get(texts.negative_prompt, timings);
+  auto positive = embeddings_.get(texts.prompt, timings);
+  auto negative = embeddings_.get(texts.negative_prompt, timings);
   auto run = std::make_unique<FactorRun>(manifest_, factor, index, request_, std::move(positive),
                                          std::move(negative));
   begin_networks(*run, group);

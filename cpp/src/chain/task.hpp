@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "chosen_maps.hpp"
-#include "context_cache.hpp"
 #include "decoding.hpp"
+#include "embedding_cache.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/recall.hpp"
@@ -24,8 +24,8 @@ namespace fgdm {
 class Task {
 public:
   // `decode_rows` is the most rows of one decoder call.
-  Task(const Bundle& bundle, Graphs& graphs, ContextCache& contexts, std::shared_ptr<JobState> job,
-       std::int64_t number, int decode_rows);
+  Task(const Bundle& bundle, Graphs& graphs, EmbeddingCache& embeddings,
+       std::shared_ptr<JobState> job, std::int64_t number, int decode_rows);
 
   JobState& job() const { return *job_; }
   std::int64_t number() const { return number_; }  // in the order requests came
@@ -90,7 +90,7 @@ private:
   const Bundle& bundle_;
   const Manifest& manifest_;
   Graphs& graphs_;
-  ContextCache& contexts_;
+  EmbeddingCache& embeddings_;
   std::shared_ptr<JobState> job_;
   const Request& request_;
   std::int64_t number_;

@@ -7,13 +7,13 @@
 #include <exception>
 #include <thread>
 
+#include "batch_times.hpp"
 #include "cuda_gpu.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
 #include "graphs.hpp"
 #include "job.hpp"
 #include "processor.hpp"
-#include "profile.hpp"
 #include "request.hpp"
 #include "scheduler.hpp"
 
@@ -29,12 +29,12 @@ std::atomic<pid_t> closing_process{0};
 std::vector<BatchTimes> batch_times(const std::filesystem::path& bundle,
                                     const std::filesystem::path& named, const std::string& key) {
   if (named.empty())
-    return read_profile(bundle / "plans" / "profile.json", key);
+    return read_batch_times(bundle / "plans" / "profile.json", key);
   std::error_code failed;
   if (!std::filesystem::is_regular_file(named, failed))
     throw RequestError("profile is " + named.string() +
                        ", which is no file; expected one that fgdm profile wrote");
-  return read_profile(named, key);
+  return read_batch_times(named, key);
 }
 
 }  // namespace

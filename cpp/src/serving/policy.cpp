@@ -35,11 +35,11 @@ auto rank(const Waiting& waiting, bool images_first) {
 
 }  // namespace
 
-Policy::Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTimes> profile)
+Policy::Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTimes> batch_times)
     : throughput_(kind == "throughput"), max_batch_rows_(max_batch_rows) {
   if (kind != "latency" && kind != "throughput")
     throw RequestError("policy is \"" + kind + "\", expected \"latency\" or \"throughput\"");
-  for (const auto& times : profile)
+  for (const auto& times : batch_times)
     if (!times.seconds.empty())
       worthwhile_[{times.latent_height, times.latent_width}] = worthwhile_rows(times);
 }

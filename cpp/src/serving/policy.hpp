@@ -39,7 +39,7 @@ public:
   static constexpr int first_wait = 50;
 
   // `kind` as in EngineOptions::policy; RequestError for any other word.
-  Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTimes> profile);
+  Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTimes> batch_times);
 
   // Indices into `waiting` of one resolution's next batch: at least one, if there is any.
   std::vector<std::size_t> choose(std::span<const Waiting> waiting);
@@ -72,7 +72,7 @@ private:
 
   bool throughput_;
   int max_batch_rows_;
-  std::map<Resolution, int> worthwhile_;  // by the profile
+  std::map<Resolution, int> worthwhile_;  // by the batch times
   std::map<Resolution, Memory> memory_;
   std::map<Resolution, double> clocks_;  // seconds of service, weighed
 };

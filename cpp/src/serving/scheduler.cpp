@@ -11,7 +11,7 @@ namespace {
 
 using Clock = JobState::Clock;
 
-constexpr std::size_t cached_contexts = 128;
+constexpr std::size_t cached_embeddings = 128;
 // Resolutions whose buffers are kept: maps and images of two sizes.
 constexpr std::size_t kept_resolutions = 4;
 // A queued request that so many later ones overtook goes next, whatever its priority.
@@ -52,12 +52,12 @@ Resolution resolution_of(const Trajectory& trajectory) {
 }  // namespace
 
 Scheduler::Scheduler(const Bundle& bundle, Graphs& graphs, const EngineOptions& options,
-                     std::vector<BatchTimes> profile)
+                     std::vector<BatchTimes> batch_times)
     : bundle_(bundle), graphs_(graphs), max_batch_rows_(options.max_batch_rows),
       max_queue_(static_cast<std::size_t>(options.max_queue)),
       max_active_(static_cast<std::size_t>(options.max_active)),
-      policy_(options.policy, options.max_batch_rows, std::move(profile)),
-      contexts_(bundle, graphs, cached_contexts), thread_([this] { serve(); }),
+      policy_(options.policy, options.max_batch_rows, std::move(batch_times)),
+      embeddings_(bundle, graphs, cached_embeddings), thread_([this] { serve(); }),
       worker_(thread_.get_id()) {}
 
 Scheduler::~Scheduler() {
@@ -230,7 +230,7 @@ void Scheduler::admit() {
 void Scheduler::begin(const std::shared_ptr<JobState>& job) {
   const double queued = seconds_since(job->submitted);
   auto failure = failure_of([&] {
-    tasks_.push_back(std::make_unique<Task>(bundle_, graphs_, contexts_, job, next_number_++,
+    tasks_.push_back(std::make_unique<Task>(bundle_, graphs_, embeddings_, job, next_number_++,
                                             std::max(1, max_batch_rows_ / 2)));
   });
   if (failure) {
@@ -392,8 +392,8 @@ void Scheduler::count_ended(const std::exception_ptr& error, double queued) noex
 void Scheduler::publish() {
   counted_.active = static_cast<std::int64_t>(tasks_.size());
   counted_.padding = graphs_.padding(bundle_.manifest().backbone);
-  counted_.context_hits = contexts_.hits();
-  counted_.context_misses = contexts_.misses();
+  counted_.context_hits = embeddings_.hits();
+  counted_.context_misses = embeddings_.misses();
   counted_.session_seconds = graphs_.timings().seconds();
   const std::scoped_lock lock(mutex_);
   const auto accepted = metrics_.accepted, refused = metrics_.refused;

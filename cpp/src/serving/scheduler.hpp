@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "context_cache.hpp"
+#include "embedding_cache.hpp"
 #include "fgdm/bundle.hpp"
 #include "job.hpp"
 #include "policy.hpp"
@@ -26,7 +26,7 @@ namespace fgdm {
 class Scheduler {
 public:
   Scheduler(const Bundle& bundle, Graphs& graphs, const EngineOptions& options,
-            std::vector<BatchTimes> profile);
+            std::vector<BatchTimes> batch_times);
 
   // Stops. Must not run on the scheduler's own thread.
   ~Scheduler();
@@ -79,7 +79,7 @@ private:
 
   // Only the thread touches these.
   Policy policy_;
-  ContextCache contexts_;
+  EmbeddingCache embeddings_;
   std::list<std::pair<Resolution, StepBatch>> batches_;  // the most recently used first
   std::vector<std::unique_ptr<Task>> tasks_;             // in the order they came
   std::map<const Trajectory*, int> passed_over_;

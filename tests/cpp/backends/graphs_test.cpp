@@ -130,12 +130,12 @@ TEST_F(GraphsTest, InputsMayBeMissing) {
   exchange("text_encoder", [](GraphSpec& spec) { spec.inputs.clear(); });
   auto graphs = open();
   std::vector<std::int64_t> ids(48);
-  std::vector<float> context{1.0F};
+  std::vector<float> embeddings{1.0F};
   graphs.run("text_encoder", "text",
              std::array{NamedTensor{"input_ids", {DType::int64, {1, 48}, ids.data()}}},
              std::array{NamedTensor{"encoder_hidden_states",
-                                    {DType::float32, {1, 1, 1}, context.data()}}});
-  EXPECT_EQ(context.front(), 0.0F);
+                                    {DType::float32, {1, 1, 1}, embeddings.data()}}});
+  EXPECT_EQ(embeddings.front(), 0.0F);
 }
 
 TEST_F(GraphsTest, WhatCannotBeHadIsToldByItsKind) {
@@ -168,10 +168,10 @@ protected:
         [&](const std::string&, auto, auto) { calls.at(static_cast<std::size_t>(calls_++))(); }, {},
         device_);
     std::vector<std::int64_t> ids(48);
-    std::vector<float> context(48 * 128);
+    std::vector<float> embeddings(48 * 128);
     const std::array inputs{NamedTensor{"input_ids", {DType::int64, {1, 48}, ids.data()}}};
     const std::array outputs{
-        NamedTensor{"encoder_hidden_states", {DType::float32, {1, 48, 128}, context.data()}}};
+        NamedTensor{"encoder_hidden_states", {DType::float32, {1, 48, 128}, embeddings.data()}}};
     try {
       const auto seconds = graphs.run("text_encoder", "text", inputs, outputs);
       EXPECT_EQ(graphs.timings().seconds().at("text"), seconds);

@@ -92,7 +92,7 @@ TEST(Policy, ThroughputServesTheFullestBatch) {
   EXPECT_EQ(policy.choose(waiting).size(), 3U);
 }
 
-TEST(Policy, TheProfileSaysHowManyRowsAreWorthWaitingFor) {
+TEST(Policy, BatchTimesSayHowManyRowsAreWorthWaitingFor) {
   const BatchTimes flat{16, 16, {{2, 0.2}, {4, 0.38}, {8, 0.75}, {16, 1.52}, {20, 2.0}}};
   const BatchTimes falling{32, 32, {{2, 0.2}, {8, 0.3}, {16, 0.4}}};
   Policy policy("latency", 12, {flat, falling});

@@ -1,7 +1,7 @@
 // Numbers that aren't finite and a lack of memory: who fails, and who goes on.
 #include <utility>
 
-#include "context_cache.hpp"
+#include "embedding_cache.hpp"
 #include "fgdm/error.hpp"
 #include "scheduler_fixture.hpp"
 
@@ -143,12 +143,12 @@ TEST(Scheduler, APictureThatIsNotFiniteIsAnErrorAndNotBlack) {
 
 TEST(Scheduler, AnEncodedPromptIsForgottenWhenOthersWereUsedLater) {
   auto graphs = fake_graphs(scenes().manifest());
-  ContextCache contexts(scenes(), graphs, 2);
+  EmbeddingCache embeddings(scenes(), graphs, 2);
   Timings timings;
   for (const auto* prompt : {"a dog", "a house", "a dog", "the sun", "a dog", "a house"})
-    contexts.get({prompt, scenes().tokenizer().encode(prompt)}, timings);
-  EXPECT_EQ(contexts.hits(), 2);  // a dog, twice; the house made room for the sun
-  EXPECT_EQ(contexts.misses(), 4);
+    embeddings.get({prompt, scenes().tokenizer().encode(prompt)}, timings);
+  EXPECT_EQ(embeddings.hits(), 2);  // a dog, twice; the house made room for the sun
+  EXPECT_EQ(embeddings.misses(), 4);
 }
 
 // Graphs of which one has memory for `most` rows; `largest` is kept at the most that it ran.

@@ -28,7 +28,7 @@ struct LabelMaps {
 };
 
 // Where tensors lie between the graphs of the chain, and what is computed there: on the host, or on
-// a GPU, where latents, contexts and residuals stay. One thread uses it. All functions throw
+// a GPU, where latents, embeddings and residuals stay. One thread uses it. All functions throw
 // BackendError or OutOfMemoryError where the device fails.
 class Device {
 public:

@@ -14,9 +14,9 @@
 namespace fgdm {
 
 // The measured batch times in a profile.json under `key`, which says what they were measured with;
-// none if the file isn't there or has no such key. Throws BundleError for a file that is not a
-// profile.
-std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const std::string& key);
+// none if the file isn't there or has no such key. Throws BundleError for any other
+// file.
+std::vector<BatchTimes> read_batch_times(const std::filesystem::path& file, const std::string& key);
 
 // As Engine::measure_batches. A step: conditioning networks, backbone, guidance, sampler. `check`
 // is called before each and may throw to end it.

@@ -1,4 +1,4 @@
-#include "profile.hpp"
+#include "batch_times.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "context_cache.hpp"
+#include "embedding_cache.hpp"
 #include "factor_run.hpp"
 #include "fgdm/error.hpp"
 #include "files.hpp"
@@ -19,12 +19,12 @@ namespace fgdm {
 
 namespace {
 
-// Throws BundleError for a profile that `fgdm profile` didn't write so.
-[[noreturn]] void refuse_profile(const std::string& what) {
+// Throws BundleError for batch times that `fgdm profile` didn't write so.
+[[noreturn]] void refuse_batch_times(const std::string& what) {
   throw BundleError(excerpt(what, 500));
 }
 
-using ProfileField = JsonField<refuse_profile>;
+using BatchTimesField = JsonField<refuse_batch_times>;
 
 constexpr int most_rows = 1 << 24;
 
@@ -33,33 +33,34 @@ int rows_of(const std::string& text) {
   const auto* end = text.data() + text.size();
   const auto [rest, failure] = std::from_chars(text.data(), end, rows);
   if (failure != std::errc() || rest != end || rows < 1 || rows > most_rows)
-    refuse_profile("\"" + text + "\" isn't a number of rows from 1 to " + shown(most_rows));
+    refuse_batch_times("\"" + text + "\" isn't a number of rows from 1 to " + shown(most_rows));
   return rows;
 }
 
 }  // namespace
 
-std::vector<BatchTimes> read_profile(const std::filesystem::path& file, const std::string& key) {
+std::vector<BatchTimes> read_batch_times(const std::filesystem::path& file,
+                                         const std::string& key) {
   std::error_code unknown;
   if (std::filesystem::symlink_status(file, unknown).type() ==
       std::filesystem::file_type::not_found)
     return {};
   try {
     const auto json = parse_json(read_file(file));
-    const auto profiles = ProfileField(json, "")["profiles"];
-    std::vector<BatchTimes> profile;
-    if (!profiles.has(key))
+    const auto measured = BatchTimesField(json, "")["profiles"];
+    std::vector<BatchTimes> all;
+    if (!measured.has(key))
       return {};
-    for (const auto& entry : profiles[key].items()) {
+    for (const auto& entry : measured[key].items()) {
       BatchTimes times{
           entry["latent_height"].small(1, 65536), entry["latent_width"].small(1, 65536), {}};
       for (const auto& [rows, seconds] : entry["seconds"].entries())
         times.seconds[rows_of(rows)] = seconds.number(1e-9, 1e9);
-      profile.push_back(std::move(times));
+      all.push_back(std::move(times));
     }
-    return profile;
+    return all;
   } catch (const BundleError& error) {
-    throw BundleError("the profile " + file.string() + " can't be read (" + error.what() +
+    throw BundleError("the batch times " + file.string() + " can't be read (" + error.what() +
                       "); measure again with fgdm profile, or delete it");
   }
 }
@@ -111,15 +112,15 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
   check_image_size(asked, manifest);
   asked.control_images = black_control_images(manifest, *asked.height, *asked.width);
   const auto request = resolve(asked, manifest);
-  ContextCache contexts(bundle, graphs, 1);
+  EmbeddingCache cache(bundle, graphs, 1);
   Timings unused;
-  const auto context = contexts.get({"", bundle.tokenizer().encode("")}, unused);
+  const auto prompt = cache.get({"", bundle.tokenizer().encode("")}, unused);
 
   const std::set<int> ascending(rows.begin(), rows.end());
   std::vector<BatchTimes> times;
   for (std::uint32_t index = 0; index < manifest.factors.size(); ++index) {
     const auto& factor = manifest.factors[index];
-    FactorRun run(manifest, factor, index, request, context, context);
+    FactorRun run(manifest, factor, index, request, prompt, prompt);
     const std::vector<float> black(3 * static_cast<std::size_t>(run.size.height) *
                                    static_cast<std::size_t>(run.size.width));
     for (std::size_t i = 0; i < factor.conditionings.size(); ++i)

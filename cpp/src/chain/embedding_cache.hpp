@@ -12,14 +12,14 @@
 namespace fgdm {
 
 // Encodes prompts, each only once while it is among the most recently used ones.
-class ContextCache {
+class EmbeddingCache {
 public:
-  ContextCache(const Bundle& bundle, Graphs& graphs, std::size_t capacity)
+  EmbeddingCache(const Bundle& bundle, Graphs& graphs, std::size_t capacity)
       : bundle_(bundle), graphs_(graphs), capacity_(capacity) {}
 
   // Throws what the text encoder throws, and BackendError if what it makes is not finite; a failed
   // prompt is not kept.
-  Context get(const EncodedText& prompt, Timings& timings);
+  Embeddings get(const EncodedText& prompt, Timings& timings);
 
   std::int64_t hits() const { return hits_; }
   std::int64_t misses() const { return misses_; }
@@ -27,10 +27,10 @@ public:
 private:
   struct Entry {
     std::string prompt;
-    Context context;
+    Embeddings embeddings;
   };
 
-  Context encode(const EncodedText& prompt, Timings& timings);
+  Embeddings encode(const EncodedText& prompt, Timings& timings);
 
   const Bundle& bundle_;
   Graphs& graphs_;

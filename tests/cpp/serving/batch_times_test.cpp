@@ -1,5 +1,5 @@
 // What `fgdm profile` measures: each size that was asked for, as far as memory goes.
-#include "profile.hpp"
+#include "batch_times.hpp"
 
 #include <array>
 #include <filesystem>
@@ -17,7 +17,7 @@ using testing::scenes;
 
 constexpr std::array<int, 4> rows{6, 1, 2, 4};  // in no order, with one that may not fit
 
-TEST(Profile, HoldsTheSizesOfMapsAndImage) {
+TEST(BatchTimes, HoldsTheSizesOfMapsAndImage) {
   auto graphs = fake_graphs(scenes().manifest());
   const auto times = measure_batches(scenes(), graphs, rows, 1, 64, 96);
   ASSERT_EQ(times.size(), 2U);
@@ -29,7 +29,7 @@ TEST(Profile, HoldsTheSizesOfMapsAndImage) {
   EXPECT_THROW(measure_batches(scenes(), graphs, rows, 1, 100, 100), RequestError);
 }
 
-TEST(Profile, TimesAsManyRowsAsItSays) {
+TEST(BatchTimes, TimesAsManyRowsAsItSays) {
   std::vector<std::int64_t> seen;
   auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto,
                                                      std::span<const NamedTensor> outputs) {
@@ -43,7 +43,7 @@ TEST(Profile, TimesAsManyRowsAsItSays) {
   EXPECT_EQ(seen, expected);
 }
 
-TEST(Profile, LeavesOutWhatFindsNoMemory) {
+TEST(BatchTimes, LeavesOutWhatFindsNoMemory) {
   for (const std::int64_t most : {4, 0}) {
     auto graphs = fake_graphs(scenes().manifest(), [=](const std::string& graph, auto,
                                                        std::span<const NamedTensor> outputs) {
@@ -61,20 +61,20 @@ TEST(Profile, LeavesOutWhatFindsNoMemory) {
   }
 }
 
-// What is said of a profile with one entry, as its text is; "" if it is read.
+// What is said of batch times with one entry, as its text is; "" if it is read.
 std::string refusal(const std::string& entries) {
   const testing::TempFolder folder;
   const auto file = folder / "profile.json";
   std::ofstream(file) << R"({"schema": 1, "profiles": {"cpu": )" << entries << "}}";
   try {
-    read_profile(file, "cpu");
+    read_batch_times(file, "cpu");
   } catch (const BundleError& error) {
     return error.what();
   }
   return "";
 }
 
-TEST(Profile, NumbersOutOfTheirRangeAreRefusedByName) {
+TEST(BatchTimes, NumbersOutOfTheirRangeAreRefusedByName) {
   const auto entry = [](const std::string& height, const std::string& count,
                         const std::string& seconds) {
     return R"([{"latent_height": )" + height + R"(, "latent_width": 8, "seconds": {")" + count +

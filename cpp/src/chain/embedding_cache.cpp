@@ -1,4 +1,4 @@
-#include "context_cache.hpp"
+#include "embedding_cache.hpp"
 
 #include "fgdm/error.hpp"
 #include "precision.hpp"
@@ -6,11 +6,11 @@
 
 namespace fgdm {
 
-Context ContextCache::get(const EncodedText& prompt, Timings& timings) {
+Embeddings EmbeddingCache::get(const EncodedText& prompt, Timings& timings) {
   if (const auto found = by_prompt_.find(prompt.text); found != by_prompt_.end()) {
     ++hits_;
     recent_.splice(recent_.begin(), recent_, found->second);
-    return recent_.front().context;
+    return recent_.front().embeddings;
   }
   recent_.push_front({prompt.text, encode(prompt, timings)});
   by_prompt_[prompt.text] = recent_.begin();
@@ -19,24 +19,24 @@ Context ContextCache::get(const EncodedText& prompt, Timings& timings) {
     by_prompt_.erase(recent_.back().prompt);
     recent_.pop_back();
   }
-  return recent_.front().context;
+  return recent_.front().embeddings;
 }
 
-Context ContextCache::encode(const EncodedText& prompt, Timings& timings) {
+Embeddings EmbeddingCache::encode(const EncodedText& prompt, Timings& timings) {
   const auto& manifest = bundle_.manifest();
   auto ids = prompt.ids;
-  auto context = std::make_shared<RowBuffer>(
+  auto embeddings = std::make_shared<RowBuffer>(
       graphs_.device(), manifest.context_dtype(),
       std::vector<std::int64_t>{manifest.max_length, manifest.hidden_size}, 1);
   const NamedTensor input{"input_ids", {DType::int64, {1, manifest.max_length}, ids.data()}};
-  const NamedTensor output{"encoder_hidden_states", context->view(1)};
+  const NamedTensor output{"encoder_hidden_states", embeddings->view(1)};
   timings.add("text_encoder",
               graphs_.run(manifest.text_encoder, "text_encoder", {&input, 1}, {&output, 1}));
-  if (!context->is_finite(1))  // kept, it would spoil every request with this prompt
+  if (!embeddings->is_finite(1))  // kept, it would spoil every request with this prompt
     throw BackendError("text_encoder: what it made of the prompt \"" + excerpt(prompt.text) +
                        "\" is not finite; " + finer_precision(graphs_.precision()) +
                        "the bundle's text encoder may be damaged");
-  return context;
+  return embeddings;
 }
 
 }  // namespace fgdm
