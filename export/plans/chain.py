@@ -18,7 +18,10 @@ _ROWS = {"adapter": 1, "controlnet": 2, "t2i_adapter": 1}
 
 @dataclass(frozen=True)
 class Profile:
-    """One resolution and batch bucket; height and width in pixels, 0 for a graph that has none."""
+    """An optimization profile: a resolution and a batch bucket.
+
+    height, width: in pixels, 0 for a graph that has none.
+    """
 
     rows: int
     height: int = 0

@@ -13,8 +13,8 @@
 
 namespace fgdm {
 
-// What a plan was compiled for: rows, and the size of the picture in pixels, 0 for a graph that has
-// none.
+// An optimization profile of a plan: rows, and the size of the picture in pixels, 0 for a graph
+// that has none.
 struct PlanProfile {
   int height, width, rows;
 };

@@ -110,7 +110,7 @@ private:
   Stream stream_ = nullptr;
 };
 
-// Work that was recorded from a stream once and is launched in one call.
+// A CUDA graph: work that was recorded from a stream once and is launched in one call.
 class RecordedGraph {
 public:
   explicit RecordedGraph(std::shared_ptr<const Gpu> gpu) : gpu_(std::move(gpu)) {}

@@ -20,8 +20,8 @@ struct EngineTensor {
   bool is_input;
 };
 
-// One profile of an engine, ready to run at that profile's shapes. Two contexts may share their
-// scratch memory as long as they never run at once.
+// An execution context: one optimization profile of an engine, ready to run at its shapes. Two may
+// share their scratch memory as long as they never run at once.
 class PlanContext {
 public:
   virtual ~PlanContext() = default;

@@ -94,9 +94,9 @@ DType dtype_of(nvinfer1::DataType type, const std::string& name) {
   }
 }
 
-class Context final : public PlanContext {
+class ExecutionContext final : public PlanContext {
 public:
-  Context(nvinfer1::ICudaEngine& engine, std::size_t profile, cuda::Stream stream)
+  ExecutionContext(nvinfer1::ICudaEngine& engine, std::size_t profile, cuda::Stream stream)
       : scratch_bytes_(scratch_of(engine, profile)),
         context_(checked("creating an execution context", [&] {
 #if NV_TENSORRT_MAJOR >= 10
@@ -107,7 +107,7 @@ public:
 #endif
         })) {
     const auto index = static_cast<std::int32_t>(profile);
-    checked("choosing profile " + std::to_string(profile),
+    checked("choosing optimization profile " + std::to_string(profile),
             [&] { return context_->setOptimizationProfileAsync(index, stream); });
     for (std::int32_t i = 0; i < engine.getNbIOTensors(); ++i) {
       const char* name = engine.getIOTensorName(i);
@@ -180,7 +180,7 @@ public:
   }
 
   std::unique_ptr<PlanContext> make_context(std::size_t profile, cuda::Stream stream) override {
-    return std::make_unique<Context>(*engine_, profile, stream);
+    return std::make_unique<ExecutionContext>(*engine_, profile, stream);
   }
 
 private:

@@ -140,14 +140,14 @@ public:
   std::int64_t padding() const override { return padding_; }
 
 private:
-  // A profile with its context; its graph holds addresses, which `generation` dates.
+  // A profile with its execution context; its CUDA graph holds addresses, which `generation` dates.
   struct Lane {
     Lane(std::unique_ptr<PlanContext> made, Layout laid_out, std::shared_ptr<const cuda::Gpu> gpu)
-        : context(std::move(made)), layout(std::move(laid_out)), graph(std::move(gpu)) {}
+        : context(std::move(made)), layout(std::move(laid_out)), cuda_graph(std::move(gpu)) {}
 
     std::unique_ptr<PlanContext> context;
     Layout layout;
-    cuda::RecordedGraph graph;
+    cuda::RecordedGraph cuda_graph;
     std::vector<int> generation;
     bool has_run = false;
     bool can_record = true;
@@ -183,7 +183,7 @@ private:
                                       backend_.tensors_.generation()};
     if (lane.generation == generation)
       return;
-    lane.graph.clear();
+    lane.cuda_graph.clear();
     lane.has_run = false;
     lane.context->use_scratch(backend_.scratch_.data(), backend_.scratch_.size());
     for (const auto& slot : lane.layout.slots)
@@ -233,16 +233,16 @@ private:
         feed(slot, find(inputs, slot.name, graph_).tensor, first, rows, bucket);
     const auto& stream = *backend_.stream_;
     // TensorRT wants one ordinary run after a change of shapes or addresses before it is recorded.
-    if (lane.has_run && lane.can_record && !lane.graph.ready()) {
+    if (lane.has_run && lane.can_record && !lane.cuda_graph.ready()) {
       lane.can_record = record(lane);
       backend_.recorded_graphs_ += lane.can_record && !lane.counted ? 1 : 0;
       lane.counted = lane.counted || lane.can_record;
     }
-    if (lane.graph.ready() && !lane.graph.launch(stream)) {
-      lane.graph.clear();
+    if (lane.cuda_graph.ready() && !lane.cuda_graph.launch(stream)) {
+      lane.cuda_graph.clear();
       lane.can_record = false;
     }
-    if (!lane.graph.ready())
+    if (!lane.cuda_graph.ready())
       lane.context->enqueue(stream.get());
     for (const auto& slot : lane.layout.slots)
       if (!slot.is_input)
@@ -262,7 +262,7 @@ private:
   bool record(Lane& lane) const {
     const auto& stream = *backend_.stream_;
     try {
-      return lane.graph.record(stream, [&] { lane.context->enqueue(stream.get()); });
+      return lane.cuda_graph.record(stream, [&] { lane.context->enqueue(stream.get()); });
     } catch (const BackendError&) {
       return false;
     }
