@@ -23,7 +23,7 @@ from tests.export.chain import (
     run_engine,
 )
 from tests.full_size.measured import build_for_tensorrt_rtx, measured
-from tests.full_size.sd15 import IMAGE_SIZE, build_checkpoint
+from tests.full_size.sd15 import IMAGE_SIZE
 
 pytestmark = pytest.mark.full_size
 
@@ -43,13 +43,6 @@ def settings(scales: tuple[float, ...]) -> Settings:
         conditioning_scales=scales,
         noise_seed=NOISE_SEED,
     )
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sd15")
-    build_checkpoint(folder)
-    return folder
 
 
 def export(checkpoint: Path, output: Path, *options: str) -> dict[str, float]:
