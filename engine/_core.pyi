@@ -57,7 +57,7 @@ class StepInfo:
 
     @property
     def candidates(self) -> list[int]:
-        """Which candidates took this step, by index; [0] for the image."""
+        """Which candidates took this step, by index; [0] for an image that is not joint."""
 
     def predicted_x0(self) -> npt.NDArray[np.float32]:
         """A copy of the predicted clean latents, (candidates, channels, h, w)."""

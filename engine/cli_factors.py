@@ -19,6 +19,7 @@ class Options(TypedDict):
 
     factors: dict[str, FactorOptions | None] | None
     joint: list[str] | None
+    joint_refresh: int | None
     image: Picture | None
     strength: float | None
     mask: Picture | None
@@ -43,7 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     add = factors.add_argument
     add("--leave-out", type=names, default=[], metavar="FACTOR,FACTOR", help="they make no map")
-    add("--joint", type=names, metavar="FACTOR,FACTOR", help="they are sampled together")
+    add(
+        "--joint",
+        type=names,
+        metavar="FACTOR,FACTOR",
+        help="they are sampled together; with image, every candidate has an image of its own",
+    )
+    add(
+        "--joint-refresh",
+        type=int,
+        metavar="N",
+        help="steps after which ControlNets of joint factors see the maps anew; default: 4",
+    )
 
     add = parser.add_argument_group("image from image, and inpainting").add_argument
     add("--image", metavar="FILE", help="to begin with instead of noise; of the image's size")
@@ -88,6 +100,7 @@ def options(args: argparse.Namespace) -> Options:
     return {
         "factors": cast("dict[str, FactorOptions | None]", factors) or None,
         "joint": args.joint,
+        "joint_refresh": args.joint_refresh,
         "image": None if args.image is None else read_picture("--image", args.image),
         "strength": args.strength,
         "mask": None if args.mask is None else read_picture("--mask", args.mask),

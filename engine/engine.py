@@ -194,8 +194,9 @@ class Engine:
         min_area: the fraction of a map, 0 to 1, from which on a class counts as found: what is too
         small would not be painted.
         height, width: of the image in pixels; maps have half of each.
-        latents: (1, 4, h, w), condition_latents: (candidates, 4, h, w), arrays or PyTorch tensors:
-        the noise to start from instead of the seed's; h and w are latent cells.
+        latents: (1, 4, h, w), or (candidates, 4, h, w) of a joint image; condition_latents:
+        (candidates, 4, h, w); arrays or PyTorch tensors: the noise to start from instead of the
+        seed's; h and w are latent cells.
         control_images: what networks of the image factor paint from that no factor of the bundle
         makes, by condition: RGB pictures, or (height, width, 3) uint8, of the image's size.
 
@@ -207,8 +208,12 @@ class Engine:
         uint8 (h, w) class indices. With strength, 0 to 1, the map is noised and sampled again over
         that fraction of the steps. None in place of the options leaves the factor out (null
         condition).
-        joint: condition factors that are sampled together: in every step each takes its turn and
-        sees what those before it have become (FG-DM, equations 4 to 6).
+        joint: factors that are sampled together: in every step each takes its turn and sees what
+        those before it have become (FG-DM, equations 4 to 6). The image may be among them: then
+        every candidate has an image of its own, num_inference_steps equals condition_steps, and the
+        chosen candidate's image is the result. joint_refresh: the steps, 1 to 1000 (default: 4),
+        after which ControlNets and T2I-Adapters of joint factors see anew what the maps of others
+        are about to become.
         image: a picture of the image's size to begin with instead of noise, noised to `strength`,
         0 to 1 (0.8; with a mask 1), as diffusers' img2img. mask: where it is painted anew: what is
         transparent in a picture with alpha, white in another, true in an array; everything else
@@ -249,7 +254,8 @@ class Engine:
 
         accepted, finished, failed, cancelled, refused (queue full), queued and active (now):
         requests. batches, rows: of the backbone. padding: rows computed besides, to fill up the
-        batch of a TensorRT plan. rows_saved: of maps that were dropped or never begun.
+        batch of a TensorRT plan. rows_saved: of maps that were dropped or never begun, and of their
+        joint images.
         candidates_failed: maps whose latent or picture was not finite.
         context_hits, context_misses: prompts found encoded, and encoded. retries: batches run
         again after a failure, most of them in parts. queue_seconds: waited by all requests before

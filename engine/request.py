@@ -78,6 +78,7 @@ class RequestOptions(TypedDict, total=False):
     control_images: Mapping[str, Picture] | None
     factors: Mapping[str, FactorOptions | None] | None
     joint: Sequence[str] | None
+    joint_refresh: int | None
     image: Picture | None
     strength: float | None
     mask: Picture | npt.NDArray[np.bool_] | None
@@ -401,6 +402,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "control_images": pictures,
     "factors": factors,
     "joint": texts,
+    "joint_refresh": required_integer,
     "image": _picture,
     "strength": required_real,
     "mask": mask,

@@ -203,6 +203,7 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   request.control_images = take_images(options, "control_images");
   request.factors = take_factors(options);
   take_into(options, "joint", request.joint);
+  request.joint_refresh = take<int>(options, "joint_refresh");
   request.image = take_pixels(options, "image");
   request.strength = take<double>(options, "strength");
   request.mask = take_pixels(options, "mask");
@@ -249,10 +250,10 @@ py::dict parameters_of(const Request& request) {
       "min_area"_a = request.min_area, "height"_a = request.height, "width"_a = request.width,
       "latents"_a = given(request.latents),
       "condition_latents"_a = given(request.condition_latents), "control_images"_a = control_images,
-      "factors"_a = factors, "joint"_a = request.joint, "image"_a = given(request.image.data),
-      "strength"_a = request.strength, "mask"_a = given(request.mask.data),
-      "prune"_a = request.prune, "stop_at_recall"_a = request.stop_at_recall,
-      "wave"_a = request.wave,
+      "factors"_a = factors, "joint"_a = request.joint, "joint_refresh"_a = request.joint_refresh,
+      "image"_a = given(request.image.data), "strength"_a = request.strength,
+      "mask"_a = given(request.mask.data), "prune"_a = request.prune,
+      "stop_at_recall"_a = request.stop_at_recall, "wave"_a = request.wave,
       "guidance_interval"_a =
           std::pair(request.guidance_interval.start, request.guidance_interval.stop),
       "condition_guidance_interval"_a = std::pair(request.condition_guidance_interval.start,

@@ -165,7 +165,8 @@ def test_options_become_parameters(engine: FakeEngine) -> None:
         "wave": 2,
         "deadline": 30.0,
         "strength": 0.5,
-        "joint": "segmentation,depth",
+        "joint": "segmentation,image",
+        "joint_refresh": 2,
     }
     lists: dict[str, list[float]] = {
         "controlnet_conditioning_scale": [0.5],
@@ -181,7 +182,7 @@ def test_options_become_parameters(engine: FakeEngine) -> None:
     assert call.pop("prompt") == "a dog"
     assert call.pop("step_callback") is not None
     given = {name: value for name, value in call.items() if value is not None}
-    assert given == {**options, **lists, "joint": ["segmentation", "depth"]}
+    assert given == {**options, **lists, "joint": ["segmentation", "image"]}
 
 
 def test_defaults_leave_the_choice_to_the_bundle(engine: FakeEngine) -> None:

@@ -103,6 +103,31 @@ def test_a_request_without_maps(engine: Engine) -> None:
     assert again.image.tobytes() == result.image.tobytes()
 
 
+def test_a_joint_image_is_that_of_the_chosen_candidate(engine: Engine) -> None:
+    joint = {**QUICK, "joint": ["segmentation", "image"], "joint_refresh": 2}
+    seen: dict[tuple[str, int], list[int]] = {}
+    pictures = {}
+
+    def watch(info: Any) -> None:
+        seen.setdefault((info.factor, info.step), []).extend(info.candidates)
+        if info.factor == "image" and info.step == 2:
+            pictures.update({i: info.preview(i).astype(int) for i in info.candidates})
+
+    result = engine.generate("a dog", step_callback=watch, **joint)
+    assert list(result.factors) == ["segmentation"]
+    assert result.parameters["joint_refresh"] == 2
+    assert seen == {
+        (factor, step): [0, 1] for step in range(3) for factor in ("segmentation", "image")
+    }
+    distance = {
+        i: np.abs(picture - np.asarray(result.image)).mean() for i, picture in pictures.items()
+    }
+    assert min(distance, key=lambda i: distance[i]) == result.candidates[result.chosen].index
+    alone = engine.generate("a dog", **{**QUICK, "joint": None})
+    assert result.map.tobytes() == alone.map.tobytes()  # maps don't see the image
+    assert result.image.tobytes() != alone.image.tobytes()
+
+
 @pytest.mark.parametrize("kind", ["alpha", "white", "array"])
 def test_masks_of_every_kind_say_the_same(engine: Engine, kind: str) -> None:
     factor = engine.manifest["factors"][-1]
@@ -135,6 +160,8 @@ def test_masks_of_every_kind_say_the_same(engine: Engine, kind: str) -> None:
         ({"factors": {"segmentation": {"map": np.zeros((3, 3), np.uint8)}}}, "3 x 3 pixels"),
         ({"factors": {"segmentation": {"map": np.zeros((3, 3), float)}}}, "map must be a PIL"),
         ({"joint": "segmentation"}, "joint must be a list of factors"),
+        ({"joint_refresh": 1.5}, "joint_refresh must be a whole number"),
+        ({"joint": ["segmentation", "image"], "num_inference_steps": 4}, "give the same number"),
         ({"image": np.zeros((0, 0, 3), np.uint8)}, r"empty one of shape \(0, 0, 3\)"),
         ({"mask": np.zeros((0, 0), bool)}, "mask must be .* an empty one"),
         ({"latents": np.zeros((0, 4, 8, 8))}, "latents must be .* an empty one"),

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, ControlNetModel
 from fgdm.engine import Engine
 from fgdm.export.bundle import export_bundle
 from fgdm.export.factors import AdapterSource, FactorSource
 from fgdm.export.image_networks import NetworkSource
-from fgdm.export.reference import Reference, make_scheduler
+from fgdm.export.reference import Reference, _all_residuals, make_scheduler
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
@@ -56,19 +57,21 @@ def chain(tiny_checkpoint: TinyCheckpoint, tmp_path_factory: pytest.TempPathFact
 class Loop:
     """Samples groups of factors with diffusers' UNet and schedulers.
 
+    refresh: the steps after which joint ControlNets see the maps anew.
     clean: by factor, the clean latents that every step predicts.
     """
 
-    def __init__(self, reference: Reference, noise: dict[str, Array]) -> None:
-        self._reference, self._noise = reference, noise
-        self._factors = {factor["name"]: factor for factor in reference.conditions}
+    def __init__(self, reference: Reference, noise: dict[str, Array], refresh: int = 1) -> None:
+        self._reference, self._noise, self._refresh = reference, noise, refresh
+        self._factors = {f["name"]: f for f in [*reference.conditions, reference.image]}
+        self._controls: dict[str, torch.Tensor] = {}
         self.latents: dict[str, Array] = {}
         self.clean: dict[str, list[Array]] = {name: [] for name in noise}
 
     @torch.no_grad()
     def run(self, group: Sequence[str]) -> None:
         """Every factor of the group takes each step in turn, and sees those before it as they are.
-        Factors that have not been run are left out."""
+        Factors that have not been run are left out. ControlNets see maps of the group only."""
         reference = self._reference
         schedulers = {}
         for name in group:
@@ -80,6 +83,8 @@ class Loop:
         for step in range(STEPS):
             for name in group:
                 self._step(self._factors[name], schedulers[name], step)
+                if step % self._refresh == 0:
+                    self._controls[name] = self._control_image(self._factors[name])
 
     def _step(self, factor: dict[str, Any], scheduler: Any, step: int) -> None:
         reference, name = self._reference, factor["name"]
@@ -89,22 +94,49 @@ class Loop:
         embeddings = reference._embeddings([prompt, NEGATIVE])
         pair, time = sample.repeat(2, 1, 1, 1), scheduler.timesteps[step]
         more = reference._features(adapters, pair, time)
+        networks = [
+            (
+                ControlNetModel.from_pretrained(reference._root / entry["graph"]).eval(),
+                self._controls[entry["condition"]],
+                entry["scale"],
+            )
+            for entry in factor["conditionings"]
+            if entry["kind"] == "controlnet" and entry["condition"] in self._controls
+        ]
+        more |= _all_residuals(networks, pair, time, embeddings)
         positive, negative = reference._unet(pair, time, embeddings, **more).sample.chunk(2)
         guided = negative + SCALE * (positive - negative)
         alpha = scheduler.alphas_cumprod[int(time)]
         self.clean[name].append(((sample - (1 - alpha) ** 0.5 * guided) / alpha**0.5).numpy())
         self.latents[name] = scheduler.step(guided, time, sample).prev_sample.numpy()
 
+    def _control_image(self, factor: dict[str, Any]) -> torch.Tensor:
+        """What the image's ControlNets see of the map that a factor's last step predicted."""
+        reference = self._reference
+        vae = AutoencoderKL.from_pretrained(reference._root / "vae").eval()
+        clean = torch.from_numpy(self.clean[factor["name"]][-1])
+        decoded = vae.decode(clean / vae.config.scaling_factor).sample
+        picture = (255 * (decoded / 2 + 0.5).clamp(0, 1)).round()
+        mode = "bilinear"
+        if factor.get("palette"):
+            mode = "nearest"
+            classes = reference._palette(factor["palette"])["classes"]
+            colors = torch.tensor([entry["color"] for entry in classes], dtype=torch.float32)
+            nearest = torch.cdist(picture.flatten(2)[0].T, colors).argmin(1)
+            picture = colors[nearest].T.reshape(picture.shape)
+        size = reference.image["height"], reference.image["width"]
+        return interpolate(picture / 255, size, mode=mode)
+
 
 @pytest.fixture(scope="module")
 def noise(chain: Path) -> dict[str, Array]:
     rng = np.random.default_rng(3)
-    factors = Reference(chain).conditions
+    reference = Reference(chain)
     return {
         factor["name"]: rng.standard_normal(
             (1, 4, factor["height"] // 4, factor["width"] // 4), np.float32
         )
-        for factor in factors
+        for factor in [*reference.conditions, reference.image]
     }
 
 
@@ -122,6 +154,7 @@ def _options(noise: dict[str, Array], names: Sequence[str]) -> dict[str, Any]:
     return {
         "negative_prompt": NEGATIVE,
         "factors": sampled,
+        "latents": noise["image"],
         "condition_steps": STEPS,
         "condition_guidance_scale": SCALE,
         "num_inference_steps": STEPS,
@@ -175,6 +208,41 @@ def test_every_step_is_that_of_an_independent_loop(
             assert error <= 1e-3, name
 
 
+@pytest.mark.parametrize(
+    ("names", "joint", "refresh"),
+    [
+        (("normal",), ("normal", "image"), None),  # by the adapter alone
+        (("normal", "sketch"), ("normal", "sketch", "image"), None),
+        (("segmentation",), ("segmentation", "image"), 1),  # by a ControlNet alone
+        (("segmentation", "depth"), ("segmentation", "depth", "image"), 3),
+        (FACTORS, (*FACTORS, "image"), 2),
+    ],
+)
+def test_a_joint_image_takes_the_steps_of_an_independent_loop(
+    chain: Path,
+    engine: Engine,
+    noise: dict[str, Array],
+    names: Sequence[str],
+    joint: Sequence[str],
+    refresh: int | None,
+) -> None:
+    loop = Loop(Reference(chain), noise, refresh or STEPS)
+    loop.run(joint)
+    seen: dict[str, list[Array]] = {name: [] for name in joint}
+
+    def watch(info: Any) -> None:
+        seen[info.factor].append(info.predicted_x0())
+
+    engine.generate(
+        PROMPT, joint=joint, joint_refresh=refresh, step_callback=watch, **_options(noise, names)
+    )
+    for name in joint:
+        assert len(seen[name]) == STEPS
+        for ours, theirs in zip(seen[name], loop.clean[name], strict=True):
+            error = np.abs(ours - theirs).max() / np.abs(theirs).max()
+            assert error <= 1e-3, name
+
+
 def test_the_picture_is_painted_from_all_of_them(
     chain: Path, engine: Engine, noise: dict[str, Array]
 ) -> None:
@@ -184,9 +252,7 @@ def test_the_picture_is_painted_from_all_of_them(
     for name in FACTORS:
         loop.run([name])
     image = reference.image
-    rng = np.random.default_rng(8)
-    start = rng.standard_normal((1, 4, image["height"] // 4, image["width"] // 4), np.float32)
-    result = engine.generate(PROMPT, latents=start, **_options(noise, FACTORS))
+    result = engine.generate(PROMPT, **_options(noise, FACTORS))
 
     def enlarged(name: str, mode: str) -> NDArray[Any]:
         picture = np.asarray(result.factors[name].map, np.float32)
@@ -196,7 +262,7 @@ def test_the_picture_is_painted_from_all_of_them(
 
     theirs = reference.picture(
         [PROMPT, NEGATIVE],
-        start,
+        noise["image"],
         STEPS,
         SCALE,
         {

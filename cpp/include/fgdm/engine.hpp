@@ -22,8 +22,9 @@ struct Metrics {
   std::int64_t accepted, finished, failed, cancelled, refused;  // requests; refused: queue full
   std::int64_t queued, active;                                  // requests, now
   std::int64_t batches, rows;                                   // of the backbone
-  std::int64_t padding;     // rows computed besides, to fill up the batch of a TensorRT plan
-  std::int64_t rows_saved;  // rows of maps that were dropped before their last step, or never begun
+  std::int64_t padding;  // rows computed besides, to fill up the batch of a TensorRT plan
+  // Rows of maps that were dropped before their last step, or never begun, and of joint images.
+  std::int64_t rows_saved;
   std::int64_t candidates_failed;             // maps whose latent or picture isn't finite
   std::int64_t context_hits, context_misses;  // prompts found encoded, and encoded
   std::int64_t retries;                       // batches run again after a failure, most in parts

@@ -63,12 +63,18 @@ struct Request {
   std::optional<TimestepSpacing> timestep_spacing, condition_timestep_spacing;
   std::optional<double> min_area;    // of a map, for a class to count as found, 0 to 1
   std::optional<int> height, width;  // of the image in pixels; maps scale along
-  std::vector<float> latents;        // (1, C, h, w) initial noise of the image; empty: from seed
+  // (1, C, h, w) initial noise of the image, (candidates, C, h, w) of joint ones; empty: from seed.
+  std::vector<float> latents;
   std::vector<float> condition_latents;          // (candidates, C, h, w) initial noise of the maps
   std::map<std::string, FactorOptions> factors;  // by name, of condition factors
-  // Condition factors that are sampled together, each step of one after that of those before it
-  // (FG-DM, equations 4 to 6); empty: every factor is sampled to its end before the next begins.
+  // Factors that are sampled together, each step of one after that of those before it (FG-DM,
+  // equations 4 to 6); empty: every factor is sampled to its end before the next begins. The image
+  // may be among them: then every candidate has an image of its own, and the chosen candidate's is
+  // the result.
   std::vector<std::string> joint;
+  // A network of a joint factor that paints from the map of another sees what the map is about to
+  // become, its decoded predicted x0, and sees it anew every so many steps, 1 to 1000; unset: 4.
+  std::optional<int> joint_refresh;
   // A picture of the image's size, RGB, to begin with instead of noise: noised, and sampled again
   // over the fraction `strength` of the steps, 0 to 1 (unset: 0.8; with a mask 1).
   Pixels image;

@@ -36,9 +36,8 @@ const RowBuffer& ChosenMaps::latents(const std::string& factor, Timings& timings
   return *map.latents;
 }
 
-std::vector<float> ChosenMaps::control_image(const ConditioningSpec& network,
+std::vector<float> ChosenMaps::control_image(const ChosenMap& map, const ConditioningSpec& network,
                                              const FactorSize& size) const {
-  const auto& map = maps_.at(network.condition);
   if (map.factor->makes_labels())
     return recoloured(map, network, size);
   std::vector<float> planes(3 * pixels(size));

@@ -34,7 +34,12 @@ public:
 
   // What a conditioning network of a factor of `size` sees of the map that it names: RGB planes
   // (3, height, width) in 0..1, in the colours that the network was trained on.
-  std::vector<float> control_image(const ConditioningSpec& network, const FactorSize& size) const;
+  std::vector<float> control_image(const ConditioningSpec& network, const FactorSize& size) const {
+    return control_image(maps_.at(network.condition), network, size);
+  }
+  // The same of a map that isn't chosen.
+  std::vector<float> control_image(const ChosenMap& map, const ConditioningSpec& network,
+                                   const FactorSize& size) const;
 
 private:
   std::vector<float> recoloured(const ChosenMap& map, const ConditioningSpec& network,

@@ -36,16 +36,21 @@ RowBuffer Decoding::run(const std::string& decoder, const FactorSize& size,
   return pictures;
 }
 
-std::optional<Pixels> Decoding::picture(const std::string& decoder, const FactorSize& size,
-                                        const RowBuffer& latents, Timings& timings) {
-  std::optional<Pixels> made;
-  decode(decoder, size, {&latents}, timings,
-         [&](std::size_t, std::size_t, const RowBuffer& pictures) {
-           const auto values = pictures.floats(1);
-           if (!all_finite(values))
-             return;
-           made = Pixels{size.height, size.width, std::vector<std::uint8_t>(3 * pixels(size))};
-           image_to_rgb(values, size.height, size.width, made->data);
+std::vector<std::optional<Pixels>> Decoding::pictures(const std::string& decoder,
+                                                      const FactorSize& size,
+                                                      const std::vector<const RowBuffer*>& latents,
+                                                      Timings& timings) {
+  std::vector<std::optional<Pixels>> made(latents.size());
+  decode(decoder, size, latents, timings,
+         [&](std::size_t first, std::size_t count, const RowBuffer& rows) {
+           for (std::size_t row = 0; row < count; ++row) {
+             const auto values = rows.floats(1, row);
+             if (!all_finite(values))
+               continue;
+             Pixels picture{size.height, size.width, std::vector<std::uint8_t>(3 * pixels(size))};
+             image_to_rgb(values, size.height, size.width, picture.data);
+             made[first + row] = std::move(picture);
+           }
          });
   return made;
 }

@@ -3,6 +3,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "factor_run.hpp"
@@ -24,9 +25,14 @@ public:
               const std::vector<const RowBuffer*>& latents, Timings& timings,
               const UsePictures& use);
 
-  // One picture in RGB; nothing if it isn't finite.
+  // Pictures in RGB; nothing in place of one that isn't finite.
+  std::vector<std::optional<Pixels>> pictures(const std::string& decoder, const FactorSize& size,
+                                              const std::vector<const RowBuffer*>& latents,
+                                              Timings& timings);
   std::optional<Pixels> picture(const std::string& decoder, const FactorSize& size,
-                                const RowBuffer& latents, Timings& timings);
+                                const RowBuffer& latents, Timings& timings) {
+    return std::move(pictures(decoder, size, {&latents}, timings).front());
+  }
 
 private:
   RowBuffer run(const std::string& decoder, const FactorSize& size,

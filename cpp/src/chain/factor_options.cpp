@@ -9,6 +9,10 @@
 namespace fgdm {
 namespace {
 
+// Decoding a map takes about as long as a step of it, and early predictions change most: a picture
+// every few steps follows them without doubling what the maps take.
+constexpr int default_joint_refresh = 4;
+
 // Sets an option of all condition factors to the default that they share. Where they differ it
 // stays unset, and each takes its own.
 template <typename T, typename Default>
@@ -237,22 +241,28 @@ private:
 
 void check_names(const Request& request, const Manifest& manifest) {
   std::vector<std::string> known;
+  const auto check = [&](const std::string& option, const std::string& name, const char* kind) {
+    if (std::ranges::count(known, name) == 0)
+      throw RequestError(option + " has \"" + excerpt(name) + "\", which is no " + kind +
+                         " of this bundle; it has " +
+                         (known.empty() ? "none" : joined(known, ", ")));
+  };
   for (const auto& factor : manifest.factors)
     if (!factor.is_image)
       known.push_back(factor.name);
-  const auto check = [&](const char* option, const std::string& name) {
-    if (std::ranges::count(known, name) == 0)
-      throw RequestError(std::string(option) + " has \"" + excerpt(name) +
-                         "\", which is no condition factor of this bundle; it has " +
-                         (known.empty() ? "none" : joined(known, ", ")));
-  };
   for (const auto& entry : request.factors)
-    check("factors", entry.first);
+    check("factors", entry.first, "condition factor");
+  known.push_back(manifest.factors.back().name);
   for (const auto& name : request.joint)
-    check("joint", name);
+    check("joint", name, "factor");
 }
 
-void check_joint(const Request& request, const Manifest& manifest) {
+// What a factor's number of steps is called.
+std::string steps_of(const FactorSpec& factor) {
+  return factor.is_image ? "num_inference_steps" : "condition_steps of " + factor.name;
+}
+
+void check_joint(Request& request, const Manifest& manifest) {
   const std::set<std::string> names(request.joint.begin(), request.joint.end());
   if (names.size() != request.joint.size())
     throw RequestError("joint names a factor twice: " + joined(request.joint, ", "));
@@ -260,25 +270,28 @@ void check_joint(const Request& request, const Manifest& manifest) {
     throw RequestError("joint has only \"" + request.joint.front() +
                        "\", expected two or more factors that are sampled together");
   const FactorSpec* first = nullptr;
+  bool sees_maps = false;
   for (const auto& factor : manifest.factors) {
     if (!names.contains(factor.name))
       continue;
-    const auto& options = request.factors.at(factor.name);
-    if (first == nullptr) {
+    if (first == nullptr)
       first = &factor;
-      continue;
-    }
-    for (const auto& network : factor.conditionings)
-      if (network.sees_image() && names.contains(network.condition))
-        throw RequestError("joint has \"" + factor.name + "\", whose network " + network.graph +
-                           " sees the finished map of " + network.condition +
-                           "; only adapters see latents on their way");
-    const auto& others = request.factors.at(first->name);
-    if (*options.condition_steps != *others.condition_steps)
-      throw RequestError("joint factors take equally many steps, but condition_steps of " +
-                         first->name + " is " + shown(*others.condition_steps) + " and of " +
-                         factor.name + " " + shown(*options.condition_steps));
+    sees_maps |= std::ranges::any_of(factor.conditionings, [&](const ConditioningSpec& network) {
+      return network.sees_image() && names.contains(network.condition);
+    });
+    const int steps = factor_steps(request, factor), others = factor_steps(request, *first);
+    if (steps != others)
+      throw RequestError("joint factors take equally many steps, but " + steps_of(*first) + " is " +
+                         shown(others) + " and " + steps_of(factor) + " is " + shown(steps) +
+                         "; give the same number");
   }
+  if (request.joint_refresh && !sees_maps)
+    throw RequestError("joint_refresh is " + shown(*request.joint_refresh) +
+                       ", but no network of a joint factor paints from the map of another; leave "
+                       "it out");
+  check_optional("joint_refresh", request.joint_refresh, 1, 1000);
+  if (sees_maps)
+    request.joint_refresh = request.joint_refresh.value_or(default_joint_refresh);
   // Groups are made of neighbours: what lies between could not see the one and be seen by the
   // other.
   std::size_t longest = 0;
@@ -290,12 +303,13 @@ void check_joint(const Request& request, const Manifest& manifest) {
                        "give its map, or leave it out");
 }
 
-// Factors that are sampled together have as many candidates as one of them says.
+// Factors that are sampled together have as many candidates as one of them says; the image as many
+// as they.
 void share_candidates(Request& request, const Manifest& manifest) {
   std::optional<int> said;
   bool has_labels = false;
   for (const auto& factor : manifest.factors) {
-    if (std::ranges::count(request.joint, factor.name) == 0)
+    if (factor.is_image || std::ranges::count(request.joint, factor.name) == 0)
       continue;
     const auto& options = request.factors[factor.name];
     if (has_labels && (options.prune || options.wave || options.stop_at_recall))
@@ -316,7 +330,8 @@ void share_candidates(Request& request, const Manifest& manifest) {
       said = given;
   }
   for (const auto& name : request.joint)
-    request.factors[name].candidates = said.value_or(has_labels ? request.candidates : 1);
+    if (name != manifest.factors.back().name)
+      request.factors[name].candidates = said.value_or(has_labels ? request.candidates : 1);
 }
 
 }  // namespace

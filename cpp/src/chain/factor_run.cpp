@@ -10,14 +10,14 @@ FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint
               first, factor_spacing(resolved, spec)),
       positive(std::move(positive_text)), negative(std::move(negative_text)),
       scales(conditioning_scales(resolved, spec)), hints(spec.conditionings.size()),
-      active(spec.conditionings.size(), true) {
+      joint_maps(spec.conditionings.size()), active(spec.conditionings.size(), true) {
   for (const auto& network : spec.conditionings)
     seen.emplace_back(network.latents.size());
 }
 
 Trajectory::Trajectory(const FactorRun& owner, int index, RowBuffer noise)
     : run(&owner), candidate(index), step(owner.first), latents(std::move(noise)),
-      predicted_x0(latents) {}
+      predicted_x0(latents), joint_hints(owner.factor.conditionings.size()) {}
 
 std::int64_t FactorRun::rows(int begin, int end) const {
   std::int64_t sum = 0;

@@ -59,7 +59,10 @@ struct FactorRun {
   Sampler sampler;
   Embeddings positive, negative;
   std::vector<float> scales;  // one for each conditioning network
-  std::vector<Hint> hints;    // likewise; empty for networks that see no control image
+  // Likewise; empty for networks that see no control image, or a joint map.
+  std::vector<Hint> hints;
+  // Likewise: the place in the group of the factor whose map a network sees on its way.
+  std::vector<std::optional<std::size_t>> joint_maps;
   // Likewise: whether it runs (not where what it would see was left out); the latents it sees.
   std::vector<bool> active;
   std::vector<std::vector<SeenLatent>> seen;
@@ -75,10 +78,16 @@ struct Trajectory {
 
   int steps_taken() const { return step - run->first; }
 
+  // What a network makes of its control image.
+  const Hint& hint(std::size_t network) const {
+    return run->joint_maps[network] ? joint_hints[network] : run->hints[network];
+  }
+
   const FactorRun* run;
   int candidate;
   int step;                         // the next
   RowBuffer latents, predicted_x0;  // a row each
+  std::vector<Hint> joint_hints;    // one for each network; empty for those that see no joint map
   bool is_finite = true;
   Timings timings;                       // its share of what its batches took
   std::vector<const Trajectory*> group;  // the candidate's, of all factors sampled together

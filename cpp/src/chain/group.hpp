@@ -21,7 +21,7 @@ public:
   // The one whose maps candidates are compared by: the first that makes labels, else the first.
   std::size_t measured() const;
 
-  bool is_image() const { return runs_.front()->factor.is_image; }
+  bool is_image() const { return runs_.front()->factor.is_image; }  // and nothing else
   int num_steps() const { return runs_.front()->num_steps(); }
 
   // Backbone rows of one candidate: of `steps` steps of each factor, from step `first` on.

@@ -110,7 +110,8 @@ void check_control_images(const Request& request, const Manifest& manifest) {
 }
 
 // What the image begins with, if not with noise.
-void check_start(Request& request, const FactorSize& size) {
+void check_start(Request& request, const Manifest& manifest) {
+  const auto size = factor_size(request, manifest, image_factor(manifest));
   if (request.image.data.empty()) {
     if (!request.mask.data.empty())
       throw RequestError("mask is given, but no image whose pixels it could keep; give both");
@@ -119,6 +120,9 @@ void check_start(Request& request, const FactorSize& size) {
                          ", but there is no image to begin with; give both");
     return;
   }
+  if (is_image_joint(request, manifest))
+    throw RequestError("image is given, but joint names the image, which then begins with noise as "
+                       "the maps do; drop one of the two");
   check_picture("image", request.image, size, 3, "the image's");
   if (!request.mask.data.empty()) {
     check_picture("mask", request.mask, size, 1, "the image's");
@@ -182,9 +186,9 @@ Request resolve(Request request, const Manifest& manifest) {
   timesteps(manifest.schedule, *request.num_inference_steps, *request.sampler,
             request.timestep_spacing);
   resolve_factors(request, manifest);
-  const auto size = factor_size(request, manifest, image);
-  check_latents("latents", request.latents, 1, manifest, size);
-  check_start(request, size);
+  check_latents("latents", request.latents, images(request, manifest), manifest,
+                factor_size(request, manifest, image));
+  check_start(request, manifest);
   check_control_images(request, manifest);
   if (!request.seed) {
     std::random_device entropy;
@@ -256,6 +260,18 @@ int factor_first_step(const Request& resolved, const FactorSpec& factor) {
   const auto& strength =
       factor.is_image ? resolved.strength : resolved.factors.at(factor.name).strength;
   return strength ? first_step(factor_steps(resolved, factor), *strength) : 0;
+}
+
+bool is_image_joint(const Request& resolved, const Manifest& manifest) {
+  return std::ranges::count(resolved.joint, image_factor(manifest).name) > 0;
+}
+
+int images(const Request& resolved, const Manifest& manifest) {
+  if (!is_image_joint(resolved, manifest))
+    return 1;
+  const auto map = std::ranges::find_if(
+      resolved.joint, [&](const std::string& name) { return name != image_factor(manifest).name; });
+  return *resolved.factors.at(*map).candidates;
 }
 
 const std::vector<float>& factor_latents(const Request& resolved, const FactorSpec& factor) {

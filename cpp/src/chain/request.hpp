@@ -44,6 +44,11 @@ int factor_first_step(const Request& resolved, const FactorSpec& factor);
 // The initial latents that a resolved request gives a factor; none: noise of the seed.
 const std::vector<float>& factor_latents(const Request& resolved, const FactorSpec& factor);
 
+// Whether the image is sampled together with maps, and how many images are sampled: one for each
+// candidate of those maps, else one.
+bool is_image_joint(const Request& resolved, const Manifest& manifest);
+int images(const Request& resolved, const Manifest& manifest);
+
 // Whether a map was given for a condition factor and is taken as it is; whether it has no map.
 bool is_given(const Request& resolved, const FactorSpec& factor);
 bool is_left_out(const Request& resolved, const FactorSpec& factor);

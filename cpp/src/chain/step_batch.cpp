@@ -188,7 +188,7 @@ void StepBatch::run_network(const Segment& segment, std::size_t network) {
     for (const auto& output : outputs)
       for (std::size_t row = first; row < end; ++row)
         target(segment, network, output)
-            .copy_row(rows_[row].trajectory->run->hints[network].at(output.name), 0, row);
+            .copy_row(rows_[row].trajectory->hint(network).at(output.name), 0, row);
     return;
   }
   // An adapter sees latents and the timestep only, which both rows of a trajectory share.
@@ -209,9 +209,9 @@ void StepBatch::run_network(const Segment& segment, std::size_t network) {
                  .first;
     std::vector<float> scales;
     for (std::size_t row = first; row < first + count; ++row) {
-      const auto& run = *rows_[row].trajectory->run;
-      hint->second.copy_row(run.hints[network].at(features.name), 0, row);
-      scales.push_back(run.scales[network]);
+      const auto& trajectory = *rows_[row].trajectory;
+      hint->second.copy_row(trajectory.hint(network).at(features.name), 0, row);
+      scales.push_back(trajectory.run->scales[network]);
     }
     conditioning_scale_.write(scales, first);
     inputs.push_back({"encoder_hidden_states", embeddings_.view(count, first)});

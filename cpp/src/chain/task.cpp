@@ -25,7 +25,8 @@ Task::Task(const Bundle& bundle, Graphs& graphs, EmbeddingCache& embeddings,
     : bundle_(bundle), manifest_(bundle.manifest()), graphs_(graphs), embeddings_(embeddings),
       job_(std::move(job)), request_(job_->request), number_(number),
       groups_(factor_groups(request_, manifest_)), maps_(bundle, graphs),
-      decoding_(manifest_, graphs, decode_rows), sessions_before_(graphs.total_seconds()) {
+      joint_hints_(bundle, graphs, maps_), decoding_(manifest_, graphs, decode_rows),
+      sessions_before_(graphs.total_seconds()) {
   result_.seed = *request_.seed;
   result_.truncated = job_->texts.truncated;
   result_.negative_truncated = job_->texts.negative_truncated;
@@ -51,6 +52,10 @@ void Task::take_given(std::uint32_t index) {
 }
 
 void Task::begin_group() {
+  if (next_group_ == groups_.size()) {
+    group_.reset();
+    return;
+  }
   const auto& group = groups_.at(next_group_++);
   Group::Runs runs;
   for (const auto index : group) {
@@ -81,9 +86,18 @@ std::unique_ptr<FactorRun> Task::begin_run(std::uint32_t index,
 // What the factor's networks see: control images, and the latents of earlier factors.
 void Task::begin_networks(FactorRun& run, const std::vector<std::uint32_t>& group) {
   auto& timings = timings_[run.factor.name];
+  const auto member_of_group = [&](const std::string& name) -> std::optional<std::size_t> {
+    const auto found = std::ranges::find_if(
+        group, [&](std::uint32_t index) { return manifest_.factors[index].name == name; });
+    if (found == group.end())
+      return std::nullopt;
+    return static_cast<std::size_t>(found - group.begin());
+  };
   for (std::size_t i = 0; i < run.factor.conditionings.size(); ++i) {
     const auto& network = run.factor.conditionings[i];
-    if (network.sees_image()) {
+    if (network.sees_image())
+      run.joint_maps[i] = member_of_group(network.condition);
+    if (network.sees_image() && !run.joint_maps[i]) {
       run.active[i] = maps_.has(network.condition) || !manifest_.makes_map(network.condition);
       if (run.active[i])
         run.hints[i] = encode_control_image(manifest_, network, run.size, run.scales[i],
@@ -91,13 +105,12 @@ void Task::begin_networks(FactorRun& run, const std::vector<std::uint32_t>& grou
     }
     for (std::size_t k = 0; k < network.latents.size(); ++k) {
       const auto& name = network.latents[k];
-      const auto member = std::ranges::find_if(
-          group, [&](std::uint32_t index) { return manifest_.factors[index].name == name; });
+      const auto member = member_of_group(name);
       auto& seen = run.seen[i][k];
       if (name == run.factor.name)
         seen.of = SeenLatent::Of::itself;
-      else if (member != group.end())
-        seen = {SeenLatent::Of::group, static_cast<std::size_t>(member - group.begin()), nullptr};
+      else if (member)
+        seen = {SeenLatent::Of::group, *member, nullptr};
       else
         seen = {SeenLatent::Of::earlier, 0,
                 maps_.has(name) ? &maps_.latents(name, timings) : nullptr};
@@ -220,13 +233,27 @@ void Task::stepped(const std::vector<Trajectory*>& trajectories) {
     sound.push_back(trajectory);
   }
   call_step_callback(sound);
+  renew_hints(sound);
   while (group_ && ready().empty()) {
     job_->check();
-    if (group_->is_image())
-      paint();
-    else
+    if (group_->is_image()) {
+      const auto& image = *group_->trajectories(0).front();
+      timings_[image.run->factor.name].add(image.timings);
+      paint(*image.run, image.latents);
+      begin_group();
+    } else {
       compare();
+    }
   }
+}
+
+// Lets joint factors' networks see the maps of others as they are now, where that is due.
+void Task::renew_hints(const std::vector<Trajectory*>& trajectories) {
+  if (!request_.joint_refresh)
+    return;
+  for (const int candidate : joint_hints_.renew(*group_, trajectories, *request_.joint_refresh,
+                                                preview_decoder(), decoding_, timings_))
+    drop_failed(candidate);
 }
 
 // Goes on without a candidate whose latent, or the picture made of it, is not finite.
@@ -388,7 +415,8 @@ void Task::end_candidate(int candidate) {
   for (const auto& trajectory : group_->trajectories(candidate)) {
     const auto& run = *trajectory->run;
     timings_[run.factor.name].add(trajectory->timings);
-    result_.map_rows += run.rows(run.first, trajectory->step);
+    if (!run.factor.is_image)
+      result_.map_rows += run.rows(run.first, trajectory->step);
     rows_saved_ += run.rows(trajectory->step, run.end());
     latents.push_back(std::move(trajectory->latents));
   }
@@ -420,7 +448,10 @@ void Task::choose() {
   auto latents = std::move(measured_.at(indices[best]).latents);
   measured_.clear();
   for (std::size_t member = 0; member < group_->runs().size(); ++member)
-    keep_map(member, indices[best], std::move(latents[member]));
+    if (const auto& joint = *group_->runs()[member]; joint.factor.is_image)
+      paint(joint, latents[member]);
+    else
+      keep_map(member, indices[best], std::move(latents[member]));
   begin_group();
 }
 
@@ -441,17 +472,14 @@ void Task::keep_map(std::size_t member, int candidate, RowBuffer latents) {
       {&run.factor, run.size, std::move(map.snapped), std::move(map.rgb), std::move(latents)});
 }
 
-void Task::paint() {
-  const auto& trajectory = *group_->trajectories(0).front();
-  const auto& run = *trajectory.run;
-  result_.image = picture(run, manifest_.vae_decoder, trajectory.latents);
+// Decodes the image, of which a mask may keep pixels.
+void Task::paint(const FactorRun& run, const RowBuffer& latents) {
+  result_.image = picture(run, manifest_.vae_decoder, latents);
   if (!request_.mask.data.empty())  // what stays, stays to the bit
     for (std::size_t pixel = 0; pixel < request_.mask.data.size(); ++pixel)
       if (request_.mask.data[pixel] == 0)
         std::copy_n(request_.image.data.begin() + static_cast<std::ptrdiff_t>(3 * pixel), 3,
                     result_.image.data.begin() + static_cast<std::ptrdiff_t>(3 * pixel));
-  timings_[run.factor.name].add(trajectory.timings);
-  group_.reset();
 }
 
 Result Task::result() {

@@ -15,6 +15,7 @@
 #include "fgdm/selection.hpp"
 #include "group.hpp"
 #include "job.hpp"
+#include "joint_hints.hpp"
 
 namespace fgdm {
 
@@ -72,7 +73,8 @@ private:
   void call_step_callback(const std::vector<Trajectory*>& trajectories);
   void compare();
   void choose();
-  void paint();
+  void renew_hints(const std::vector<Trajectory*>& trajectories);
+  void paint(const FactorRun& run, const RowBuffer& latents);
 
   std::vector<MapRecall> measure_maps();
   Measured measured(std::uint32_t index, int candidate, int steps, std::vector<std::uint8_t> labels,
@@ -102,6 +104,7 @@ private:
   std::map<int, Measured> measured_;  // of the current group: by candidate, the last time
 
   ChosenMaps maps_;
+  JointHints joint_hints_;
   std::int64_t rows_saved_ = 0, candidates_failed_ = 0;
   Result result_;
   std::map<std::string, Timings> timings_;  // by factor

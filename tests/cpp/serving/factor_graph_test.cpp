@@ -353,15 +353,6 @@ TEST(FactorGraph, AJointCandidateFailsAsOne) {
   EXPECT_EQ(scheduler.metrics().candidates_failed, 1);
 }
 
-// A ControlNet sees finished maps: in a group there is none yet.
-TEST(FactorGraph, JointFactorsSeeEachOtherByAdaptersOnly) {
-  const auto bundle = chain_bundle({{"depth", {"segmentation"}, true}});
-  auto request = small_request(13);
-  EXPECT_EQ(Recorded(request, bundle).of("controlnet_segmentation").size(), 2U * steps);
-  request.joint = {"segmentation", "depth"};
-  EXPECT_THROW(resolve(request, bundle.manifest()), RequestError);
-}
-
 TEST(FactorGraph, WrongOptionsAreNamed) {
   using Change = std::function<void(Request&)>;
   const std::vector<std::pair<std::string, Change>> cases{
@@ -398,12 +389,15 @@ TEST(FactorGraph, WrongOptionsAreNamed) {
          r.factors["segmentation"].map = labels_of(0);
          r.factors["segmentation"].strength = 0.1;
        }},
-      {"joint has \"image\"", [](Request& r) { r.joint = {"segmentation", "image"}; }},
+      {"joint has \"sound\", which is no factor of this bundle; it has segmentation, depth, "
+       "normal, "
+       "image",
+       [](Request& r) { r.joint = {"segmentation", "sound"}; }},
       {"joint has only \"depth\"", [](Request& r) { r.joint = {"depth"}; }},
       {"joint names a factor twice", [](Request& r) { r.joint = {"depth", "depth"}; }},
       {"a factor that is sampled alone lies between them",
        [](Request& r) { r.joint = {"segmentation", "normal"}; }},
-      {"condition_steps of segmentation is 4 and of depth 3",
+      {"condition_steps of segmentation is 4 and condition_steps of depth is 3; give the same",
        [](Request& r) {
          r.joint = {"segmentation", "depth"};
          r.factors["depth"].condition_steps = 3;
