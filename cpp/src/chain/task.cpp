@@ -1,36 +1,23 @@
 #include "task.hpp"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "fgdm/noise.hpp"
-#include "fgdm/palette.hpp"
 #include "precision.hpp"
 #include "start_picture.hpp"
 
 namespace fgdm {
-namespace {
-
-std::vector<std::string> names_of(const Palette& palette, const std::vector<int>& indices) {
-  std::vector<std::string> names;
-  for (const int index : indices)
-    names.push_back(palette.classes()[static_cast<std::size_t>(index)].name);
-  return names;
-}
-
-}  // namespace
 
 Task::Task(const Bundle& bundle, Graphs& graphs, EmbeddingCache& embeddings,
            std::shared_ptr<JobState> job, std::int64_t number, int decode_rows)
     : bundle_(bundle), manifest_(bundle.manifest()), graphs_(graphs), embeddings_(embeddings),
       job_(std::move(job)), request_(job_->request), number_(number),
       groups_(factor_groups(request_, manifest_)), maps_(bundle, graphs),
-      joint_hints_(bundle, graphs, maps_), decoding_(manifest_, graphs, decode_rows),
-      sessions_before_(graphs.total_seconds()) {
-  result_.seed = *request_.seed;
-  result_.truncated = job_->texts.truncated;
-  result_.negative_truncated = job_->texts.negative_truncated;
-}
+      joint_hints_(bundle, graphs, maps_), measuring_(bundle, request_, job_->texts),
+      result_(begun_result(*job_)), decoding_(manifest_, graphs, decode_rows),
+      sessions_before_(graphs.total_seconds()) {}
 
 void Task::begin() {
   for (std::uint32_t index = 0; index < manifest_.factors.size(); ++index)
@@ -43,9 +30,9 @@ void Task::begin() {
 void Task::take_given(std::uint32_t index) {
   const auto& factor = manifest_.factors[index];
   const auto& map = job_->maps.at(factor.name);
-  auto& result = factor_result(index);
+  auto& result = result_.factors[factor.name] = begun_result(*job_, bundle_, index);
   result.given = true;
-  result.candidates = {measured(index, 0, 0, map.labels, map.rgb).candidate};
+  result.candidates = {measuring_.map(index, 0, 0, map.labels, map.rgb).candidate};
   result.chosen = 0;
   maps_.keep(
       {&factor, factor_size(request_, manifest_, factor), map.snapped, map.rgb, std::nullopt});
@@ -79,7 +66,7 @@ std::unique_ptr<FactorRun> Task::begin_run(std::uint32_t index,
   begin_networks(*run, group);
   begin_start(*run);
   if (!factor.is_image)
-    factor_result(index);
+    result_.factors[factor.name] = begun_result(*job_, bundle_, index);
   return run;
 }
 
@@ -140,23 +127,6 @@ void Task::begin_start(FactorRun& run) {
   start.anew = cells_of(request_.mask, run.size);
   start.noise = initial_noise(run, 0);
   start.from_noise = *request_.strength == 1.0;
-}
-
-// The result of a condition factor, with what its prompt asks for.
-FactorResult& Task::factor_result(std::uint32_t index) {
-  const auto& factor = manifest_.factors[index];
-  const auto& texts = job_->texts.factors.at(index);
-  auto& result = result_.factors[factor.name];
-  result.truncated = texts.truncated;
-  result.negative_truncated = texts.negative_truncated;
-  if (const auto map = job_->maps.find(factor.name); map != job_->maps.end())
-    result.unknown_pixels = map->second.unknown_pixels;
-  if (factor.makes_labels()) {
-    const auto& palette = bundle_.palette(factor.palette);
-    result.requested = names_of(palette, texts.requested);
-    result.excluded = names_of(palette, texts.excluded);
-  }
-  return result;
 }
 
 SelectionRules Task::rules() const {
@@ -261,11 +231,7 @@ void Task::drop_failed(int candidate) {
   ++candidates_failed_;
   const auto& run = measured_run();
   const auto steps = group_->trajectories(candidate)[group_->measured()]->steps_taken();
-  auto empty =
-      measured(run.index, candidate, steps, std::vector<std::uint8_t>(pixels(run.size), unlabeled),
-               std::vector<std::uint8_t>(3 * pixels(run.size)));
-  empty.candidate.failed = true;
-  measured_.insert_or_assign(candidate, std::move(empty));
+  measured_.insert_or_assign(candidate, measuring_.failed(run.index, candidate, steps));
   selection_->lost(candidate);
   end_candidate(candidate);
 }
@@ -333,9 +299,6 @@ Pixels Task::picture(const FactorRun& run, const std::string& decoder, const Row
 std::vector<MapRecall> Task::measure_maps() {
   const bool predicted = !selection_->at_end();
   const auto& run = measured_run();
-  const bool makes_labels = run.factor.makes_labels();
-  const auto& size = run.size;
-  const auto count = pixels(size);
   std::vector<const Trajectory*> seen;
   std::vector<int> failed;
   std::vector<const RowBuffer*> rows;
@@ -344,58 +307,24 @@ std::vector<MapRecall> Task::measure_maps() {
     rows.push_back(predicted ? &seen.back()->predicted_x0 : &seen.back()->latents);
   }
   std::vector<MapRecall> recalls;
-  const auto use = [&](std::size_t first, std::size_t maps, const RowBuffer& pictures) {
-    LabelMaps made;
-    if (makes_labels)
-      made = graphs_.device()->label(bundle_.palette(run.factor.palette), pictures.data(), maps,
-                                     size.height, size.width);
-    const bool all_sound = pictures.is_finite(maps);
-    for (std::size_t map = 0; map < maps; ++map) {
-      const auto& trajectory = *seen[first + map];
-      if (!all_sound && !pictures.is_finite(1, map)) {
-        failed.push_back(trajectory.candidate);
+  const auto use = [&](std::size_t first, std::size_t count, const RowBuffer& pictures) {
+    const auto shown = std::span(seen).subspan(first, count);
+    auto found = measuring_.pictures(pictures, shown, *graphs_.device());
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!found[i]) {
+        failed.push_back(shown[i]->candidate);
         continue;
       }
-      std::vector<std::uint8_t> labels, rgb(3 * count);
-      if (makes_labels) {
-        const auto part = std::span(made.labels).subspan(map * count, count);
-        labels.assign(part.begin(), part.end());
-        render_labels(bundle_.palette(run.factor.palette),
-                      std::span(made.snapped).subspan(map * count, count), rgb);
-      } else {
-        image_to_rgb(pictures.floats(1, map), size.height, size.width, rgb);
-      }
-      auto found = measured(run.index, trajectory.candidate, trajectory.steps_taken(),
-                            std::move(labels), std::move(rgb));
-      found.candidate.pruned = predicted;
-      recalls.push_back(found.recall);
-      measured_.insert_or_assign(trajectory.candidate, std::move(found));
+      found[i]->candidate.pruned = predicted;
+      recalls.push_back(found[i]->recall);
+      measured_.insert_or_assign(shown[i]->candidate, std::move(*found[i]));
     }
   };
-  decoding_.decode(predicted ? preview_decoder() : manifest_.vae_decoder, size, rows,
+  decoding_.decode(predicted ? preview_decoder() : manifest_.vae_decoder, run.size, rows,
                    timings_[run.factor.name], use);
   for (const int candidate : failed)
     drop_failed(candidate);
   return recalls;
-}
-
-// What a candidate's map holds, if it is one of labels.
-auto Task::measured(std::uint32_t index, int candidate, int steps, std::vector<std::uint8_t> labels,
-                    std::vector<std::uint8_t> rgb) const -> Measured {
-  const auto& factor = manifest_.factors[index];
-  const auto size = factor_size(request_, manifest_, factor);
-  Candidate seen{candidate, 1.0, {}, {}, 0.0, {size.height, size.width, std::move(rgb)}, {}, steps};
-  if (!factor.makes_labels())
-    return {std::move(seen), {1.0, {}, {}, 0.0}, {}};
-  const auto& palette = bundle_.palette(factor.palette);
-  auto recall = measure(labels, job_->texts.factors.at(index).requested,
-                        *request_.factors.at(factor.name).min_area);
-  seen.recall = recall.recall;
-  seen.found = names_of(palette, recall.found);
-  seen.missing = names_of(palette, recall.missing);
-  seen.smallest_area = recall.smallest_area;
-  seen.labels = {size.height, size.width, std::move(labels)};
-  return {std::move(seen), std::move(recall), {}};
 }
 
 // Spends less on candidates that cannot win, as the selection says.
@@ -462,7 +391,7 @@ void Task::keep_map(std::size_t member, int candidate, RowBuffer latents) {
   if (result.candidates.empty()) {  // only those of the measured factor have been decoded
     const auto map = read_map(bundle_, run.factor, picture(run, manifest_.vae_decoder, latents));
     result.candidates = {
-        measured(run.index, candidate, run.num_steps(), map.labels, map.rgb).candidate};
+        measuring_.map(run.index, candidate, run.num_steps(), map.labels, map.rgb).candidate};
     result.chosen = 0;
   }
   // The painted map is snapped: every pixel takes the nearest class, however far.
@@ -483,41 +412,7 @@ void Task::paint(const FactorRun& run, const RowBuffer& latents) {
 }
 
 Result Task::result() {
-  using Seconds = std::chrono::duration<double>;
-  const double total = Seconds(JobState::Clock::now() - began_).count();
-  const double sessions = graphs_.total_seconds() - sessions_before_;
-  Timings all;
-  for (auto& [name, timings] : timings_) {
-    all.add(timings);
-    if (const auto found = result_.factors.find(name); found != result_.factors.end())
-      found->second.timings = timings.seconds();
-  }
-  result_.timings = all.seconds();
-  result_.timings["queue"] = Seconds(began_ - job_->submitted).count();
-  result_.timings["waiting"] = std::max(0.0, sessions - all.total());
-  result_.timings["core"] = std::max(0.0, total - sessions);
-  result_.timings["total"] = total;
-  result_.request = request_;
-  const FactorSpec* main = nullptr;
-  const FactorTexts* texts = nullptr;
-  for (std::size_t i = 0; i < manifest_.factors.size(); ++i)
-    if (const auto& factor = manifest_.factors[i];
-        result_.factors.contains(factor.name) &&
-        (main == nullptr || factor.makes_labels() || !main->makes_labels())) {
-      main = &factor;
-      texts = &job_->texts.factors[i];
-    }
-  if (main != nullptr) {
-    const auto& shown = result_.factors.at(main->name);
-    result_.candidates = shown.candidates;
-    result_.chosen = shown.chosen;
-    result_.requested = shown.requested;
-    result_.excluded = shown.excluded;
-    result_.unrecognized = texts->unrecognized;
-    result_.unrecognized_omitted = texts->unrecognized_omitted;
-    if (main->makes_labels())
-      result_.unread = names_of(bundle_.palette(main->palette), texts->unread);
-  }
+  finish(result_, *job_, bundle_, timings_, {began_, graphs_.total_seconds() - sessions_before_});
   return std::move(result_);
 }
 

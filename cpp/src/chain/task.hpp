@@ -16,6 +16,8 @@
 #include "group.hpp"
 #include "job.hpp"
 #include "joint_hints.hpp"
+#include "measuring.hpp"
+#include "request_result.hpp"
 
 namespace fgdm {
 
@@ -49,14 +51,6 @@ public:
   Result result();
 
 private:
-  // A candidate that was looked at, what its map holds, and, once it is finished, its latents: a
-  // row for each factor of the group.
-  struct Measured {
-    Candidate candidate;
-    MapRecall recall;
-    std::vector<RowBuffer> latents;
-  };
-
   void take_given(std::uint32_t index);
   void begin_group();
   std::unique_ptr<FactorRun> begin_run(std::uint32_t index,
@@ -64,7 +58,6 @@ private:
   void begin_networks(FactorRun& run, const std::vector<std::uint32_t>& group);
   std::vector<float> control_image(const ConditioningSpec& network, const FactorSize& size) const;
   void begin_start(FactorRun& run);
-  FactorResult& factor_result(std::uint32_t index);
   SelectionRules rules() const;
   void begin_candidates();
   std::vector<float> initial_noise(const FactorRun& run, int candidate) const;
@@ -77,8 +70,6 @@ private:
   void paint(const FactorRun& run, const RowBuffer& latents);
 
   std::vector<MapRecall> measure_maps();
-  Measured measured(std::uint32_t index, int candidate, int steps, std::vector<std::uint8_t> labels,
-                    std::vector<std::uint8_t> rgb) const;
   void drop_failed(int candidate);
   void end_candidate(int candidate);
   void keep_map(std::size_t member, int candidate, RowBuffer latents);
@@ -105,6 +96,7 @@ private:
 
   ChosenMaps maps_;
   JointHints joint_hints_;
+  Measuring measuring_;
   std::int64_t rows_saved_ = 0, candidates_failed_ = 0;
   Result result_;
   std::map<std::string, Timings> timings_;  // by factor

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "factor_run.hpp"
+#include "fgdm/bundle.hpp"
+#include "fgdm/recall.hpp"
+#include "fgdm/result.hpp"
+#include "texts.hpp"
+
+namespace fgdm {
+
+// A candidate that was looked at, what its map holds, and, once it is finished, its latents: a row
+// for each factor of the group.
+struct Measured {
+  Candidate candidate;
+  MapRecall recall;
+  std::vector<RowBuffer> latents;
+};
+
+// Says what maps of a request hold of what the request asks for.
+class Measuring {
+public:
+  Measuring(const Bundle& bundle, const Request& resolved, const RequestTexts& texts)
+      : bundle_(bundle), request_(resolved), texts_(texts) {}
+
+  // A candidate's map after so many steps, of the factor at this place of the chain. Without
+  // labels, of a factor that makes pictures, it holds all.
+  Measured map(std::uint32_t factor, int candidate, int steps, std::vector<std::uint8_t> labels,
+               std::vector<std::uint8_t> rgb) const;
+
+  // That of a candidate which failed: it holds nothing.
+  Measured failed(std::uint32_t factor, int candidate, int steps) const;
+
+  // The maps that decoded rows show, one for each of `trajectories`; nothing in place of one that
+  // is not finite.
+  std::vector<std::optional<Measured>> pictures(const RowBuffer& rows,
+                                                std::span<const Trajectory* const> trajectories,
+                                                Device& device) const;
+
+private:
+  const Bundle& bundle_;
+  const Request& request_;
+  const RequestTexts& texts_;
+};
+
+}  // namespace fgdm
