@@ -9,8 +9,8 @@
 namespace fgdm {
 namespace {
 
-// Decoding a map takes about as long as a step of it, and early predictions change most: a picture
-// every few steps follows them without doubling what the maps take.
+// A renewal takes a decode of every candidate's map and a ControlNet's look at it: every few steps
+// that is little beside the steps themselves (docs/factors.md has the times).
 constexpr int default_joint_refresh = 4;
 
 // Sets an option of all condition factors to the default that they share. Where they differ it
