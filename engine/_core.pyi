@@ -31,14 +31,33 @@ class NoiseSchedule:
 
     def timesteps(
         self, sampler: str, num_inference_steps: int, spacing: str | None = None
-    ) -> list[int]:
-        """Those that are visited, descending; RequestError if there are no such."""
+    ) -> list[float]:
+        """Those that are visited, descending; RequestError if there are no such. Whole numbers, but
+        for Euler's samplers."""
 
     def coefficients(
         self, sampler: str, num_inference_steps: int, spacing: str | None = None
     ) -> list[list[float]]:
-        """For each step a, b, c, d, e, f of x0 = a x + b eps; x = c x + d eps + e x0 + f (the x0
-        of the step before)."""
+        """For each step a, b, c, d, e, f, g, h of x0 = a x + b m; x = c x + d m + e x0 + f (the x0
+        of the step before) + g (that of the one before it) + h z, where m is the model's output
+        and z standard normal noise."""
+
+    def initial_scale(
+        self, sampler: str, num_inference_steps: int, spacing: str | None = None
+    ) -> float:
+        """What the noise is multiplied by that sampling begins with."""
+
+    def known_weakness(
+        self, sampler: str, num_inference_steps: int, spacing: str | None = None
+    ) -> str:
+        """What is known to be bad about so many steps, such as that they begin far from the noise
+        that they are given; "" for a sound combination."""
+
+def normal_noise(
+    seed: int, candidate: int, factor: int, draw: int, size: int
+) -> npt.NDArray[np.float32]:
+    """The noise of a candidate of the factor in that place of the chain: draw 0 is what sampling
+    begins with, n + 1 that of step n of a stochastic sampler."""
 
 class StepInfo:
     """What a step callback sees after a step of a factor; ValueError once the call is over."""
@@ -52,8 +71,9 @@ class StepInfo:
     @property
     def num_steps(self) -> int: ...
     @property
-    def timestep(self) -> int:
-        """The step's timestep of the noise schedule, 0 to 999."""
+    def timestep(self) -> float:
+        """The step's timestep of the noise schedule, 0 to 999; a whole number, but for Euler's
+        samplers."""
 
     @property
     def candidates(self) -> list[int]:
@@ -201,7 +221,7 @@ class Engine:
     def runtime(self) -> str: ...
     @property
     def notes(self) -> list[str]:
-        """Backends that "auto" passed over, and why."""
+        """Backends that "auto" passed over, and why; weaknesses of factors' defaults."""
 
     @property
     def trace_problem(self) -> str:

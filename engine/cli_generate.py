@@ -86,9 +86,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = sampling.add_argument
     add("--condition-steps", type=int, metavar="N", help="steps for the maps")
     add("--num-inference-steps", type=int, metavar="N", help="steps for the image")
-    add("--sampler", metavar="NAME", help="of the image: ddim or dpmsolver++")
-    add("--condition-sampler", metavar="NAME", help="of the maps: ddim or dpmsolver++")
-    spacings = "leading, trailing or linspace: which timesteps are visited, of"
+    samplers = "ddim, dpmsolver++, dpmsolver++_sde, euler, euler_ancestral, unipc, lcm or tcd: of"
+    add("--sampler", metavar="NAME", help=f"{samplers} the image")
+    add("--condition-sampler", metavar="NAME", help=f"{samplers} the maps")
+    spacings = "leading, trailing, linspace, karras or exponential: which timesteps are visited, of"
     add("--timestep-spacing", metavar="NAME", help=f"{spacings} the image")
     add("--condition-timestep-spacing", metavar="NAME", help=f"{spacings} the maps")
     add("--guidance", metavar="NAME", help="of the image: segfree or cfg")

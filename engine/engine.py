@@ -128,7 +128,8 @@ class Engine:
 
     @property
     def notes(self) -> list[str]:
-        """What "auto" passed over, or runs slower than it could, and why."""
+        """What "auto" passed over, or runs slower than it could, and why; factors whose number of
+        steps and spacing are known to be bad."""
         return self._open().notes
 
     def find_objects(self, prompt: str) -> PromptObjects:
@@ -188,9 +189,11 @@ class Engine:
         in which there is guidance; the others cost half.
         controlnet_conditioning_scale: weight of what the image is painted from; one for each
         network that sees a map or control image, or one for all.
-        sampler, condition_sampler: of the image and of the maps, "ddim" or "dpmsolver++".
+        sampler, condition_sampler: of the image and of the maps, "ddim", "dpmsolver++",
+        "dpmsolver++_sde", "euler", "euler_ancestral", "unipc", "lcm" or "tcd" (docs/samplers.md).
         timestep_spacing, condition_timestep_spacing: which timesteps are visited, "leading",
-        "trailing" or "linspace" (docs/samplers.md); few steps want "trailing".
+        "trailing" or "linspace", or which noise levels, "karras" or "exponential"; few steps want
+        "trailing".
         min_area: the fraction of a map, 0 to 1, from which on a class counts as found: what is too
         small would not be painted.
         height, width: of the image in pixels; maps have half of each.

@@ -21,6 +21,7 @@ from fgdm.manifest import (
     check_manifest,
     check_sizes,
     read_manifest,
+    sampling_weaknesses,
 )
 from fgdm.onnx_file import check_graph
 from fgdm.plans import Host, Plan, find_plans, look, obstacles, profile_label
@@ -43,7 +44,8 @@ class Description:
     """A bundle whose files have been compared with its manifest.
 
     verified: by SHA-256, not by size alone. plans: each with what keeps it from running on this
-    machine, nothing if it fits. unlisted: files that the manifest doesn't know.
+    machine, nothing if it fits. unlisted: files that the manifest doesn't know. weaknesses: of the
+    factors' numbers of steps and spacings.
     """
 
     bundle: Path
@@ -51,6 +53,7 @@ class Description:
     verified: bool
     plans: tuple[tuple[Plan, tuple[str, ...]], ...]
     unlisted: tuple[str, ...]
+    weaknesses: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -69,6 +72,7 @@ class Description:
                 for plan, reasons in self.plans
             ],
             "unlisted": list(self.unlisted),
+            "weaknesses": list(self.weaknesses),
         }
 
     def lines(self) -> Iterator[str]:
@@ -82,6 +86,8 @@ class Description:
         yield "\nfactors, in order"
         for factor in manifest.factors:
             yield _factor_line(factor)
+        for weakness in self.weaknesses:
+            yield f"  note: {weakness}"
         yield "\ngraphs"
         for graph in manifest.graphs:
             yield f"  {graph.name}  ({graph.file})"
@@ -115,7 +121,8 @@ def describe(bundle: Path, *, verify: bool = False) -> Description:
     found = find_plans(bundle, manifest, verify=verify)
     here = look() if found else Host((), {})
     plans = tuple((plan, obstacles(plan, here)) for plan in found)
-    return Description(bundle, manifest, verify, plans, _unlisted(bundle, manifest))
+    weaknesses = sampling_weaknesses(bundle, manifest)
+    return Description(bundle, manifest, verify, plans, _unlisted(bundle, manifest), weaknesses)
 
 
 def _graph_file(path: Path) -> bytes:

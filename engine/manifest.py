@@ -142,6 +142,24 @@ def check_manifest(bundle: Path) -> None:
     _core.check_manifest(_checked(bundle))
 
 
+def sampling_weaknesses(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
+    """What the core knows to be bad about the factors' numbers of steps and spacings; nothing where
+    no core is built."""
+    try:
+        from fgdm import _core  # noqa: PLC0415 (the rest works where the core isn't built)
+    except ImportError:
+        return ()
+    schedule = _core.NoiseSchedule(_checked(bundle).decode())
+    found = (
+        (factor.name, schedule.known_weakness(*_sampling(factor))) for factor in manifest.factors
+    )
+    return tuple(f"{name}: {weakness}" for name, weakness in found if weakness)
+
+
+def _sampling(factor: Factor) -> tuple[str, int, str | None]:
+    return factor.sampler, factor.num_inference_steps, factor.timestep_spacing
+
+
 def _checked(bundle: Path) -> bytes:
     """The bytes of manifest.json, whose hash is the recorded one."""
     content = _read(bundle / MANIFEST)

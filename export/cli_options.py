@@ -177,7 +177,7 @@ def add_defaults(factors: argparse._ArgumentGroup) -> None:
     for name, kind, text in (
         ("num_inference_steps", int, "steps of a map"),
         ("guidance_scale", float, "guidance of a map"),
-        ("sampler", str, f"sampler of a map, {' or '.join(SAMPLERS)}"),
+        ("sampler", str, f"sampler of a map: {', '.join(SAMPLERS)}"),
         ("timestep_spacing", str, f"a map's, {', '.join(SPACINGS)}; else the base's own"),
         ("stop_at_recall", float, "of a label map that has won; 0: none has"),
         ("min_area", float, "of a label map, for a class to count as found"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from .errors import ExportError
 from .schemas import check_value, choices
 
 #: What the engine can sample with.
 SAMPLERS = choices("factor", "sampler")
-#: Which timesteps they visit.
+#: Which timesteps or noise levels they visit.
 SPACINGS = choices("factor", "timestep_spacing")
 
 #: The largest error of a graph against PyTorch by precision, relative to an output's scale.
@@ -25,8 +26,8 @@ class ConditionDefaults:
     """Of a condition factor: DDIM and classifier-free guidance, as the papers have them.
 
     size: height and width of its maps in pixels; None is half the image's.
-    sampler: "ddim" or "dpmsolver++". timestep_spacing: "leading", "trailing" or "linspace"; None is
-    the base's own for the sampler.
+    sampler: one of SAMPLERS. timestep_spacing: one of SPACINGS; None is the base's own for the
+    sampler.
     stop_at_recall: the recall, 0 to 1, with which a map has won, so that the others need not be
     finished; 0 samples every map to its end. min_area: the fraction of a map, 0 to 1, from which on
     a class counts as found; best the least that the image factor still paints. Both are for factors
@@ -52,9 +53,9 @@ class ConditionDefaults:
 class ImageDefaults:
     """Of the image factor. Scales are the usual ones (the papers' w is scale - 1).
 
-    sampler: "ddim" or "dpmsolver++". timestep_spacing: as of a condition factor. guidance:
-    "segfree" or "cfg". segfree_scale: the a of the degraded branch. segfree_start: the share of the
-    steps before segmentation-free guidance sets in, in 0..1.
+    sampler, timestep_spacing: as of a condition factor. guidance: "segfree" or "cfg".
+    segfree_scale: the a of the degraded branch. segfree_start: the share of the steps before
+    segmentation-free guidance sets in, in 0..1.
     """
 
     num_inference_steps: int = 20
@@ -97,3 +98,9 @@ def _check(
         if entry.name != "size":
             part = parts.get(entry.name, "factor")
             check_value(part, entry.name, getattr(defaults, entry.name), owner)
+    goes_by_timesteps = defaults.sampler in ("ddim", "lcm", "tcd")
+    if goes_by_timesteps and defaults.timestep_spacing in ("karras", "exponential"):
+        raise ExportError(
+            f"{owner}: timestep_spacing is {defaults.timestep_spacing!r}, which {defaults.sampler} "
+            "doesn't have; expected leading, trailing or linspace"
+        )

@@ -20,7 +20,7 @@ from torch.nn.functional import interpolate
 
 from .defaults import PICTURE_TOLERANCE
 from .errors import ExportError
-from .reference import Reference
+from .reference import Reference, plain_sampler
 
 if TYPE_CHECKING:
     from fgdm._core import StepInfo
@@ -73,6 +73,10 @@ def check_picture(root: Path) -> float:
     manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
     reference = Reference(root)
     scene = _scene(root, manifest, reference.added_tokens)
+    factors: dict[str, Any] = {
+        factor["name"]: {"latents": scene.noise[factor["name"]], **_sampler(factor)}
+        for factor in reference.conditions
+    }
     clean: dict[str, NDArray[np.float32]] = {}
 
     def keep(info: StepInfo) -> None:
@@ -99,19 +103,18 @@ def check_picture(root: Path) -> float:
                 latents=scene.noise[reference.image["name"]],
                 control_images=scene.control_images,
                 step_callback=keep,
-                **_map_noise(reference, scene),
+                **_sampler(reference.image),
+                factors=factors,
             )
     except Error as error:
         raise ExportError(f"the engine can't run what was exported: {error}. {_ADVICE}") from error
     return _compare(reference, scene, clean, result, manifest["precision"])
 
 
-def _map_noise(reference: Reference, scene: _Scene) -> dict[str, Any]:
-    """The engine's option for the noise of one map, or of each of several."""
-    names = [factor["name"] for factor in reference.conditions]
-    if len(names) == 1:
-        return {"condition_latents": scene.noise[names[0]]}
-    return {"factors": {name: {"latents": scene.noise[name]} for name in names}} if names else {}
+def _sampler(factor: Mapping[str, Any]) -> dict[str, Any]:
+    """The engine's options for what the reference samples a factor by."""
+    sampler, spacing = plain_sampler(factor)
+    return {"sampler": sampler, "timestep_spacing": spacing}
 
 
 def _scene(root: Path, manifest: Mapping[str, Any], added_tokens: list[str]) -> _Scene:

@@ -24,8 +24,13 @@ from diffusers import (
     ControlNetModel,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
     T2IAdapter,
+    TCDScheduler,
     UNet2DConditionModel,
+    UniPCMultistepScheduler,
 )
 from numpy.typing import NDArray
 from torch import Tensor
@@ -219,8 +224,7 @@ class Reference:
         residuals: _Residuals,
     ) -> tuple[Tensor, Tensor]:
         """Classifier-free guidance: the last step's clean latents, and those after it."""
-        spacing = factor.get("timestep_spacing")
-        scheduler = make_scheduler(self._manifest["scheduler"], factor["sampler"], spacing)
+        scheduler = make_scheduler(self._manifest["scheduler"], *plain_sampler(factor))
         with warnings.catch_warnings():
             # diffusers 0.42 makes arrays of tensors in a way that numpy 2 will give up.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -234,7 +238,10 @@ class Reference:
             positive, negative = predicted.chunk(2)
             guided = negative + guidance_scale * (positive - negative)
             alpha = scheduler.alphas_cumprod[int(timestep)]
-            clean = (sample - (1 - alpha) ** 0.5 * guided) / alpha**0.5
+            if scheduler.config.prediction_type == "v_prediction":
+                clean = alpha**0.5 * sample - (1 - alpha) ** 0.5 * guided
+            else:
+                clean = (sample - (1 - alpha) ** 0.5 * guided) / alpha**0.5
             sample = scheduler.step(guided, timestep, sample).prev_sample
         return clean, sample
 
@@ -266,17 +273,51 @@ def make_scheduler(schedule: Mapping[str, Any], sampler: str, spacing: str | Non
 
     spacing: of the timesteps; None is the schedule's for the sampler.
     """
-    own = schedule["timestep_spacing"]  # a name for all samplers, or one for each
+    own = schedule["timestep_spacing"]  # a name for all samplers, or one for DDIM and the others
+    if spacing is None:
+        kind = "ddim" if sampler == "ddim" else "dpmsolver++"
+        spacing = own if isinstance(own, str) else own[kind]
     arguments = {
         **schedule,
-        "timestep_spacing": spacing or (own if isinstance(own, str) else own[sampler]),
-        # Nothing more happens to betas that end in pure noise, but DPM-Solver++ must know.
+        # Nothing more happens to betas that end in pure noise, but the samplers must know.
         "rescale_betas_zero_snr": schedule.get("trained_betas", [0])[-1] == 1,
+        "timestep_spacing": spacing,
     }
+    if spacing in ("karras", "exponential"):
+        arguments["timestep_spacing"] = "linspace"
+        arguments[f"use_{spacing}_sigmas"] = True
     to_one = arguments.pop("set_alpha_to_one", False)
-    if sampler == "dpmsolver++":
-        return DPMSolverMultistepScheduler(**arguments)
-    return DDIMScheduler(**arguments, clip_sample=False, set_alpha_to_one=to_one)
+    if sampler == "ddim":
+        return DDIMScheduler(**arguments, clip_sample=False, set_alpha_to_one=to_one)
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+        "dpmsolver++": (DPMSolverMultistepScheduler, {}),
+        "dpmsolver++_sde": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
+        "euler": (EulerDiscreteScheduler, {}),
+        "euler_ancestral": (EulerAncestralDiscreteScheduler, {}),
+        "unipc": (UniPCMultistepScheduler, {}),
+        "lcm": (LCMScheduler, {}),
+        "tcd": (TCDScheduler, {}),
+    }
+    made, more = kinds[sampler]
+    return made(**arguments, **more)
+
+
+#: Samplers without noise of their own and with whole timesteps, in place of those with.
+_PLAIN = {
+    "dpmsolver++_sde": "dpmsolver++",
+    "euler": "ddim",
+    "euler_ancestral": "ddim",
+    "lcm": "ddim",
+    "tcd": "ddim",
+}
+
+
+def plain_sampler(factor: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The sampler that a factor is compared with diffusers by, and its spacing (None: the
+    schedule's): its own, where a plain loop can follow it."""
+    spacing = factor.get("timestep_spacing")
+    sampler = str(_PLAIN.get(factor["sampler"], factor["sampler"]))
+    return sampler, None if spacing in ("karras", "exponential") else spacing
 
 
 def _all_residuals(

@@ -12,6 +12,7 @@
 #include "fgdm/engine.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/manifest.hpp"
+#include "fgdm/noise.hpp"
 #include "fgdm/objects.hpp"
 #include "fgdm/palette.hpp"
 #include "fgdm/sampler.hpp"
@@ -390,15 +391,41 @@ void bind_schedule(py::module_& module) {
           [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps,
               const std::optional<std::string>& spacing) {
             const Sampler made(kind_of(sampler), self, num_inference_steps, 0, spacing_of(spacing));
-            std::vector<std::array<float, 6>> all;
+            std::vector<std::array<float, 8>> all;
             for (int i = 0; i < num_inference_steps; ++i) {
               const auto& step = made.coefficients(i);
               all.push_back({step.x0_from_sample, step.x0_from_epsilon, step.sample, step.epsilon,
-                             step.x0, step.history});
+                             step.x0, step.history, step.older, step.noise});
             }
             return all;
           },
+          py::arg("sampler"), py::arg("num_inference_steps"), py::arg("spacing") = py::none())
+      .def(
+          "known_weakness",
+          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps,
+              const std::optional<std::string>& spacing) {
+            const auto kind = kind_of(sampler);
+            return known_weakness(self, num_inference_steps, kind,
+                                  spacing_of(spacing).value_or(self.spacing(kind)));
+          },
+          py::arg("sampler"), py::arg("num_inference_steps"), py::arg("spacing") = py::none())
+      .def(
+          "initial_scale",
+          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps,
+              const std::optional<std::string>& spacing) {
+            return Sampler(kind_of(sampler), self, num_inference_steps, 0, spacing_of(spacing))
+                .initial_scale();
+          },
           py::arg("sampler"), py::arg("num_inference_steps"), py::arg("spacing") = py::none());
+  module.def(
+      "normal_noise",
+      [](std::uint64_t seed, std::uint32_t candidate, std::uint32_t factor, std::uint32_t draw,
+         std::size_t size) {
+        py::array_t<float> noise(static_cast<py::ssize_t>(size));
+        normal_noise(seed, candidate, factor, {noise.mutable_data(), size}, draw);
+        return noise;
+      },
+      py::arg("seed"), py::arg("candidate"), py::arg("factor"), py::arg("draw"), py::arg("size"));
 }
 
 // What selection goes by: a map's recall, and its smallest area.

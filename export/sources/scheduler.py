@@ -2,8 +2,9 @@
 
 diffusers reads a base's scheduler file with whatever sampler a pipeline has: keys that the sampler
 knows are honoured, the others mean nothing to it, and what the file leaves out is the sampler's own
-default. So it is here for the two samplers of the engine. A key that asks one of them for something
-that the engine doesn't do is refused.
+default. So it is here for DDIM, and for DPM-Solver++, whose defaults are those of Euler's samplers
+and UniPC too; LCM and TCD have timesteps of their own. A key that asks DDIM or DPM-Solver++ for
+something that the engine doesn't do is refused.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
     is clipped, which is what StableDiffusionPipeline makes of such files.
 
     Raises:
-        ExportError: the file is missing or malformed, the model doesn't predict the noise, or a key
-            asks for what the engine doesn't do.
+        ExportError: the file is missing or malformed, the model predicts neither the noise nor v,
+            or a key asks for what the engine doesn't do.
     """
     path = folder / "scheduler" / "scheduler_config.json"
     config = {key: value for key, value in read_json(path).items() if value is not None}
@@ -74,16 +75,20 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
     schedule: dict[str, Any] = {
         "num_train_timesteps": _whole(config, "num_train_timesteps", 1000, path),
         **_betas(config, path),
-        "prediction_type": "epsilon",
+        "prediction_type": config.get("prediction_type", "epsilon"),
         "timestep_spacing": {name: spacing or own for name, own in _OWN_SPACING.items()},
         "steps_offset": _whole(config, "steps_offset", 1, path),
         "set_alpha_to_one": bool(config.get("set_alpha_to_one", True)),
     }
-    if config.get("rescale_betas_zero_snr") and schedule["timestep_spacing"]["ddim"] != "leading":
+    if (
+        config.get("rescale_betas_zero_snr")
+        and schedule["prediction_type"] == "epsilon"
+        and schedule["timestep_spacing"]["ddim"] != "leading"
+    ):
         raise ExportError(
             f"{path}: rescale_betas_zero_snr with {spacing!r} timestep_spacing starts at a "
             "timestep where only noise is left, which a model that predicts noise can't leave; "
-            "supported is 'leading'"
+            "supported is 'leading', or prediction_type 'v_prediction'"
         )
     return schedule
 
@@ -96,10 +101,9 @@ def _check_kind(config: dict[str, Any], path: Path) -> None:
             "that the base was trained with"
         )
     prediction = config.get("prediction_type", "epsilon")
-    if prediction != "epsilon":
+    if prediction not in ("epsilon", "v_prediction"):
         raise ExportError(
-            f"{path}: prediction_type is {prediction!r}, as in Stable Diffusion 2.x; supported is "
-            f"{SUPPORTED}, whose prediction_type is 'epsilon'"
+            f"{path}: prediction_type is {prediction!r}, expected 'epsilon' or 'v_prediction'"
         )
     for key, done in _DONE.items():
         if key in config and config[key] not in done:

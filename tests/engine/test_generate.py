@@ -194,9 +194,23 @@ def test_every_guidance_and_sampler(engine: Engine, guidance: str, sampler: str)
     assert result.parameters["sampler"] == sampler
 
 
-def timesteps(engine: Engine, **options: Any) -> dict[str, list[int]]:
+def test_every_step_of_a_stochastic_sampler_has_noise_of_the_seed(engine: Engine) -> None:
+    options = {**QUICK, "sampler": "euler_ancestral", "condition_sampler": "lcm"}
+    first, again, other = (engine.generate(PROMPT, seed=s, **options) for s in (1, 1, 2))
+    plain = engine.generate(PROMPT, seed=1, **{**options, "sampler": "euler"})
+    assert first.image.tobytes() == again.image.tobytes()
+    assert first.image.tobytes() != other.image.tobytes()
+    assert first.image.tobytes() != plain.image.tobytes()
+
+
+def test_the_engine_warns_of_few_leading_steps(engine: Engine) -> None:
+    assert any("segmentation: 10 steps of ddim with leading" in note for note in engine.notes)
+    assert not any(note.startswith("image:") for note in engine.notes)
+
+
+def timesteps(engine: Engine, **options: Any) -> dict[str, list[float]]:
     """Those that a request visits, by factor."""
-    seen: dict[str, list[int]] = {"segmentation": [], "image": []}
+    seen: dict[str, list[float]] = {"segmentation": [], "image": []}
 
     def watch(info: StepInfo) -> None:
         seen[info.factor].append(info.timestep)
@@ -252,11 +266,15 @@ def test_other_sizes(engine: Engine) -> None:
         ({"segfree_scale": float("inf")}, "segfree_scale is inf"),
         ({"height": 100}, "multiple of 32"),
         ({"guidance": "none"}, '"segfree" or "cfg"'),
-        ({"sampler": "euler"}, 'sampler is "euler", expected "ddim" or "dpmsolver'),
-        ({"condition_sampler": "euler"}, 'condition_sampler is "euler"'),
+        ({"sampler": "heun"}, 'sampler is "heun", expected "ddim", "dpmsolver'),
+        ({"condition_sampler": "heun"}, 'condition_sampler is "heun"'),
         (
-            {"timestep_spacing": "karras"},
-            'timestep_spacing is "karras", expected "leading", "trailing" or "linspace"',
+            {"timestep_spacing": "beta"},
+            'timestep_spacing is "beta", expected "leading", "trailing", "linspace", "karras" or',
+        ),
+        (
+            {"sampler": "ddim", "timestep_spacing": "karras"},
+            '"karras" spacing of "ddim" does not exist',
         ),
         ({"condition_timestep_spacing": ""}, 'condition_timestep_spacing is "", expected "lead'),
         ({"factors": {"segmentation": {"timestep_spacing": "x"}}}, 'timestep_spacing is "x"'),

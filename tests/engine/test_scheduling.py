@@ -34,6 +34,8 @@ def test_company_changes_nothing(engine: Engine) -> None:
         {"seed": 3, "sampler": "dpmsolver++", "candidates": 5},
         {"seed": 4, "height": 128, "width": 128},  # its maps are as large as the others' images
         {"seed": 5, "condition_steps": 2, "negative_prompt": "a ball"},
+        {"seed": 6, "sampler": "euler_ancestral", "condition_sampler": "dpmsolver++_sde"},
+        {"seed": 7, "sampler": "lcm", "condition_sampler": "unipc", "condition_steps": 5},
     ]
     jobs = [engine.submit(PROMPT, **{**QUICK, **request}) for request in requests]
     for job, request in zip(jobs, requests, strict=True):

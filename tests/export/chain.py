@@ -130,9 +130,10 @@ def run_engine(bundle: Path, settings: Settings, guidance: str) -> tuple[Any, di
     def watch(info: Any) -> None:
         """DDIM solved for the noise, and one step of it to know the next step's latents."""
         x0 = info.predicted_x0().astype(np.float64)
-        alpha = float(alphas[info.timestep])
+        timestep = int(info.timestep)
+        alpha = float(alphas[timestep])
         noise = (current[info.factor] - alpha**0.5 * x0) / (1 - alpha) ** 0.5
-        earlier = info.timestep - 1000 // info.num_steps
+        earlier = timestep - 1000 // info.num_steps
         alpha = float(alphas[earlier] if earlier >= 0 else scheduler.final_alpha_cumprod)
         current[info.factor] = alpha**0.5 * x0 + (1 - alpha) ** 0.5 * noise
         traces[info.factor].noise.append(noise)

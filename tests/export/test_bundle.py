@@ -310,8 +310,12 @@ def test_model_that_predicts_velocity(tiny_checkpoint: TinyCheckpoint, tmp_path:
     base = tmp_path / "base"
     shutil.copytree(tiny_checkpoint.base, base)
     edit_json(base / "scheduler/scheduler_config.json", prediction_type="v_prediction")
-    with pytest.raises(ExportError, match="v_prediction"):
-        export(tiny_checkpoint, tmp_path / "b", base=base)
+    export(tiny_checkpoint, tmp_path / "b", base=base)  # which compares a picture with diffusers'
+    manifest = json.loads((tmp_path / "b/manifest.json").read_text())
+    assert manifest["scheduler"]["prediction_type"] == "v_prediction"
+    edit_json(base / "scheduler/scheduler_config.json", prediction_type="sample")
+    with pytest.raises(ExportError, match="prediction_type is 'sample'"):
+        export(tiny_checkpoint, tmp_path / "c", base=base)
 
 
 def test_truncated_weights(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:

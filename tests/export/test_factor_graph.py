@@ -10,6 +10,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel
+from diffusers.schedulers import (
+    scheduling_dpmsolver_multistep,
+    scheduling_euler_ancestral_discrete,
+    scheduling_lcm,
+    scheduling_tcd,
+)
+from fgdm._core import normal_noise
 from fgdm.engine import Engine
 from fgdm.export.bundle import export_bundle
 from fgdm.export.factors import AdapterSource, FactorSource
@@ -20,6 +27,12 @@ from torch.nn.functional import interpolate
 
 from tests.tiny_models import TinyCheckpoint, build_adapter
 
+STOCHASTIC = (
+    scheduling_dpmsolver_multistep,
+    scheduling_euler_ancestral_discrete,
+    scheduling_lcm,
+    scheduling_tcd,
+)
 Array = NDArray[np.float32]
 STEPS, SCALE, PROMPT, NEGATIVE = 4, 3.0, "a dog on the grass", "blurry"
 FACTORS = ("segmentation", "depth", "normal", "sketch")
@@ -61,8 +74,17 @@ class Loop:
     clean: by factor, the clean latents that every step predicts.
     """
 
-    def __init__(self, reference: Reference, noise: dict[str, Array], refresh: int = 0) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        noise: dict[str, Array],
+        refresh: int = 0,
+        sampling: tuple[str, str] | None = None,
+    ) -> None:
+        """sampling: the sampler and spacing of all factors, in place of their own."""
         self._reference, self._noise, self._refresh = reference, noise, refresh
+        self._sampling = sampling
+        self.drawn: Array | None = None  # what a stochastic sampler adds next
         self._factors = {f["name"]: f for f in [*reference.conditions, reference.image]}
         self._controls: dict[str, torch.Tensor] = {}
         self.latents: dict[str, Array] = {}
@@ -77,9 +99,12 @@ class Loop:
         for name in group:
             factor = self._factors[name]
             schedule = reference._manifest["scheduler"]
-            schedulers[name] = make_scheduler(schedule, factor["sampler"])
+            schedulers[name] = make_scheduler(
+                schedule, *(self._sampling or (factor["sampler"], None))
+            )
             schedulers[name].set_timesteps(STEPS)
-            self.latents[name] = self._noise[name]
+            begins_at = np.float32(schedulers[name].init_noise_sigma)
+            self.latents[name] = self._noise[name] * begins_at
         for step in range(STEPS):
             for name in group:
                 self._step(self._factors[name], schedulers[name], step)
@@ -92,7 +117,11 @@ class Loop:
         adapters = reference._adapters(factor, self.latents, sample.shape)
         prompt = factor.get("prompt_prefix", "") + PROMPT + factor.get("prompt_suffix", "")
         embeddings = reference._embeddings([prompt, NEGATIVE])
-        pair, time = sample.repeat(2, 1, 1, 1), scheduler.timesteps[step]
+        time = scheduler.timesteps[step]
+        scaled = scheduler.scale_model_input(sample, time)
+        pair = scaled.repeat(2, 1, 1, 1)
+        place, size = list(self._factors).index(name), sample.numel()
+        self.drawn = normal_noise(1, 0, place, step + 1, size).reshape(sample.shape)
         more = reference._features(adapters, pair, time)
         networks = [
             (
@@ -107,7 +136,9 @@ class Loop:
         positive, negative = reference._unet(pair, time, embeddings, **more).sample.chunk(2)
         guided = negative + SCALE * (positive - negative)
         alpha = scheduler.alphas_cumprod[int(time)]
-        self.clean[name].append(((sample - (1 - alpha) ** 0.5 * guided) / alpha**0.5).numpy())
+        if hasattr(scheduler, "sigmas"):
+            alpha = 1 / (1 + scheduler.sigmas[step] ** 2)
+        self.clean[name].append(((scaled - (1 - alpha) ** 0.5 * guided) / alpha**0.5).numpy())
         self.latents[name] = scheduler.step(guided, time, sample).prev_sample.numpy()
 
     def _control_image(self, factor: dict[str, Any]) -> torch.Tensor:
@@ -241,6 +272,53 @@ def test_a_joint_image_takes_the_steps_of_an_independent_loop(
         for ours, theirs in zip(seen[name], loop.clean[name], strict=True):
             error = np.abs(ours - theirs).max() / np.abs(theirs).max()
             assert error <= 1e-3, name
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers'
+@pytest.mark.parametrize(
+    ("sampler", "spacing"),
+    [
+        ("ddim", "trailing"),
+        ("dpmsolver++", "karras"),
+        ("dpmsolver++_sde", "trailing"),
+        ("euler", "linspace"),
+        ("euler", "exponential"),
+        ("euler_ancestral", "leading"),
+        ("unipc", "trailing"),
+        ("lcm", "trailing"),
+        ("tcd", "trailing"),
+    ],
+)
+def test_every_sampler_takes_the_steps_of_diffusers(
+    chain: Path,
+    engine: Engine,
+    noise: dict[str, Array],
+    monkeypatch: pytest.MonkeyPatch,
+    sampler: str,
+    spacing: str,
+) -> None:
+    """The whole way of one factor and of another that sees it, with the engine's own noise."""
+    loop = Loop(Reference(chain), noise, sampling=(sampler, spacing))
+    for module in STOCHASTIC:
+        monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: torch.from_numpy(loop.drawn))
+    for name in FACTORS[:2]:
+        loop.run([name])
+    seen: dict[str, list[Array]] = {name: [] for name in FACTORS}
+
+    def watch(info: Any) -> None:
+        if info.factor != "image":
+            seen[info.factor].append(info.predicted_x0())
+
+    engine.generate(
+        PROMPT,
+        condition_sampler=sampler,
+        condition_timestep_spacing=spacing,
+        step_callback=watch,
+        **_options(noise, FACTORS[:2]),
+    )
+    for name in FACTORS[:2]:
+        for ours, theirs in zip(seen[name], loop.clean[name], strict=True):
+            assert np.abs(ours - theirs).max() <= 1e-3 * np.abs(theirs).max(), name
 
 
 def test_the_picture_is_painted_from_all_of_them(

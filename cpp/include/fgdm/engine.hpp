@@ -70,10 +70,11 @@ public:
   static void finish_closing();
 
   const std::string& manifest_json() const;
-  const std::string& backend() const;          // what "auto" became
-  const std::string& precision() const;        // likewise
-  std::string runtime() const;                 // such as "onnxruntime 1.31.1"
-  std::span<const std::string> notes() const;  // what "auto" passed over or is slower, and why
+  const std::string& backend() const;    // what "auto" became
+  const std::string& precision() const;  // likewise
+  std::string runtime() const;           // such as "onnxruntime 1.31.1"
+  // What "auto" passed over or is slower, and why; known weaknesses of factors' defaults.
+  std::span<const std::string> notes() const;
   double load_seconds() const;
   // Why the trace is incomplete, such as a full disk; empty: it isn't.
   std::string trace_problem() const;

@@ -13,10 +13,12 @@ std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
 
 // Fills `out` with independent standard normal values.
 //
-// out[i] depends on (seed, candidate, factor, i) and on nothing else: not on the length of `out`,
-// the batch, the order of calls or the number of threads. Its source is the Philox block
+// `draw` is 0 for the noise that sampling begins with, and n + 1 for that of step n of a stochastic
+// sampler. out[i] depends on (seed, candidate, factor, draw, i) and on nothing else: not on the
+// length of `out`, the batch, the order of calls or the number of threads. Its source is the Philox
+// block
 //   key     = {seed mod 2^32, seed div 2^32}
-//   counter = {b mod 2^32, b div 2^32, candidate, factor}, b = i div 4
+//   counter = {b, draw, candidate, factor}, b = i div 4 < 2^32
 // whose words (w0, w1) give elements 4b and 4b + 1 and (w2, w3) give 4b + 2 and 4b + 3, each pair
 // by the Box-Muller transform in double precision:
 //   u = (w_even + 1/2) / 2^32, v = w_odd / 2^32,
@@ -24,6 +26,6 @@ std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
 // The values lie within +-6.67. Two platforms may differ by the last bit of a float where their
 // mathematical libraries differ.
 void normal_noise(std::uint64_t seed, std::uint32_t candidate, std::uint32_t factor,
-                  std::span<float> out);
+                  std::span<float> out, std::uint32_t draw = 0);
 
 }  // namespace fgdm

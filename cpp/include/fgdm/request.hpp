@@ -108,7 +108,7 @@ struct Request {
 struct StepInfo {
   const std::string& factor;
   int step, num_steps;              // from 0; of the factor
-  int timestep;                     // training timestep the step started from
+  double timestep;                  // of training, that the step started from
   std::span<const int> candidates;  // which of them took this step, as indices
   int channels, height, width;
   // (candidates, channels, height, width), valid during the call.

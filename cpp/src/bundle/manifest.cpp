@@ -39,6 +39,15 @@ constexpr std::array<OutputName, 5> output_names{{{FactorOutput::labels, "labels
                                                   {FactorOutput::sketch, "sketch"},
                                                   {FactorOutput::pose, "pose"}}};
 
+constexpr std::array<std::pair<Prediction, std::string_view>, 2> prediction_names{
+    {{Prediction::epsilon, "epsilon"}, {Prediction::v, "v_prediction"}}};
+
+// Those that a noise schedule has for all samplers.
+constexpr std::array<std::pair<TimestepSpacing, std::string_view>, 3> timestep_spacings{
+    {{TimestepSpacing::leading, "leading"},
+     {TimestepSpacing::trailing, "trailing"},
+     {TimestepSpacing::linspace, "linspace"}}};
+
 // Whether a sketch's lines are black.
 constexpr std::array<std::pair<bool, std::string_view>, 2> line_names{
     {{false, "white"}, {true, "black"}}};
@@ -150,12 +159,12 @@ NoiseSchedule noise_schedule(const Field& field) {
   // One name for every sampler, or a name for each.
   const auto spacings = field["timestep_spacing"];
   const bool by_sampler = spacings.is_object();
-  schedule.ddim_spacing = spacing(by_sampler ? spacings["ddim"] : spacings);
-  schedule.dpmsolver_spacing = spacing(by_sampler ? spacings["dpmsolver++"] : spacings);
+  schedule.ddim_spacing = enumerator(by_sampler ? spacings["ddim"] : spacings, timestep_spacings);
+  schedule.dpmsolver_spacing =
+      enumerator(by_sampler ? spacings["dpmsolver++"] : spacings, timestep_spacings);
   schedule.steps_offset = field["steps_offset"].small(0, 1000);
   schedule.set_alpha_to_one = field.has("set_alpha_to_one") && field["set_alpha_to_one"].flag();
-  if (const auto kind = field["prediction_type"].text(); kind != "epsilon")
-    refuse_manifest("prediction_type is \"" + kind + "\"; this version runs \"epsilon\" models");
+  schedule.prediction = enumerator(field["prediction_type"], prediction_names);
   alphas_cumprod(schedule);  // throws BundleError for an impossible schedule
   return schedule;
 }

@@ -5,7 +5,8 @@ namespace fgdm {
 FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint32_t factor_index,
                      const Request& resolved, Embeddings positive_text, Embeddings negative_text)
     : factor(spec), index(factor_index), size(factor_size(resolved, manifest, spec)),
-      guidance(factor_guidance(resolved, spec)), first(factor_first_step(resolved, spec)),
+      guidance(factor_guidance(resolved, spec)), seed(*resolved.seed),
+      first(factor_first_step(resolved, spec)),
       sampler(factor_sampler(resolved, spec), manifest.schedule, factor_steps(resolved, spec),
               first, factor_spacing(resolved, spec)),
       positive(std::move(positive_text)), negative(std::move(negative_text)),
@@ -17,7 +18,10 @@ FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint
 
 Trajectory::Trajectory(const FactorRun& owner, int index, RowBuffer noise)
     : run(&owner), candidate(index), step(owner.first), latents(std::move(noise)),
-      predicted_x0(latents), joint_hints(owner.factor.conditionings.size()) {}
+      predicted_x0(latents), joint_hints(owner.factor.conditionings.size()) {
+  if (owner.sampler.keeps_older())
+    older_x0 = latents;
+}
 
 std::int64_t FactorRun::rows(int begin, int end) const {
   std::int64_t sum = 0;

@@ -55,6 +55,7 @@ struct FactorRun {
   std::uint32_t index;  // of the factor in the chain
   FactorSize size;
   GuidanceConfig guidance;
+  std::uint64_t seed;  // of the noise of stochastic samplers
   int first;
   Sampler sampler;
   Embeddings positive, negative;
@@ -87,6 +88,7 @@ struct Trajectory {
   int candidate;
   int step;                         // the next
   RowBuffer latents, predicted_x0;  // a row each
+  RowBuffer older_x0;               // of the step before the last, where the sampler looks at it
   std::vector<Hint> joint_hints;    // one for each network; empty for those that see no joint map
   bool is_finite = true;
   Timings timings;                       // its share of what its batches took

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "fgdm/noise.hpp"
 #include "resize.hpp"
 
 namespace fgdm {
@@ -91,6 +92,7 @@ void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
   capacity_ = 0;  // until all of it is there
   const auto& device = graphs_.device();
   sample_ = x0_ = noise_ = latent_buffer(device, manifest_, size, rows);
+  step_noise_ = latent_buffer(device, manifest_, size, 1);
   timestep_ = attn_scale_ = conditioning_scale_ = RowBuffer(device, DType::float32, {}, rows);
   embeddings_ = RowBuffer(device, manifest_.context_dtype(),
                           {manifest_.max_length, manifest_.hidden_size}, rows);
@@ -278,6 +280,37 @@ void StepBatch::charge(const std::string& stage, double seconds, std::size_t fir
     rows_[row].trajectory->timings.add(stage, seconds / static_cast<double>(count));
 }
 
+// Places the x0 of earlier steps that the next one takes. Where it takes two, their sum is made
+// here, so that devices know of one.
+StepCoefficients StepBatch::place_history(const Trajectory& trajectory, std::size_t row) {
+  auto coefficients = trajectory.run->sampler.coefficients(trajectory.step);
+  if (coefficients.older != 0.0F) {
+    x0_.write(blended_history(coefficients, trajectory.predicted_x0.floats(1),
+                              trajectory.older_x0.floats(1)),
+              row);
+    coefficients.history = 1.0F;
+  } else if (coefficients.history != 0.0F) {
+    x0_.copy_row(trajectory.predicted_x0, 0, row);
+  }
+  return coefficients;
+}
+
+// The noise of a stochastic sampler's step, which depends on the candidate and the step alone.
+void StepBatch::add_noise(std::size_t row) {
+  const auto& trajectory = *rows_[row].trajectory;
+  const auto& run = *trajectory.run;
+  const float scale = run.sampler.coefficients(trajectory.step).noise;
+  if (scale == 0.0F)
+    return;
+  std::vector<float> noise(sample_.view(1).elements());
+  normal_noise(run.seed, static_cast<std::uint32_t>(trajectory.candidate), run.index, noise,
+               static_cast<std::uint32_t>(trajectory.step) + 1);
+  for (float& value : noise)
+    value *= scale;
+  step_noise_.write(noise);
+  graphs_.device()->add(DType::float32, sample_.data(row), step_noise_.data(), noise.size());
+}
+
 void StepBatch::guide_and_step() {
   std::vector<int> negative_of(rows_.size(), -1);
   for (std::size_t row = 0; row < rows_.size(); ++row)
@@ -288,16 +321,14 @@ void StepBatch::guide_and_step() {
   for (const auto& segment : segments_) {
     std::vector<StepRow> steps;
     for (std::size_t row = segment.first; row < segment.first + segment.positives; ++row) {
-      const auto& trajectory = *rows_[row].trajectory;
-      const auto& coefficients = trajectory.run->sampler.coefficients(trajectory.step);
-      steps.push_back(
-          {static_cast<int>(row), negative_of[row], rows_[row].phase.guidance_scale, coefficients});
-      if (coefficients.history != 0.0F)
-        x0_.copy_row(trajectory.predicted_x0, 0, row);
+      steps.push_back({static_cast<int>(row), negative_of[row], rows_[row].phase.guidance_scale,
+                       place_history(*rows_[row].trajectory, row)});
     }
     const auto made = graphs_.device()->guided_step(
         steps, elements, noise_.data(), sample_.data(segment.first), x0_.data(segment.first));
     finite.insert(finite.end(), made.begin(), made.end());
+    for (std::size_t row = segment.first; row < segment.first + segment.positives; ++row)
+      add_noise(row);
   }
   std::size_t advanced = 0;
   for (std::size_t row = 0; row < rows_.size(); ++row) {
@@ -305,6 +336,8 @@ void StepBatch::guide_and_step() {
       continue;
     auto& trajectory = *rows_[row].trajectory;
     trajectory.latents.copy_row(sample_, row, 0);
+    if (trajectory.run->sampler.keeps_older())
+      std::swap(trajectory.older_x0, trajectory.predicted_x0);
     trajectory.predicted_x0.copy_row(x0_, row, 0);
     trajectory.is_finite = finite[advanced++];
   }

@@ -45,6 +45,8 @@ private:
   void run_networks(const Segment& segment);
   void run_backbone();
   void guide_and_step();
+  StepCoefficients place_history(const Trajectory& trajectory, std::size_t row);
+  void add_noise(std::size_t row);
   // Books a network call's seconds on the trajectories of rows [first, first + count).
   void charge(const std::string& stage, double seconds, std::size_t first, std::size_t count);
   RowBuffer& target(const Segment& segment, std::size_t network, const TensorSpec& output);
@@ -56,7 +58,7 @@ private:
   std::vector<Row> rows_;
   std::vector<Segment> segments_;
   // sample_ and x0_ become the latents and the predicted clean latents after the step.
-  RowBuffer sample_, x0_, timestep_, embeddings_, attn_scale_, argmax_mask_, noise_,
+  RowBuffer sample_, x0_, step_noise_, timestep_, embeddings_, attn_scale_, argmax_mask_, noise_,
       conditioning_scale_;
   std::map<std::string, RowBuffer> residuals_;  // the backbone's, by input
   // What one of several networks adds to the same residual; a ControlNet's hints and the latents

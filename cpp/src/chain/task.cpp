@@ -171,6 +171,9 @@ RowBuffer Task::initial_latents(const FactorRun& run, int candidate) const {
   auto values = initial_noise(run, candidate);
   if (run.start && !run.start->from_noise)
     values = noised(run.start->latents, values, run.sampler.level(run.first));
+  else
+    for (float& value : values)
+      value *= run.sampler.initial_scale();
   auto latents = latent_buffer(graphs_.device(), manifest_, run.size, 1);
   latents.write(values);
   return latents;

@@ -46,11 +46,9 @@ std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
 }
 
 void normal_noise(std::uint64_t seed, std::uint32_t candidate, std::uint32_t factor,
-                  std::span<float> out) {
+                  std::span<float> out, std::uint32_t draw) {
   for (std::size_t i = 0; i < out.size(); i += 4) {
-    const std::uint64_t block = i / 4;
-    const auto words =
-        philox4x32({low(block), high(block), candidate, factor}, {low(seed), high(seed)});
+    const auto words = philox4x32({low(i / 4), draw, candidate, factor}, {low(seed), high(seed)});
     const auto first = box_muller(words[0], words[1]);
     const auto second = box_muller(words[2], words[3]);
     const std::array<float, 4> values = {first[0], first[1], second[0], second[1]};

@@ -1,89 +1,31 @@
 #include "fgdm/sampler.hpp"
 
-#include <cmath>
+#include <algorithm>
 #include <cstddef>
 #include <string>
 
 #include "fgdm/error.hpp"
+#include "sampler_steps.hpp"
 
 namespace fgdm {
 
-namespace {
-
-double lambda(const NoiseLevel& level) {
-  return std::log(level.alpha) - std::log(level.sigma);
-}
-
-NoiseLevel level_at(double alpha_cumprod) {
-  return {std::sqrt(alpha_cumprod), std::sqrt(1.0 - alpha_cumprod)};
-}
-
-StepCoefficients make_coefficients(const NoiseLevel& from) {
-  StepCoefficients result{};
-  result.x0_from_sample = static_cast<float>(1.0 / from.alpha);
-  result.x0_from_epsilon = static_cast<float>(-from.sigma / from.alpha);
-  return result;
-}
-
-std::vector<StepCoefficients> ddim(const NoiseSchedule& schedule,
-                                   const std::vector<double>& cumprod,
-                                   const std::vector<int>& times) {
-  // diffusers steps back by this constant for every spacing, also where neighbours differ from it.
-  const int stride = schedule.num_train_timesteps / static_cast<int>(times.size());
-  const double end = schedule.set_alpha_to_one ? 1.0 : cumprod.front();
-  std::vector<StepCoefficients> result;
-  for (const int time : times) {
-    const int previous = time - stride;
-    const auto to = level_at(previous >= 0 ? cumprod[static_cast<std::size_t>(previous)] : end);
-    StepCoefficients step = make_coefficients(level_at(cumprod[static_cast<std::size_t>(time)]));
-    step.x0 = static_cast<float>(to.alpha);
-    step.epsilon = static_cast<float>(to.sigma);
-    result.push_back(step);
-  }
-  return result;
-}
-
-std::vector<StepCoefficients> dpmsolver_multistep(const std::vector<double>& cumprod,
-                                                  const std::vector<int>& times, int first) {
-  // Where a schedule ends in pure noise, diffusers puts this in its place, and so has an infinite
-  // ratio nowhere.
-  constexpr double nearly_noise = 0x1p-24;
-  std::vector<NoiseLevel> levels;
-  for (const int time : times) {
-    const double level = cumprod[static_cast<std::size_t>(time)];
-    levels.push_back(level_at(level == 0.0 ? nearly_noise : level));
-  }
-  levels.push_back({1.0, 0.0});
-
-  std::vector<StepCoefficients> result;
-  for (std::size_t i = 0; i < times.size(); ++i) {
-    const auto& from = levels[i];
-    const auto& to = levels[i + 1];
-    StepCoefficients step = make_coefficients(from);
-    step.sample = static_cast<float>(to.sigma / from.sigma);
-    const double h = lambda(to) - lambda(from);  // infinite in the last step
-    const double weight = -to.alpha * std::expm1(-h);
-    const bool first_order = i <= static_cast<std::size_t>(first) || i + 1 == times.size();
-    const double slope =
-        first_order ? 0.0 : 0.5 * h / (lambda(from) - lambda(levels[i - 1]));  // 1 / (2 r0)
-    step.x0 = static_cast<float>(weight * (1.0 + slope));
-    step.history = static_cast<float>(-weight * slope);
-    result.push_back(step);
-  }
-  return result;
-}
-
-}  // namespace
-
 Sampler::Sampler(SamplerKind kind, const NoiseSchedule& schedule, int num_inference_steps,
                  int first, std::optional<TimestepSpacing> spacing)
-    : kind_(kind), timesteps_(fgdm::timesteps(schedule, num_inference_steps, kind, spacing)) {
-  const std::vector<double> cumprod = alphas_cumprod(schedule);
-  coefficients_ = kind == SamplerKind::ddim ? ddim(schedule, cumprod, timesteps_)
-                                            : dpmsolver_multistep(cumprod, timesteps_, first);
-  for (const int time : timesteps_)
-    levels_.push_back(level_at(cumprod[static_cast<std::size_t>(time)]));
+    : kind_(kind), initial_scale_(1.0F) {
+  for (const auto& start : step_starts(schedule, num_inference_steps, kind, spacing)) {
+    timesteps_.push_back(start.timestep);
+    levels_.push_back(start.level);
+  }
   levels_.push_back({1.0, 0.0});
+  coefficients_ = step_coefficients(kind, schedule, timesteps_, levels_, first);
+  const bool is_euler = kind == SamplerKind::euler || kind == SamplerKind::euler_ancestral;
+  if (is_euler && spacing.value_or(schedule.spacing(kind)) != TimestepSpacing::leading)
+    initial_scale_ = static_cast<float>(levels_.front().sigma);
+}
+
+bool Sampler::keeps_older() const {
+  return std::ranges::any_of(coefficients_,
+                             [](const StepCoefficients& step) { return step.older != 0.0F; });
 }
 
 NoiseLevel Sampler::level(int index) const {
@@ -124,6 +66,14 @@ void sampler_step(const StepCoefficients& step, std::span<const float> eps, std:
     for (std::size_t i = 0; i < size; ++i)
       take(i, c.history * x0[i]);
   }
+}
+
+std::vector<float> blended_history(const StepCoefficients& step, std::span<const float> before,
+                                   std::span<const float> two_before) {
+  std::vector<float> blended(before.size());
+  for (std::size_t i = 0; i < blended.size(); ++i)
+    blended[i] = step.history * before[i] + step.older * two_before[i];
+  return blended;
 }
 
 }  // namespace fgdm

@@ -37,6 +37,20 @@ std::vector<BatchTimes> batch_times(const std::filesystem::path& bundle,
   return read_batch_times(named, key);
 }
 
+// What is known to be bad about the factors' own numbers of steps and spacings.
+std::vector<std::string> sampling_notes(const Manifest& manifest) {
+  std::vector<std::string> notes;
+  for (const auto& factor : manifest.factors) {
+    const auto spacing =
+        factor.timestep_spacing.value_or(manifest.schedule.spacing(factor.sampler));
+    const auto weakness =
+        known_weakness(manifest.schedule, factor.num_inference_steps, factor.sampler, spacing);
+    if (!weakness.empty())
+      notes.push_back(factor.name + ": " + weakness);
+  }
+  return notes;
+}
+
 }  // namespace
 
 struct Engine::Implementation {
@@ -46,7 +60,10 @@ struct Engine::Implementation {
         profile_key(graphs.backend() + " " + graphs.precision() + " " + graphs.runtime() + " " +
                     std::to_string(options.threads) + " threads " + processor_name()),
         scheduler(bundle, graphs, options, batch_times(folder, options.profile, profile_key)),
-        load_seconds(std::chrono::duration<double>(JobState::Clock::now() - began).count()) {}
+        load_seconds(std::chrono::duration<double>(JobState::Clock::now() - began).count()),
+        notes(graphs.notes()) {
+    std::ranges::move(sampling_notes(bundle.manifest()), std::back_inserter(notes));
+  }
 
   JobState::Clock::time_point began;
   HomeProcess home;
@@ -56,6 +73,7 @@ struct Engine::Implementation {
   std::string profile_key;
   Scheduler scheduler;
   double load_seconds;
+  std::vector<std::string> notes;
 };
 
 Engine::Engine(const std::filesystem::path& bundle, const EngineOptions& options) {
@@ -143,7 +161,7 @@ std::string Engine::runtime() const {
   return implementation_->graphs.runtime();
 }
 std::span<const std::string> Engine::notes() const {
-  return implementation_->graphs.notes();
+  return implementation_->notes;
 }
 std::string Engine::trace_problem() const {
   return implementation_->graphs.trace_problem();

@@ -83,12 +83,13 @@ TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
       {"scheduler.timestep_spacing lacks \"dpmsolver++\"",
        [](json& m) { m["scheduler"]["timestep_spacing"] = {{"ddim", "leading"}}; }},
       {"scheduler.set_alpha_to_one", [](json& m) { m["scheduler"]["set_alpha_to_one"] = 1; }},
-      {"prediction_type", [](json& m) { m["scheduler"]["prediction_type"] = "v_prediction"; }},
+      {"prediction_type is \"sample\", expected \"epsilon\" or \"v_prediction\"",
+       [](json& m) { m["scheduler"]["prediction_type"] = "sample"; }},
       {"factors[1].guidance", [](json& m) { m["factors"][1]["guidance"] = "none"; }},
       {"factors[0].min_area", [](json& m) { m["factors"][0]["min_area"] = 1.5; }},
-      {"factors[0].sampler is \"euler\"", [](json& m) { m["factors"][0]["sampler"] = "euler"; }},
-      {"factors[0].timestep_spacing is \"karras\", expected \"leading\", \"trailing\" or ",
-       [](json& m) { m["factors"][0]["timestep_spacing"] = "karras"; }},
+      {"factors[0].sampler is \"heun\"", [](json& m) { m["factors"][0]["sampler"] = "heun"; }},
+      {"factors[0].timestep_spacing is \"beta\", expected \"leading\", \"trailing\", ",
+       [](json& m) { m["factors"][0]["timestep_spacing"] = "beta"; }},
       {"float23", [](json& m) { m["graphs"]["backbone"]["inputs"][0]["dtype"] = "float23"; }},
       {"adapter_segmentation", [](json& m) { m["graphs"].erase("adapter_segmentation"); }},
       {"backbone.onnx", [](json& m) { m["files"].erase("backbone.onnx"); }},
@@ -136,7 +137,12 @@ TEST(Manifest, SpacingsGoBySampler) {
   EXPECT_EQ(schedule.ddim_spacing, fgdm::TimestepSpacing::trailing);
   EXPECT_EQ(schedule.dpmsolver_spacing, fgdm::TimestepSpacing::linspace);
   EXPECT_TRUE(schedule.set_alpha_to_one);
+  EXPECT_EQ(schedule.spacing(fgdm::SamplerKind::unipc), fgdm::TimestepSpacing::linspace);
+  EXPECT_EQ(schedule.spacing(fgdm::SamplerKind::lcm), fgdm::TimestepSpacing::trailing);
+  EXPECT_EQ(schedule.prediction, fgdm::Prediction::epsilon);
   document["factors"][0]["timestep_spacing"] = "trailing";
+  document["scheduler"]["prediction_type"] = "v_prediction";
+  EXPECT_EQ(Manifest::parse(document.dump()).schedule.prediction, fgdm::Prediction::v);
   const auto factors = Manifest::parse(document.dump()).factors;
   EXPECT_EQ(factors[0].timestep_spacing, fgdm::TimestepSpacing::trailing);
   EXPECT_EQ(factors[1].timestep_spacing, std::nullopt);

@@ -12,6 +12,14 @@ namespace fgdm {
 namespace {
 
 constexpr SamplerKind kinds[] = {SamplerKind::ddim, SamplerKind::dpmsolver_multistep};
+constexpr SamplerKind all_kinds[] = {SamplerKind::ddim,
+                                     SamplerKind::dpmsolver_multistep,
+                                     SamplerKind::dpmsolver_sde,
+                                     SamplerKind::euler,
+                                     SamplerKind::euler_ancestral,
+                                     SamplerKind::unipc,
+                                     SamplerKind::lcm,
+                                     SamplerKind::tcd};
 
 // A process x_t = alpha x0 + sigma noise whose data is normal with a known mean and deviation: the
 // exact noise prediction and the exact path of the probability flow have closed forms.
@@ -38,11 +46,20 @@ double run(const Sampler& sampler, const std::vector<double>& cumprod, const Nor
            double x, int last) {
   std::vector<float> sample = {static_cast<float>(x)};
   std::vector<float> predicted_x0 = {std::numeric_limits<float>::quiet_NaN()};
+  std::vector<float> older = predicted_x0;
   for (int i = 0; i < last; ++i) {
     const auto time = static_cast<std::size_t>(sampler.timesteps()[static_cast<std::size_t>(i)]);
     const std::vector<float> eps = {
         static_cast<float>(data.noise(double{sample[0]}, cumprod[time]))};
-    sampler_step(sampler.coefficients(i), eps, sample, predicted_x0);
+    auto step = sampler.coefficients(i);
+    const auto before = predicted_x0;
+    if (step.older != 0.0F) {
+      predicted_x0 = blended_history(step, predicted_x0, older);
+      step.history = 1.0F;
+    }
+    sampler_step(step, eps, sample, predicted_x0);
+    sample[0] += step.noise * (i % 2 == 0 ? 0.8F : -1.1F);
+    older = before;
   }
   return double{sample[0]};
 }
@@ -70,15 +87,20 @@ double error_at_half(SamplerKind kind, int num_steps) {
   return std::abs(end - data.path(1.3, at(middle)));
 }
 
-// Protects both samplers' exactness: if the noise is predicted right, which it is for data that is
-// one point, every step lands on the forward process, for any number of steps.
+// Protects the samplers' exactness: if the noise is predicted right, which it is for data that is
+// one point, every step lands on the forward process, whatever noise it adds, for any number of
+// steps. LCM's boundary condition keeps a little of the noisy sample.
 TEST(SamplerTest, TheTrueNoiseLeadsToTheTrueImage) {
   const auto cumprod = alphas_cumprod({});
   const NormalData point{-0.8, 0.0};
   for (const int n : {1, 2, 3, 5, 10, 14, 15, 20, 50}) {
-    for (const SamplerKind kind : kinds) {
+    for (const SamplerKind kind : all_kinds) {
       const Sampler sampler(kind, {}, n);
       const double start = cumprod[static_cast<std::size_t>(sampler.timesteps()[0])];
+      if (kind == SamplerKind::tcd) {  // ends with the noise of timestep 0
+        EXPECT_NEAR(run(sampler, cumprod, point, point.path(1.1, start), n), -0.8, 0.05) << n;
+        continue;
+      }
       const double end = kind == SamplerKind::ddim ? cumprod[0] : 1.0;
       EXPECT_NEAR(run(sampler, cumprod, point, point.path(1.1, start), n), point.path(1.1, end),
                   2e-5)
@@ -123,7 +145,7 @@ TEST(SamplerTest, DdimIsEquation12) {
     const auto cumprod = alphas_cumprod(schedule);
     const Sampler sampler(SamplerKind::ddim, schedule, 20);
     for (int i = 0; i < 20; ++i) {
-      const int time = sampler.timesteps()[static_cast<std::size_t>(i)];
+      const int time = static_cast<int>(sampler.timesteps()[static_cast<std::size_t>(i)]);
       const double from = cumprod[static_cast<std::size_t>(time)];
       const double to = cumprod[static_cast<std::size_t>(std::max(0, time - 50))];
       std::vector<float> sample = {0.3F, -1.2F};
@@ -188,6 +210,40 @@ TEST(SamplerTest, DdimEndsAtTheImageIfToldTo) {
   EXPECT_EQ(sample, x0);
   const double alpha = std::sqrt(alphas_cumprod(schedule)[1]);
   EXPECT_NEAR(double{x0[0]}, (0.3 - std::sqrt(1.0 - alpha * alpha) * 0.9) / alpha, 1e-6);
+}
+
+// Protects v-prediction: with v = alpha epsilon - sigma x0 every sampler takes the same steps as
+// with epsilon.
+TEST(SamplerTest, TheModelMayPredictV) {
+  NoiseSchedule v_schedule;
+  v_schedule.prediction = Prediction::v;
+  for (const SamplerKind kind : all_kinds) {
+    const Sampler of_noise(kind, {}, 5), of_v(kind, v_schedule, 5);
+    for (int i = 0; i < 5; ++i) {
+      const auto level = of_noise.level(i);
+      const double x = 0.3, epsilon = 0.9, x0 = (x - level.sigma * epsilon) / level.alpha;
+      std::vector<float> one = {0.3F}, other = {0.3F}, clean = {-0.5F}, other_clean = {-0.5F};
+      sampler_step(of_noise.coefficients(i), std::vector<float>{0.9F}, one, clean);
+      const std::vector<float> v = {static_cast<float>(level.alpha * epsilon - level.sigma * x0)};
+      sampler_step(of_v.coefficients(i), v, other, other_clean);
+      const double tolerance = 1e-5 * std::max(1.0, std::abs(x0));
+      EXPECT_NEAR(one[0], other[0], tolerance) << sampler_name(kind) << " " << i;
+      EXPECT_NEAR(clean[0], other_clean[0], tolerance) << sampler_name(kind) << " " << i;
+    }
+  }
+}
+
+// Protects what a part of a run begins with: no step looks at x0 of steps that were not taken.
+TEST(SamplerTest, TheFirstStepHasNoHistory) {
+  for (const SamplerKind kind : all_kinds)
+    for (const int first : {0, 3}) {
+      const Sampler sampler(kind, {}, 6, first);
+      EXPECT_EQ(sampler.coefficients(first).history, 0.0F) << sampler_name(kind);
+      EXPECT_EQ(sampler.coefficients(first).older, 0.0F);
+      EXPECT_EQ(sampler.coefficients(first + 1).older, 0.0F);
+      EXPECT_EQ(sampler.keeps_older(), kind == SamplerKind::unipc && first == 0);
+      EXPECT_EQ(sampler.coefficients(5).noise, 0.0F) << "the last step adds none";
+    }
 }
 
 TEST(SamplerTest, RefusesWrongSizesAndSteps) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -85,7 +86,7 @@ TEST(ScheduleTest, RefusesASchedulesOfNoiseAlone) {
 // Protects the timesteps that models are trained to expect, by the published formulas (Lin et al.,
 // "Common Diffusion Noise Schedules and Sample Steps are Flawed", table 2) worked out by hand.
 TEST(TimestepsTest, FollowTheSpacing) {
-  using Times = std::vector<int>;
+  using Times = std::vector<double>;
   const auto dpm = SamplerKind::dpmsolver_multistep;
   const auto leading = spaced(TimestepSpacing::leading);
   EXPECT_EQ(timesteps(leading, 4), (Times{751, 501, 251, 1}));
@@ -111,7 +112,7 @@ TEST(TimestepsTest, AreSpacedBySampler) {
 
 // Protects what a request or a factor says against the schedule's own spacing.
 TEST(TimestepsTest, ASpacingReplacesTheSchedules) {
-  using Times = std::vector<int>;
+  using Times = std::vector<double>;
   EXPECT_EQ(timesteps({}, 4, SamplerKind::ddim, TimestepSpacing::trailing),
             (Times{999, 749, 499, 249}));
   const Sampler sampler(SamplerKind::dpmsolver_multistep, {}, 3, 0, TimestepSpacing::linspace);
@@ -131,7 +132,7 @@ TEST(TimestepsTest, AreDistinctAndInsideTheSchedule) {
   for (const auto spacing : spacings)
     for (const SamplerKind kind : kinds)
       for (int n = 1; n <= 999; ++n) {
-        std::vector<int> times;
+        std::vector<double> times;
         try {
           times = timesteps(spaced(spacing), n, kind);
         } catch (const RequestError&) {
@@ -160,6 +161,26 @@ TEST(TimestepsTest, LeadingSpacingReachesTheNoise) {
     // One more interval than steps.
     EXPECT_EQ(refused(n - 1, SamplerKind::dpmsolver_multistep), skips || n == 1 || n == 1000) << n;
   }
+}
+
+// Protects the combinations that inspect and an engine's notes warn of, and those that they don't.
+TEST(TimestepsTest, FewLeadingStepsAreAKnownWeakness) {
+  const auto weakness = [](int n, SamplerKind kind, TimestepSpacing spacing) {
+    return known_weakness({}, n, kind, spacing);
+  };
+  const auto dpm = SamplerKind::dpmsolver_multistep;
+  const auto ten = weakness(10, SamplerKind::ddim, TimestepSpacing::leading);
+  EXPECT_NE(ten.find("10 steps of ddim with leading spacing begin at timestep 901 of 1000"),
+            std::string::npos)
+      << ten;
+  EXPECT_NE(weakness(1, SamplerKind::ddim, TimestepSpacing::linspace), "");
+  EXPECT_NE(weakness(5, dpm, TimestepSpacing::leading), "");
+  EXPECT_EQ(weakness(20, SamplerKind::ddim, TimestepSpacing::leading), "");
+  EXPECT_EQ(weakness(1, SamplerKind::ddim, TimestepSpacing::trailing), "");
+  EXPECT_EQ(weakness(4, dpm, TimestepSpacing::linspace), "");
+  EXPECT_EQ(weakness(4, dpm, TimestepSpacing::karras), "");
+  EXPECT_EQ(weakness(4, SamplerKind::lcm, TimestepSpacing::trailing), "");
+  EXPECT_EQ(weakness(5000, dpm, TimestepSpacing::leading), "") << "which is refused anyway";
 }
 
 TEST(TimestepsTest, RefusalsNameTheOptionAndWhatWorks) {

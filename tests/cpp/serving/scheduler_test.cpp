@@ -30,7 +30,8 @@ TEST(Scheduler, AResultDoesNotDependOnItsCompany) {
   for (int i = 0; i < 12; ++i) {
     auto request = small_request(static_cast<std::uint64_t>(i), 1 + i % 5);
     request.condition_steps = 2 + i % 3;
-    request.sampler = i % 2 == 0 ? SamplerKind::ddim : SamplerKind::dpmsolver_multistep;
+    request.sampler = static_cast<SamplerKind>(i % 8);  // all of them, the stochastic ones too
+    request.condition_sampler = static_cast<SamplerKind>((i + 3) % 8);
     request.guidance = i % 3 == 0 ? GuidanceKind::cfg : GuidanceKind::segfree;
     request.height = i % 4 == 0 ? 128 : 64;  // maps of one are as large as images of another
     request.guidance_interval = {0.0, i % 5 == 0 ? 0.5 : 1.0};

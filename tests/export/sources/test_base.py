@@ -276,7 +276,7 @@ def test_a_spoilt_folder_is_an_error(
         ("unet/config.json", {"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}, "SimpleCross"),
         ("unet/config.json", {"down_block_types": ["KDownBlock2D"]}, "a KDownBlock2D among its"),
         ("text_encoder/config.json", {"hidden_size": 1024}, "Stable Diffusion 2.x"),
-        ("scheduler/scheduler_config.json", {"prediction_type": "v_prediction"}, "2.x"),
+        ("scheduler/scheduler_config.json", {"variance_type": "learned"}, "a variance"),
     ],
 )
 def test_another_family_is_refused_by_name(

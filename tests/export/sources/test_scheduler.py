@@ -88,12 +88,12 @@ def largest_difference(ours: NoiseSchedule, sampler: str, theirs: Any, steps: in
     given = expected.numpy()
     before = np.zeros_like(given)
     worst = 0.0
-    for i, (a, b, c, d, e, f) in enumerate(ours.coefficients(sampler, steps)):
+    for i, (a, b, c, d, e, f, *_) in enumerate(ours.coefficients(sampler, steps)):
         predicted = (noise[i] + expected) / 2**0.5
         clean = a * given + b * predicted.numpy()
         given = c * given + d * predicted.numpy() + e * clean + f * before
         before = clean
-        expected = theirs.step(predicted, times[i], expected).prev_sample
+        expected = theirs.step(predicted, int(times[i]), expected).prev_sample
         scale = float(expected.abs().max())
         worst = max(worst, float(np.abs(given - expected.numpy()).max()) / scale)
     return worst
@@ -216,6 +216,17 @@ def test_timesteps_are_those_of_diffusers_for_every_number_of_steps(
         spacing == "leading" or (spacing, sampler) == ("linspace", "dpmsolver++")
     )
     assert {61, 103, 121} <= set(longer) if spacing == "trailing" else not longer
+
+
+def test_models_that_predict_v_may_start_from_noise_alone(tmp_path: Path) -> None:
+    """Protects parity with fine-tuned bases of v-prediction and zero terminal SNR."""
+    config = {**RESCALED, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
+    folder = write(tmp_path, config)
+    ours = engine_schedule(read_scheduler(folder))
+    for sampler in CLASSES:
+        for steps in (1, 4, 20):
+            theirs = diffusers_sampler(sampler, folder)
+            assert largest_difference(ours, sampler, theirs, steps) < 1e-4
 
 
 def test_sd15_visits_what_the_documentation_says(tmp_path: Path) -> None:
