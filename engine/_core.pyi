@@ -239,8 +239,8 @@ class Engine:
 
     def measure_batches(
         self, rows: Sequence[int], repeats: int, height: int | None, width: int | None
-    ) -> list[tuple[int, int, dict[int, float]]]:
-        """(latent height, latent width, seconds by rows) of every factor."""
+    ) -> list[tuple[int, int, str, dict[int, float]]]:
+        """(latent height, latent width, own backbone or "", seconds by rows) of every factor."""
 
     def submit(
         self,

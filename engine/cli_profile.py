@@ -59,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     ((key, sizes),) = profile["profiles"].items()
     print(key)
     for times in sizes:
-        print(f"latents {times['latent_height']}x{times['latent_width']}")
+        own = f" through {times['backbone']}" if "backbone" in times else ""
+        print(f"latents {times['latent_height']}x{times['latent_width']}{own}")
         for rows, seconds in times["seconds"].items():
             each = 1000 * seconds / int(rows)
             print(f"  {rows:>3} rows  {1000 * seconds:8.1f} ms  {each:7.2f} ms a row")

@@ -284,14 +284,14 @@ class Engine:
         """
         counts = request.integers("rows", rows)
         repeats = request.required_integer("repeats", repeats)
-        measured: dict[tuple[int, int], dict[int, float]] = {}
+        measured: dict[tuple[int, int, str], dict[int, float]] = {}
         for size in request.image_sizes("image_sizes", image_sizes):
             with open_engines.call():
                 *maps, image = self._open().measure_batches(counts, repeats, *size)
-            for height, width, seconds in maps:
-                measured.setdefault((height, width), seconds)
-            height, width, seconds = image
-            measured[height, width] = seconds
+            for height, width, backbone, seconds in maps:
+                measured.setdefault((height, width, backbone), seconds)
+            height, width, backbone, seconds = image
+            measured[height, width, backbone] = seconds
         return {
             "schema": PROFILE_SCHEMA,
             "profiles": {
@@ -299,9 +299,10 @@ class Engine:
                     {
                         "latent_height": height,
                         "latent_width": width,
+                        **({"backbone": backbone} if backbone else {}),
                         "seconds": {str(count): value for count, value in seconds.items()},
                     }
-                    for (height, width), seconds in measured.items()
+                    for (height, width, backbone), seconds in measured.items()
                 ]
             },
         }

@@ -155,13 +155,24 @@ def _factor_line(factor: Factor) -> str:
     made = "image" if factor.output is None else f"condition, {factor.output}"
     lines = "" if factor.lines is None else f" in {factor.lines} lines"
     spacing = "" if factor.timestep_spacing is None else f" in {factor.timestep_spacing} spacing"
-    networks = " + ".join(_network(network, factor.name) for network in factor.conditionings)
+    networks = " + ".join(
+        [
+            *([] if factor.own_backbone is None else [_own_backbone(factor)]),
+            *(_network(network, factor.name) for network in factor.conditionings),
+        ]
+    )
     return (
         f"  {factor.name}  {made}{lines}, {factor.width}×{factor.height} px, "
         f"{factor.num_inference_steps} steps of {factor.sampler}{spacing}, "
         f"{networks or 'no networks'}, "
         f"guidance {_guidance(factor)}"
     )
+
+
+def _own_backbone(factor: Factor) -> str:
+    """Its graph, and what it sees unless that is the noisy latent alone."""
+    sees = "" if factor.latents == (factor.name,) else f" on {', '.join(factor.latents)}"
+    return f"own backbone{sees} ({factor.own_backbone})"
 
 
 def _network(network: Conditioning, owner: str) -> str:

@@ -71,6 +71,8 @@ class Conditioning:
 class Factor:
     """One model of the chain; height and width in pixels of the map or image it makes.
 
+    own_backbone: the graph of a backbone of its own; None over the shared one. latents: the factors
+    whose latents that backbone sees, its own name for the noisy one.
     output: of a condition factor, one of OUTPUTS; None of the image. lines: of a sketch, one of
     LINES.
     """
@@ -88,6 +90,8 @@ class Factor:
     output: str | None = None
     lines: str | None = None
     timestep_spacing: str | None = None  # None: the noise schedule's for the sampler
+    own_backbone: str | None = None
+    latents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,9 @@ class FileEntry:
 class Manifest:
     """What a bundle says about itself.
 
-    text_encoder, backbone, encoder, decoders: names of graphs; the decoders turn latents into
-    pictures, one of them for previews where there are two. latent_downscale: pixels of a latent's
+    text_encoder, backbone, encoder, decoders: names of graphs. backbone is the one of all factors
+    that have none of their own. The decoders turn latents into pictures, one of them for previews
+    where there are two. latent_downscale: pixels of a latent's
     cell along one axis; size_multiple: what every height and width in pixels must be a multiple of.
     """
 
@@ -341,10 +346,14 @@ def _conditioning(fields: Fields, graphs: set[str], owner: str) -> Conditioning:
     """A network of the factor `owner`."""
     kind, graph = fields.text("kind"), _role(fields, "graph", graphs)
     if kind == "adapter":
-        seen = (owner,) if fields.value.get("latents") is None else fields.texts("latents")
-        return Conditioning(kind, graph, None, None, seen)
+        return Conditioning(kind, graph, None, None, _latents(fields, owner))
     hint_graph = _role(fields, "hint_graph", graphs) if kind == "controlnet" else None
     return Conditioning(kind, graph, hint_graph, fields.text("condition"))
+
+
+def _latents(network: Fields, owner: str) -> tuple[str, ...]:
+    """The factors whose latents a network of the factor `owner` sees."""
+    return (owner,) if network.value.get("latents") is None else network.texts("latents")
 
 
 def _factor(fields: Fields, graphs: set[str]) -> Factor:
@@ -356,6 +365,7 @@ def _factor(fields: Fields, graphs: set[str]) -> Factor:
     if output == "sketch":
         given = fields.value.get("lines") is not None
         lines = fields.choice("lines", LINES) if given else "white"
+    has_own = fields.value.get("backbone") is not None
     return Factor(
         name=name,
         kind=kind,
@@ -377,4 +387,6 @@ def _factor(fields: Fields, graphs: set[str]) -> Factor:
         timestep_spacing=None
         if fields.value.get("timestep_spacing") is None
         else fields.text("timestep_spacing"),
+        own_backbone=_role(fields, "backbone", graphs) if has_own else None,
+        latents=_latents(fields, name) if has_own else (),
     )

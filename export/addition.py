@@ -15,7 +15,13 @@ from fgdm.errors import BundleError
 from fgdm.manifest import MANIFEST, SCHEMA, check_hashes, check_manifest, read_manifest
 from torch import nn
 
-from .bundle import DIFFUSERS_FILE, Controlnets, check_keep_fp32, network_sources
+from .bundle import (
+    DIFFUSERS_FILE,
+    Controlnets,
+    check_keep_fp32,
+    check_no_networks,
+    network_sources,
+)
 from .calibration import Call, sampling_calls
 from .defaults import TOLERANCE, ConditionDefaults
 from .errors import ExportError
@@ -36,6 +42,7 @@ from .layout import backbone_layout
 from .manifest import HINT_PALETTE, PALETTE, describe_file, save_manifest
 from .map_palettes import read_palettes
 from .output import replacing
+from .own_backbone import load_own_backbone
 from .palettes import PaletteSource
 from .picture import check_picture
 from .progress import Progress, silent
@@ -67,7 +74,8 @@ def add_factor(
     when it has passed a new bundle's checks; until then the old one stays as it was.
 
     Args:
-        name, factor: the factor, whose adapter may see the latents of those that are there.
+        name, factor: the factor, whose adapter or own backbone may see the latents of those that
+            are there.
         controlnets, t2i_adapters: further networks of the image; one that doesn't say what it sees
             sees the new factor's maps.
         palette: of a factor that makes labels; None takes that of the bundle's own label maps.
@@ -144,13 +152,17 @@ class _Addition:
 
     def models(self) -> dict[str, nn.Module]:
         """By name, of their graphs and folders."""
-        adapters = {adapter.name: adapter.model for adapter in self.condition.adapters}
-        return {**adapters, **{network.name: network.model for network in self.networks}}
+        backbone = self.condition.backbone
+        return {
+            **{adapter.name: adapter.model for adapter in self.condition.adapters},
+            **{network.name: network.model for network in self.networks},
+            **({} if backbone is None else {backbone.name: backbone.model}),
+        }
 
     def graphs(self, manifest: Mapping[str, Any]) -> list[Graph]:
         length = manifest["text_encoder"]["max_length"]
         downscale = manifest["autoencoder"]["downscale"]
-        layout = backbone_layout(self.unet)
+        layout, backbone = backbone_layout(self.unet), self.condition.backbone
         return [
             graph.in_precision(manifest["precision"])
             for graph in (
@@ -160,6 +172,7 @@ class _Addition:
                     for network in self.networks
                     for g in network.graphs(layout, length, downscale)
                 ),
+                *([] if backbone is None else [backbone.graph(length)]),
             )
         ]
 
@@ -174,11 +187,15 @@ def _load(
 ) -> _Addition:
     """sources: of ControlNets, and of T2I-Adapters."""
     unet = load_folder(UNet2DConditionModel, bundle / "unet")
+    earlier = [entry["name"] for entry in manifest["factors"][:-1]]
+    backbone = None
+    if factor.backbone is not None:
+        backbone = load_own_backbone(name, factor.backbone, earlier, unet, manifest["graphs"])
     adapters = name_adapters(
         name,
         factor.adapter_sources,
         [load_condition_adapters(entry.source) for entry in factor.adapter_sources],
-        [entry["name"] for entry in manifest["factors"][:-1]],
+        earlier,
         manifest["autoencoder"]["latent_channels"],
         manifest["graphs"],
     )
@@ -197,7 +214,9 @@ def _load(
     check_networks(unet, downscale, models, controlnets, t2i_adapters)
     image = manifest["factors"][-1]
     size = image["height"], image["width"]
-    condition = make_condition(name, factor, adapters, ConditionDefaults(), size, palette)
+    if image.get("backbone") is not None:
+        check_no_networks(networks)
+    condition = make_condition(name, factor, adapters, ConditionDefaults(), size, palette, backbone)
     check_size(name, condition.size, downscale * manifest["backbone"]["downscale"])
     return _Addition(condition, networks, unet)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .calibration import Call, sampling_calls
@@ -31,6 +32,7 @@ from .image_networks import ImageNetwork, NetworkSource, name_networks
 from .manifest import PALETTE, BundleFacts, write_manifest
 from .map_palettes import read_palettes
 from .output import check_output, replacing
+from .own_backbone import OwnBackbone, load_own_backbone
 from .palettes import PaletteSource
 from .picture import check_picture
 from .progress import Progress, silent
@@ -80,10 +82,11 @@ def export_bundle(
         base: a diffusers folder, a Hugging Face id or a checkpoint; see `sources.load_base`.
         adapters: the condition factors by name (lower-case letters, digits, _), in the chain's
             order: an adapter, see `sources.load_adapters`, or a `factors.FactorSource`. "image"
-            has adapters of the image factor. None at all makes a bundle that only paints.
+            has adapters of the image factor, or its own backbone. None at all makes a bundle that
+            only paints.
         controlnets, t2i_adapters: the networks of the image factor; see `sources.load_controlnet`
             and `image_networks.NetworkSource`. Where there are condition factors, the image must
-            see at least one of their maps.
+            see at least one of their maps. An image with a backbone of its own has none.
         palette: of the factors that make labels: a built-in palette's name, JSON file or
             description; see `palettes.read_palette`. None where no factor does.
         hint_palette: the palette of the maps that these networks were trained on, if another.
@@ -129,7 +132,7 @@ def export_bundle(
         tiny_decoder=tiny_decoder,
     )
     image_size = _image_size(models, chosen, factors)
-    conditions, painting = _assemble(models, factors, chosen, image_size)
+    conditions, image = _assemble(models, factors, chosen, image_size)
     labels = label_factors(factors)
     networks = name_networks(
         [condition.name for condition in conditions],
@@ -138,7 +141,7 @@ def export_bundle(
             *zip(t2i_sources, models.t2i_adapters, strict=True),
         ],
     )
-    _check_use(conditions, painting, networks)
+    _check_use(conditions, image, networks)
     facts = BundleFacts(
         name=name,
         conditions=tuple(condition.as_json() for condition in conditions),
@@ -154,21 +157,24 @@ def export_bundle(
         image=chosen.image,
         image_size=image_size,
         networks=(
-            *(adapter.as_json() for adapter in painting),
+            *(adapter.as_json() for adapter in image.adapters),
             *(network.as_json(labels, hint) for network in networks),
         ),
         preview_decoder=models.tiny_decoder is not None,
+        image_backbone=None if image.backbone is None else image.backbone.as_json(),
     )
-    every_adapter = [*(a for condition in conditions for a in condition.adapters), *painting]
+    every: list[ConditionFactor | _Image] = [*conditions, image]
+    own = _FactorNetworks(
+        tuple(adapter for factor in every for adapter in factor.adapters),
+        tuple(factor.backbone for factor in every if factor.backbone is not None),
+    )
     with replacing(output, overwrite) as root:
         store = WeightStore(root, weights)
-        _save_weights(store, models, every_adapter, networks)
+        _save_weights(store, models, own, networks)
         for file, content in palettes.items():
             (root / file).write_text(content, encoding="utf-8")
         models.tokenizer.save(root / "tokenizer")
-        graphs = [
-            graph.in_precision(precision) for graph in _graphs(models, every_adapter, networks)
-        ]
+        graphs = [graph.in_precision(precision) for graph in _graphs(models, own, networks)]
         kept = kept_nodes(keep_fp32, graphs)
         calls: dict[str, list[Call]] = {}
         if precision == "fp16":
@@ -185,14 +191,28 @@ def export_bundle(
     return output
 
 
-def _graphs(
-    models: Models, adapters: Sequence[FactorAdapter], networks: Sequence[ImageNetwork]
-) -> list[Graph]:
+@dataclass(frozen=True)
+class _FactorNetworks:
+    """Adapters of the factors, and backbones of their own."""
+
+    adapters: tuple[FactorAdapter, ...]
+    backbones: tuple[OwnBackbone, ...]
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What the image factor is given as condition factors are."""
+
+    adapters: tuple[FactorAdapter, ...] = ()
+    backbone: OwnBackbone | None = None
+
+
+def _graphs(models: Models, own: _FactorNetworks, networks: Sequence[ImageNetwork]) -> list[Graph]:
     length, downscale = models.max_length, models.downscale
     preview = models.tiny_decoder
     return [
         text_encoder_graph(models.text_encoder, length),
-        *(adapter.graph(models.unet) for adapter in adapters),
+        *(adapter.graph(models.unet) for adapter in own.adapters),
         *(
             graph
             for network in networks
@@ -201,7 +221,8 @@ def _graphs(
         *([] if preview is None else [preview_decoder_graph(preview, downscale)]),
         decoder_graph(models.vae, downscale),
         encoder_graph(models.vae, downscale),
-        # Last, when there is memory for the largest model and its session.
+        # Last, when there is memory for the largest models and their sessions.
+        *(backbone.graph(length) for backbone in own.backbones),
         backbone_graph(models.unet, length),
     ]
 
@@ -209,17 +230,20 @@ def _graphs(
 def _save_weights(
     store: WeightStore,
     models: Models,
-    adapters: Sequence[FactorAdapter],
+    own: _FactorNetworks,
     networks: Sequence[ImageNetwork],
 ) -> None:
     # Since version 5.6 transformers leaves out a level of names that every other reader expects.
     level = "" if hasattr(models.text_encoder, "text_model") else "text_model."
     store.save(models.text_encoder, "text_encoder", _TRANSFORMERS_FILE, prefix=level)
     store.save(models.unet, "unet", DIFFUSERS_FILE)
-    for adapter in adapters:
-        store.save(adapter.model, adapter.name, DIFFUSERS_FILE)
-    for network in networks:
-        store.save(network.model, network.name, DIFFUSERS_FILE)
+    every: list[FactorAdapter | OwnBackbone | ImageNetwork] = [
+        *own.adapters,
+        *own.backbones,
+        *networks,
+    ]
+    for entry in every:
+        store.save(entry.model, entry.name, DIFFUSERS_FILE)
     if models.tiny_decoder is not None:
         store.save(models.tiny_decoder, "preview_decoder", DIFFUSERS_FILE)
     store.save(models.vae, "vae", DIFFUSERS_FILE)
@@ -230,37 +254,55 @@ def _assemble(
     factors: Mapping[str, FactorSource],
     defaults: FactorDefaults,
     image_size: tuple[int, int],
-) -> tuple[list[ConditionFactor], tuple[FactorAdapter, ...]]:
-    """The condition factors in order, and the adapters of the image."""
+) -> tuple[list[ConditionFactor], _Image]:
+    """The condition factors in order, and what the image is given beside its networks."""
     conditions: list[ConditionFactor] = []
-    painting: tuple[FactorAdapter, ...] = ()
+    image = _Image()
     loaded = iter(models.adapters)
     for name, factor in factors.items():
+        earlier = [condition.name for condition in conditions]
+        backbone = None
+        if factor.backbone is not None:
+            backbone = load_own_backbone(name, factor.backbone, earlier, models.unet)
         adapters = name_adapters(
             name,
             factor.adapter_sources,
             [next(loaded) for _ in factor.adapter_sources],
-            [condition.name for condition in conditions],
+            earlier,
             models.vae.config.latent_channels,
         )
         if name == IMAGE:
-            painting = adapters
+            image = _Image(adapters, backbone)
         else:
-            entry = make_condition(name, factor, adapters, defaults.condition, image_size, PALETTE)
+            entry = make_condition(
+                name, factor, adapters, defaults.condition, image_size, PALETTE, backbone
+            )
             conditions.append(entry)
-    return conditions, painting
+    return conditions, image
 
 
 def _check_use(
     conditions: Sequence[ConditionFactor],
-    painting: Sequence[FactorAdapter],
+    image: _Image,
     networks: Sequence[ImageNetwork],
 ) -> None:
     made = [condition.name for condition in conditions]
-    seen = {network.condition for network in networks}.union(*(a.latents for a in painting))
+    seen = {network.condition for network in networks}.union(*(a.latents for a in image.adapters))
+    if image.backbone is not None:
+        seen.update(image.backbone.latents)
+        check_no_networks(networks)
     if made and not seen & set(made):
         raise ExportError(
             f"no ControlNet or T2I-Adapter paints from the maps of {', '.join(made)}; give one"
+        )
+
+
+def check_no_networks(networks: Sequence[ImageNetwork]) -> None:
+    """Raises ExportError where the image has networks and a backbone of its own."""
+    if networks:
+        raise ExportError(
+            f"the image has a backbone of its own, which takes no {networks[0].name}; leave out "
+            "its ControlNets and T2I-Adapters"
         )
 
 

@@ -4,9 +4,9 @@ The chain is run by the float32 modules: prompts through tokenizer and text enco
 adapter and ControlNet a few steps of DDIM from pure noise to a picture, with classifier-free
 guidance in the first half and the degraded branch of segmentation-free guidance in the second. The
 picture that an adapter leads to is the next ControlNet's hint, and its latents are what an adapter
-of several latents sees beside the noisy one. All of it has the size of a map:
-how large activations get depends on weights, prompt and timestep more than on the picture's size,
-and PyTorch takes minutes for pictures of 512×512 on two cores.
+of several latents, or a factor's own backbone, sees beside the noisy one. All of it has the size of
+a map: how large activations get depends on weights, prompt and timestep more than on the picture's
+size, and PyTorch takes minutes for pictures of 512×512 on two cores.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch.nn.functional import interpolate
 from transformers import CLIPTokenizer
 
 from .check import run_module
+from .graphs import BACKBONE
 from .signature import Graph
 
 PROMPTS = (
@@ -77,7 +78,8 @@ class _Chain:
 
     def run(self, tokenizer: Path) -> dict[str, list[Call]]:
         (text_encoder,) = self._graphs_with("input_ids")
-        (backbone,) = self._graphs_with("noise_pred")
+        backbones = self._graphs_with("noise_pred")
+        (backbone,) = (graph for graph in backbones if graph.name == BACKBONE)
         autoencoder = [*self._graphs_with("latents")]
         self._encode_prompts(text_encoder, tokenizer)
         prompts = cycle(self.embeddings[1:])
@@ -92,8 +94,11 @@ class _Chain:
                     self._call(coder)
                 picture = self.values["image"] / 2 + 0.5
                 self.values["controlnet_cond"] = interpolate(picture.clamp(0, 1), self.picture_size)
-            elif graph not in (text_encoder, backbone, *autoencoder):
+            elif graph not in (text_encoder, *backbones, *autoencoder):
                 self._call(graph)  # a hint encoder
+        for own in backbones:
+            if own is not backbone:
+                self._sample(None, own, next(prompts))
         return self.calls
 
     def _graphs_with(self, port: str) -> list[Graph]:
@@ -126,7 +131,8 @@ class _Chain:
                 self.values[name] = torch.zeros_like(value)
         self.values["argmax_mask"] = torch.arange(embeddings.shape[1])[None] > 0
         self.values["conditioning_scale"] = torch.ones(1)
-        sample = torch.randn(blank["sample"].shape, generator=self.generator)
+        shape = 1, int(backbone.outputs[0].shape[1]), *self.latent_size
+        sample = torch.randn(shape, generator=self.generator)
         for step, timestep in enumerate(self.scheduler.timesteps):
             segfree = step >= _STEPS // 2
             noise = []

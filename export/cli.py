@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .cli_forms import OwnBackbone
 from .cli_options import CONDITION_OPTIONS, add_defaults, add_files
 from .defaults import ConditionDefaults, FactorDefaults, ImageDefaults
 from .errors import ExportError
@@ -36,6 +37,10 @@ examples:
 
   fgdm export --add-factor depth --adapter depth:segmentation,depth=adapters/depth \\
       --controlnet depth=depthnet --into bundles/sd15
+
+  fgdm export --base sd15 --palette coco-stuff --adapter segmentation=adapters/segmentation \\
+      --backbone depth:segmentation,depth=unets/depth --controlnet depth=depthnet \\
+      --output bundles/both
 
   fgdm export --base sd15 --controlnet canny=cannynet --output bundles/plain
       (no maps: the image is painted from the prompt and the request's picture)
@@ -128,7 +133,7 @@ def _add(args: argparse.Namespace) -> Path:
     factors = _factors(args)
     if list(factors) != [args.add_factor]:
         raise ExportError(
-            f"--add-factor {args.add_factor} needs its own adapter alone, "
+            f"--add-factor {args.add_factor} needs its own adapter or backbone alone, such as "
             f"--adapter {args.add_factor}=SOURCE; got those of {', '.join(factors) or 'no factor'}"
         )
     factor = factors[args.add_factor]
@@ -148,12 +153,21 @@ def _add(args: argparse.Namespace) -> Path:
 
 
 def _factors(args: argparse.Namespace) -> dict[str, FactorSource]:
-    """The factors in the order in which their first adapters were given."""
+    """The factors in the order in which their first adapters, or backbones, were given."""
     from .factors import IMAGE, AdapterSource, FactorSource  # noqa: PLC0415
+    from .own_backbone import BackboneSource  # noqa: PLC0415
 
     adapters: dict[str, list[AdapterSource]] = {}
-    for name, latents, source in args.adapter:
-        adapters.setdefault(name, []).append(AdapterSource(source, latents))
+    backbones: dict[str, BackboneSource] = {}
+    for entry in args.adapter:
+        name, latents, source = entry
+        given = adapters.setdefault(name, [])
+        if not isinstance(entry, OwnBackbone):
+            given.append(AdapterSource(source, latents))
+        elif name in backbones:
+            raise ExportError(f"factor {name} has two backbones; expected one")
+        else:
+            backbones[name] = BackboneSource(source, latents)
     made = {name: {"output": kind, "lines": lines} for name, kind, lines in args.makes}
     own: dict[str, dict[str, Any]] = {}
     for option in (*CONDITION_OPTIONS, "size"):
@@ -163,7 +177,8 @@ def _factors(args: argparse.Namespace) -> dict[str, FactorSource]:
     for name in (*made, *own):
         if name not in adapters or name == IMAGE:
             raise ExportError(
-                f"options speak of the factor {name!r}, which has no --adapter; expected one of "
+                f"options speak of the factor {name!r}, which has no --adapter or --backbone; "
+                "expected one of "
                 f"{', '.join(known for known in adapters if known != IMAGE) or 'none'}"
             )
     shared = _condition_defaults(args)
@@ -172,6 +187,7 @@ def _factors(args: argparse.Namespace) -> dict[str, FactorSource]:
             sources,
             **made.get(name, {}),
             defaults=replace(shared, **own[name]) if name in own else None,
+            backbone=backbones.get(name),
         )
         for name, sources in adapters.items()
     }

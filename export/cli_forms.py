@@ -23,7 +23,7 @@ class OfFactor(NamedTuple, Generic[_Value]):
 
 
 def adapter(text: str) -> tuple[str, tuple[str, ...] | None, str]:
-    """NAME[:SEEN,…]=SOURCE: the factor, the latents that are seen, and the adapter."""
+    """NAME[:SEEN,…]=SOURCE: the factor, the latents that are seen, and the network."""
     factor, separator, source = text.partition("=")
     name, colon, seen = factor.partition(":")
     latents = tuple(seen.split(","))
@@ -33,6 +33,19 @@ def adapter(text: str) -> tuple[str, tuple[str, ...] | None, str]:
             "depth:segmentation,depth=adapter"
         )
     return name, latents if colon else None, source
+
+
+class OwnBackbone(NamedTuple):
+    """A factor's own backbone: the factor, the latents that it sees, and the UNet."""
+
+    factor: str
+    latents: tuple[str, ...] | None
+    source: str
+
+
+def backbone(text: str) -> OwnBackbone:
+    """NAME[:SEEN,…]=SOURCE."""
+    return OwnBackbone(*adapter(text))
 
 
 def output(text: str) -> tuple[str, str, str]:

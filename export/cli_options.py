@@ -44,6 +44,16 @@ def add_files(files: argparse._ArgumentGroup) -> None:
         "image, an adapter by which maps condition the image",
     )
     files.add_argument(
+        "--backbone",
+        action="append",
+        dest="adapter",  # the order of both is the chain's
+        type=cli_forms.backbone,
+        metavar="NAME[:SEEN,...]=SOURCE",
+        help="a factor's name and a backbone of its own, in place of the base's UNet and adapters: "
+        "a UNet2DConditionModel's folder or id that sees the latents SEEN side by side, e.g. "
+        "depth:segmentation,depth=unet",
+    )
+    files.add_argument(
         "--makes",
         action="append",
         default=[],

@@ -15,6 +15,8 @@ from .defaults import ConditionDefaults
 from .errors import ExportError
 from .graphs import adapter_graph
 from .names import check_name, unused_name
+from .own_backbone import BackboneSource, OwnBackbone
+from .seen import check_distinct, seen_latents
 from .signature import Graph
 from .sources import Source
 
@@ -40,7 +42,8 @@ class AdapterSource:
 class FactorSource:
     """A condition factor to export.
 
-    adapters: one or several, whose features are summed.
+    adapters: one or several, whose features are summed; none of a factor with a backbone of its
+    own. backbone: that one; None for the one that factors share.
     output: "labels", or a picture: "depth", "normal", "sketch" or "pose". None goes by the
     factor's name, and is "labels" if that is none of these.
     lines: of a sketch: "white" on black, as ControlNets for scribbles and edges are trained, or
@@ -48,10 +51,11 @@ class FactorSource:
     defaults: None takes the bundle's.
     """
 
-    adapters: Source | AdapterSource | Sequence[AdapterSource]
+    adapters: Source | AdapterSource | Sequence[AdapterSource] = ()
     output: str | None = None
     lines: str = "white"
     defaults: ConditionDefaults | None = None
+    backbone: BackboneSource | None = None
 
     @property
     def adapter_sources(self) -> tuple[AdapterSource, ...]:
@@ -79,7 +83,7 @@ class FactorAdapter:
 
 @dataclass(frozen=True)
 class ConditionFactor:
-    """A condition factor with its loaded adapters.
+    """A condition factor with its loaded adapters, or with a backbone of its own.
 
     size: height and width of its maps in pixels. palette: the file of the classes' colours, of a
     factor that makes labels.
@@ -92,6 +96,7 @@ class ConditionFactor:
     defaults: ConditionDefaults
     size: tuple[int, int]
     palette: str
+    backbone: OwnBackbone | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What the manifest says of it."""
@@ -112,6 +117,8 @@ class ConditionFactor:
         }
         if defaults.timestep_spacing is not None:
             entry["timestep_spacing"] = defaults.timestep_spacing
+        if self.backbone is not None:
+            entry |= self.backbone.as_json()
         if self.output == "sketch":
             entry["lines"] = self.lines
         if self.output == "labels":
@@ -125,7 +132,8 @@ def read_factors(given: Mapping[str, Source | FactorSource]) -> dict[str, Factor
     """The factors by name, in the chain's order; the image comes last.
 
     Raises:
-        ExportError: a name, an output or a default isn't allowed, or a factor has no adapter.
+        ExportError: a name, an output or a default isn't allowed, or a factor has neither adapters
+            nor a backbone of its own, or both.
     """
     factors = {
         name: entry if isinstance(entry, FactorSource) else FactorSource(entry)
@@ -144,8 +152,13 @@ def read_factors(given: Mapping[str, Source | FactorSource]) -> dict[str, Factor
             raise ExportError(
                 f"factor {name} has lines {factor.lines!r}; expected {' or '.join(LINES)}"
             )
-        if not factor.adapter_sources:
-            raise ExportError(f"factor {name} has no adapter; give one")
+        if not factor.adapter_sources and factor.backbone is None:
+            raise ExportError(f"factor {name} has no adapter; give one, or a backbone of its own")
+        if factor.adapter_sources and factor.backbone is not None:
+            raise ExportError(
+                f"factor {name} has a backbone of its own, which takes no adapters; leave out "
+                "either"
+            )
         if factor.defaults is not None:
             factor.defaults.check(f"factor {name}")
     # The image sees all of them, wherever it was given.
@@ -168,12 +181,13 @@ def make_condition(
     defaults: ConditionDefaults,
     image_size: tuple[int, int],
     palette: str,
+    backbone: OwnBackbone | None = None,
 ) -> ConditionFactor:
     """The condition factor; what it doesn't say comes from the bundle's defaults."""
     chosen = factor.defaults or defaults
     size = chosen.size or (image_size[0] // 2, image_size[1] // 2)
     output = _output(name, factor)
-    return ConditionFactor(name, output, factor.lines, adapters, chosen, size, palette)
+    return ConditionFactor(name, output, factor.lines, adapters, chosen, size, palette, backbone)
 
 
 def check_size(factor: str, size: tuple[int, int], multiple: int) -> None:
@@ -209,43 +223,13 @@ def name_adapters(
     named: dict[str, FactorAdapter] = {}
     for source, models in zip(given, loaded, strict=True):
         counts = [model.config.in_channels // latent_channels for model in models]
-        seen = list(_seen(factor, source, counts, earlier))
+        seen = list(
+            seen_latents("adapter", source.source, source.latents, sum(counts), factor, earlier)
+        )
         for model, count in zip(models, counts, strict=True):
             name = unused_name(f"adapter_{factor}", {*named, *taken})
             latents = tuple(seen[:count])
             del seen[:count]
-            if len(set(latents)) < count:
-                raise ExportError(
-                    f"the adapter {source.source} of factor {factor} sees {', '.join(latents)}; "
-                    "expected each factor's latents once"
-                )
+            check_distinct("adapter", source.source, latents, factor)
             named[name] = FactorAdapter(name, latents, model)
     return tuple(named.values())
-
-
-def _seen(
-    factor: str, source: AdapterSource, counts: Sequence[int], earlier: Sequence[str]
-) -> tuple[str, ...]:
-    total = sum(counts)
-    if source.latents is None and total == 1:
-        return (factor,)
-    needs = f"the latents of {total} factor{'s' if total > 1 else ''}"
-    if source.latents is None:
-        names = [*earlier, factor][-total:]
-        raise ExportError(
-            f"the adapter {source.source} of factor {factor} sees {needs}; say which, in its "
-            f"order, such as {factor}:{','.join(names)}={source.source}"
-        )
-    if len(source.latents) != total:
-        raise ExportError(
-            f"the adapter {source.source} of factor {factor} sees {needs}, but "
-            f"{len(source.latents)} are named: {', '.join(source.latents) or 'none'}"
-        )
-    for name in source.latents:
-        if name != factor and name not in earlier:
-            raise ExportError(
-                f"the adapter {source.source} of factor {factor} can't see the latents of "
-                f"{name!r}; expected {factor} itself or a factor before it: "
-                f"{', '.join(earlier) or 'none'}"
-            )
-    return source.latents

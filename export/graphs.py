@@ -14,7 +14,7 @@ from transformers import CLIPTextModel
 
 from .adapter import ConditionAdapter
 from .attention import use_plain_attention, use_segfree_attention
-from .layout import BackboneLayout, Residual, backbone_layout
+from .layout import BackboneLayout, Residual, backbone_layout, total_stride
 from .modules import (
     Adapter,
     Backbone,
@@ -36,6 +36,9 @@ from .signature import (
     one_token,
     uniform,
 )
+
+#: The backbone that factors share.
+BACKBONE = "backbone"
 
 
 def _features(name: str, residual: Residual) -> TensorSpec:
@@ -74,10 +77,26 @@ def _hint(controlnet: ControlNetModel) -> TensorSpec:
 
 
 def backbone_graph(unet: UNet2DConditionModel, max_length: int) -> Graph:
-    use_segfree_attention(unet)
     layout = backbone_layout(unet)
+    residuals = (
+        *_all_features("intrablock_residual", layout.intrablock),
+        *_controlnet_features(layout),
+    )
+    return _backbone(BACKBONE, unet, max_length, residuals)
+
+
+def own_backbone_graph(name: str, unet: UNet2DConditionModel, max_length: int) -> Graph:
+    """A factor's own backbone, which takes no residuals. Its `sample` has 4 channels for each
+    latent that it sees."""
+    return _backbone(name, unet, max_length, ())
+
+
+def _backbone(
+    name: str, unet: UNet2DConditionModel, max_length: int, residuals: tuple[TensorSpec, ...]
+) -> Graph:
+    use_segfree_attention(unet)
     return Graph(
-        "backbone",
+        name,
         Backbone(unet),
         (
             _latent("sample", unet.config.in_channels),
@@ -85,11 +104,10 @@ def backbone_graph(unet: UNet2DConditionModel, max_length: int) -> Graph:
             _context(max_length, unet.config.cross_attention_dim),
             TensorSpec("attn_scale", ("batch",), draw=cycle(-10.0, 0.0, 1.0)),
             TensorSpec("argmax_mask", ("batch", max_length), "bool", one_token),
-            *_all_features("intrablock_residual", layout.intrablock),
-            *_controlnet_features(layout),
+            *residuals,
         ),
         (_latent("noise_pred", unet.config.out_channels),),
-        multiple=layout.multiple,
+        multiple=total_stride(unet),
     )
 
 

@@ -62,5 +62,10 @@ def backbone_layout(model: UNet2DConditionModel | ControlNetModel) -> BackboneLa
     return BackboneLayout(tuple(intrablock), tuple(down), middle)
 
 
+def total_stride(model: UNet2DConditionModel) -> int:
+    """How much smaller than the latent the smallest feature map of a UNet is."""
+    return int(2 ** sum(bool(block.downsamplers) for block in model.down_blocks))
+
+
 def has_cross_attention(block: object) -> bool:
     return bool(getattr(block, "has_cross_attention", False))

@@ -52,7 +52,7 @@ class BundleFacts:
     downscale: the picture's size over the latent's. scheduler: as `sources.Base` has it.
     image_size: height and width in pixels. keep_fp32: nodes that a float16 bundle keeps in float32.
     conditions: the condition factors, and networks: those of the image factor, as the manifest
-    describes them.
+    describes them. image_backbone: the image's own, if it has one, as `OwnBackbone.as_json`.
     """
 
     name: str
@@ -70,6 +70,7 @@ class BundleFacts:
     image_size: tuple[int, int]
     networks: tuple[dict[str, Any], ...]
     preview_decoder: bool
+    image_backbone: dict[str, Any] | None
 
 
 def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -> None:
@@ -150,6 +151,7 @@ def _image(facts: BundleFacts) -> dict[str, Any]:
         "segfree_scale": image.segfree_scale,
         "segfree_start": image.segfree_start,
         "prompt_suffix": image.prompt_suffix,
+        **(facts.image_backbone or {}),
     }
 
 

@@ -19,7 +19,7 @@ from .layout import has_cross_attention
 
 
 class Backbone(nn.Module):
-    """The UNet with per-row guidance and both residual sets: noise_pred (B, 4, h, w)."""
+    """The UNet with per-row guidance, and both residual sets or none: noise_pred (B, 4, h, w)."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()
@@ -37,15 +37,18 @@ class Backbone(nn.Module):
         """`residuals`: intrablock, then down, then the middle one, in the order of the layout."""
         unet = self.unet
         blocks = len(unet.down_blocks)
-        intrablock, down, middle = residuals[:blocks], residuals[blocks:-1], residuals[-1]
+        intrablock, later = residuals[:blocks], residuals[blocks:]
         emb = timestep_embedding(unet, timestep, sample.dtype)
         guided = {
             "encoder_hidden_states": encoder_hidden_states,
             "cross_attention_kwargs": {"attn_scale": attn_scale, "argmax_mask": argmax_mask},
         }
         hidden, skips = encode(unet, unet.conv_in(sample), emb, guided, intrablock)
-        skips = [skip + residual for skip, residual in zip(skips, down, strict=True)]
-        hidden = _middle(unet, hidden, emb, guided) + middle
+        hidden = _middle(unet, hidden, emb, guided)
+        if later:
+            *down, middle = later
+            skips = [skip + residual for skip, residual in zip(skips, down, strict=True)]
+            hidden = hidden + middle
         for block in unet.up_blocks:
             taken = len(block.resnets)
             kwargs = guided if has_cross_attention(block) else {}

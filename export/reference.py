@@ -42,6 +42,8 @@ from .adapter import PlainAdapter, TimestepAdapter, timestep_embedding
 
 #: What a loop hands to the UNet beside latents, timestep and embeddings.
 _Residuals = Callable[[Tensor, Tensor, Tensor], dict[str, Any]]
+#: Predicts the noise of latents, from timestep, embeddings and residuals.
+_Predict = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,14 @@ class Reference:
         seen: Mapping[str, NDArray[np.float32]],
     ) -> Sampled:
         adapters = self._adapters(factor, seen, noise.shape)
+        predict = self._predict(factor, seen, noise.shape)
 
         def residuals(sample: Tensor, timestep: Tensor, embeddings: Tensor) -> dict[str, Any]:
             return self._features(adapters, sample, timestep)
 
-        clean, final = self._sample(factor, prompts, noise, steps, guidance_scale, residuals)
+        clean, final = self._sample(
+            factor, prompts, noise, steps, guidance_scale, predict, residuals
+        )
         return Sampled(clean.numpy(), final.numpy())
 
     def picture(
@@ -119,7 +124,7 @@ class Reference:
             prompts: the prompt and the negative one. noise: the latents to start from.
             pictures: what its networks see, by condition, (H, W, 3) in 0..255. A label map has the
                 map's colours.
-            latents: of the maps, by factor, for adapters of the image.
+            latents: of the maps, by factor, for adapters of the image, or its own backbone.
         """
         networks = []
         for entry in self.image["conditionings"]:
@@ -130,13 +135,16 @@ class Reference:
             seen = torch.from_numpy(hint).permute(2, 0, 1)[None].float() / 255
             networks.append((_load(kind, self._root / entry["graph"]), seen, entry["scale"]))
         adapters = self._adapters(self.image, latents, noise.shape)
+        predict = self._predict(self.image, latents, noise.shape)
 
         def residuals(sample: Tensor, timestep: Tensor, embeddings: Tensor) -> dict[str, Any]:
             made = _all_residuals(networks, sample, timestep, embeddings)
             features = self._features(adapters, sample, timestep)
             return {name: _sum(made.get(name), features.get(name)) for name in {**made, **features}}
 
-        _, final = self._sample(self.image, prompts, noise, steps, guidance_scale, residuals)
+        _, final = self._sample(
+            self.image, prompts, noise, steps, guidance_scale, predict, residuals
+        )
         vae = _load(AutoencoderKL, self._root / "vae")
         with torch.no_grad():
             decoded = vae.decode(final / vae.config.scaling_factor).sample[0]
@@ -151,24 +159,33 @@ class Reference:
     ) -> list[tuple[Any, list[Tensor | None]]]:
         """The factor's adapters, each with the latents that it sees at the size of the factor's
         own, which None stands for. shape: (1, C, h, w)."""
-
-        def latents(name: str) -> Tensor | None:
-            if name == factor["name"]:
-                return None
-            if name not in seen:
-                return torch.zeros(shape)
-            return interpolate(torch.from_numpy(seen[name]), shape[2:], mode="bilinear")
-
         kinds = {kind.__name__: kind for kind in (TimestepAdapter, PlainAdapter)}
         adapters = []
         for entry in factor["conditionings"]:
             if entry["kind"] == "adapter":
                 folder = self._root / entry["graph"]
                 config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-                names = entry.get("latents", [factor["name"]])
                 adapter = _load(kinds[config["_class_name"]], folder)
-                adapters.append((adapter, [latents(name) for name in names]))
+                adapters.append((adapter, _latents(factor, entry, seen, shape)))
         return adapters
+
+    def _predict(
+        self,
+        factor: Mapping[str, Any],
+        seen: Mapping[str, NDArray[np.float32]],
+        shape: tuple[int, ...],
+    ) -> _Predict:
+        """The shared UNet, or the factor's own over the latents that it sees beside the sample."""
+        if factor.get("backbone") is None:
+            return lambda sample, *others, **more: self._unet(sample, *others, **more).sample
+        unet = _load(UNet2DConditionModel, self._root / factor["backbone"])
+        latents = _latents(factor, factor, seen, shape)
+
+        def predict(sample: Tensor, timestep: Tensor, embeddings: Tensor, **more: Any) -> Tensor:
+            predicted = unet(_beside(sample, latents), timestep, embeddings, **more).sample
+            return cast(Tensor, predicted)
+
+        return predict
 
     def _features(
         self,
@@ -179,12 +196,10 @@ class Reference:
         """The sum of the adapters' features, under the name that diffusers' UNet takes."""
         if not adapters:
             return {}
-        rows = len(sample)
-        emb = timestep_embedding(self._unet, timestep.repeat(rows), torch.float32)
+        emb = timestep_embedding(self._unet, timestep.repeat(len(sample)), torch.float32)
         total = None
         for adapter, latents in adapters:
-            seen = [sample if entry is None else entry.repeat(rows, 1, 1, 1) for entry in latents]
-            total = _sum(total, list(adapter(torch.cat(seen, dim=1), emb)))
+            total = _sum(total, list(adapter(_beside(sample, latents), emb)))
         return {"down_intrablock_additional_residuals": total}
 
     def token_ids(self, text: str) -> list[int]:
@@ -221,6 +236,7 @@ class Reference:
         noise: NDArray[np.float32],
         steps: int,
         guidance_scale: float,
+        predict: _Predict,
         residuals: _Residuals,
     ) -> tuple[Tensor, Tensor]:
         """Classifier-free guidance: the last step's clean latents, and those after it."""
@@ -234,8 +250,7 @@ class Reference:
         for timestep in scheduler.timesteps:
             pair = sample.repeat(2, 1, 1, 1)
             more = residuals(pair, timestep, embeddings)
-            predicted = self._unet(pair, timestep, embeddings, **more).sample
-            positive, negative = predicted.chunk(2)
+            positive, negative = predict(pair, timestep, embeddings, **more).chunk(2)
             guided = negative + guidance_scale * (positive - negative)
             alpha = scheduler.alphas_cumprod[int(timestep)]
             if scheduler.config.prediction_type == "v_prediction":
@@ -318,6 +333,33 @@ def plain_sampler(factor: Mapping[str, Any]) -> tuple[str, str | None]:
     spacing = factor.get("timestep_spacing")
     sampler = str(_PLAIN.get(factor["sampler"], factor["sampler"]))
     return sampler, None if spacing in ("karras", "exponential") else spacing
+
+
+def _latents(
+    factor: Mapping[str, Any],
+    network: Mapping[str, Any],
+    seen: Mapping[str, NDArray[np.float32]],
+    shape: tuple[int, ...],
+) -> list[Tensor | None]:
+    """The latents that a network of a factor sees at the size of the factor's own, which None
+    stands for. shape: (1, C, h, w)."""
+    found: list[Tensor | None] = []
+    for name in network.get("latents", [factor["name"]]):
+        if name == factor["name"]:
+            found.append(None)
+        elif name in seen:
+            found.append(interpolate(torch.from_numpy(seen[name]), shape[2:], mode="bilinear"))
+        else:
+            found.append(torch.zeros(shape))
+    return found
+
+
+def _beside(sample: Tensor, latents: Sequence[Tensor | None]) -> Tensor:
+    """Latents (1, C, h, w) in every row of the sample (B, C, h, w), which None stands for,
+    concatenated along the channels."""
+    rows = len(sample)
+    seen = [sample if entry is None else entry.repeat(rows, 1, 1, 1) for entry in latents]
+    return torch.cat(seen, dim=1)
 
 
 def _all_residuals(

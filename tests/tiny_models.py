@@ -150,6 +150,28 @@ def build_adapter(folder: Path, latents: int = 1, seed: int = 5) -> Path:
     return folder
 
 
+def build_backbone(folder: Path, latents: int, seed: int = 21) -> Path:
+    """Write a random UNet that sees so many latents, as one trained from scratch may be: its blocks
+    are others than the base's, and the first has no cross-attention. Returns its folder."""
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel(
+        sample_size=IMAGE_SIZE // 4,
+        in_channels=4 * latents,
+        out_channels=4,
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=GROUPS,
+    )
+    _fill(unet)
+    _sharpen(unet, 3.0)
+    unet.save_pretrained(folder)
+    return folder
+
+
 def build_bundle(folder: Path, checkpoint: TinyCheckpoint, precision: Precision = "fp32") -> Path:
     """Export the checkpoint as a bundle with default factors; returns its folder."""
     return export_bundle(

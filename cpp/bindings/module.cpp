@@ -301,14 +301,15 @@ void bind_engine(py::module_& module) {
           "measure_batches",
           [](Engine& engine, const std::vector<int>& rows, int repeats, std::optional<int> height,
              std::optional<int> width) {
-            std::vector<std::tuple<int, int, std::map<int, double>>> all;
+            std::vector<std::tuple<int, int, std::string, std::map<int, double>>> all;
             const auto check_signals = [] {
               const py::gil_scoped_acquire lock;
               if (PyErr_CheckSignals() != 0)
                 throw py::error_already_set();
             };
             for (auto& times : engine.measure_batches(rows, repeats, height, width, check_signals))
-              all.emplace_back(times.latent_height, times.latent_width, std::move(times.seconds));
+              all.emplace_back(times.latent_height, times.latent_width, std::move(times.backbone),
+                               std::move(times.seconds));
             return all;
           },
           py::arg("rows"), py::arg("repeats"), py::arg("height"), py::arg("width"),

@@ -82,7 +82,7 @@ class Chain:
                 candidates = max_images if paints else max_candidates
                 decoded = 1 if paints else max_candidates
                 uses = {
-                    manifest.backbone: 2 * candidates,
+                    factor.own_backbone or manifest.backbone: 2 * candidates,
                     manifest.encoder: 1,
                     **dict.fromkeys(manifest.decoders, decoded),
                 }

@@ -36,6 +36,17 @@ def changed(manifest: Json, path: tuple[str | int, ...], value: object) -> Json:
     return document
 
 
+def with_own_backbone(sound: Json) -> Json:
+    """The manifest of `sound_manifest` with a backbone of the sketch's own."""
+    manifest = copy.deepcopy(sound)
+    sketch, graphs = manifest["factors"][1], manifest["graphs"]
+    sketch |= {"backbone": "own", "latents": ["segmentation", "sketch"], "conditionings": []}
+    ports = [port for port in graphs["backbone"]["inputs"] if "_residual" not in port["name"]]
+    ports[0] = ports[0] | {"shape": ["batch", 8, "height", "width"]}
+    graphs["own"] = {**graphs["backbone"], "inputs": ports}
+    return manifest
+
+
 #: What a value is replaced by; ... stands for its removal.
 VALUES: list[object] = [
     ...,

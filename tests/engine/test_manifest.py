@@ -20,7 +20,7 @@ from fgdm.manifest import parse_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.changes import VALUES, changed, json_values, places
+from tests.engine.changes import VALUES, changed, json_values, places, with_own_backbone
 
 MakeBundle = Callable[..., Path]
 Json = dict[str, Any]
@@ -61,6 +61,18 @@ def test_the_readers_agree_on_every_value_replaced(sound_manifest: Json) -> None
         alike = path[0] == "files" or "shape" in path  # all of these are: a few values each
         for value in VALUES[number % 7 :: 7] if alike else VALUES:
             check_agreement(json.dumps(changed(sound_manifest, path, value)).encode())
+
+
+def test_the_readers_agree_on_a_backbone_of_a_factors_own(sound_manifest: Json) -> None:
+    manifest = with_own_backbone(sound_manifest)
+    assert _refusal(core.check_manifest, json.dumps(manifest).encode()) is None
+    read = parse_manifest(json.dumps(manifest).encode(), "test manifest").factors
+    assert [factor.own_backbone for factor in read] == [None, "own", None]
+    assert [factor.latents for factor in read] == [(), ("segmentation", "sketch"), ()]
+    for path in places(manifest):
+        if path[:2] in (("factors", 1), ("graphs", "own")):
+            for value in VALUES:
+                check_agreement(json.dumps(changed(manifest, path, value)).encode())
 
 
 @given(data=st.data(), value=json_values)
@@ -145,7 +157,7 @@ def _unmade(manifest: Json) -> None:
     [
         (_drop_seen_latents, "sketch needs the latents of .segmentation., which is no earlier"),
         (_see_later_latents, "segmentation needs the latents of .sketch., which is no earlier"),
-        (_see_one_latent, "latents of 8 channels, but those of 1 factors have 4"),
+        (_see_one_latent, "latents of 8 channels, but those of 1 factor have 4"),
         (_see_a_latent_twice, "sees the latents of sketch twice"),
         (_image_first, "should end with one of kind .image.|the last factor must be the image"),
         (_twice, "two factors are called segmentation"),

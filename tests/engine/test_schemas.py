@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from docs import schema_tables
-from tests.engine.changes import VALUES, changed, json_values, places
+from tests.engine.changes import VALUES, changed, json_values, places, with_own_backbone
 
 Json = dict[str, Any]
 
@@ -107,6 +107,7 @@ MANIFEST = Form(
         r'which is not in "files"',
         r'should end with one of kind "image"|two factors are called',
         r"which is no earlier factor",
+        r"doesn't see the factor's own latent",
         r"which is no label map",
         r"takes latents of -?\d+ channels",
         r"without a fixed number of channels",
@@ -192,7 +193,7 @@ def with_betas(sound: Json) -> Json:
 
 def single_changes(sound: Json) -> Iterator[Json]:
     plain = list(places(full(sound)))
-    for manifest in (full(sound), with_betas(sound)):
+    for manifest in (full(sound), with_betas(sound), with_own_backbone(sound)):
         assert MANIFEST.refusal(manifest) is MANIFEST.broken_rule(manifest) is None
         for number, path in enumerate(places(manifest)):
             # Ports and files are all alike, and most has been seen before: a few values each.
@@ -227,6 +228,8 @@ def test_the_manifests_schema_and_the_core_agree(sound_manifest: Json) -> None:
         rule = MANIFEST.broken_rule(changed(manifest, path, value))
         assert rule is not None, path
         broken.add(rule)
+    own = with_own_backbone(sound_manifest)
+    broken.add(MANIFEST.broken_rule(changed(own, ("factors", 1, "latents"), ["segmentation"])))
     assert broken - {None} == set(MANIFEST.schema["x-rules"])
 
 

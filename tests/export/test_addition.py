@@ -192,7 +192,10 @@ def test_the_command(
         (["--precision=fp16"], "changes nothing else of the bundle; leave out --precision"),
         (["--steps=3"], "leave out options of the image"),
         (["--add-factor=depth"], "--adapter depth=SOURCE; got those of edges"),
-        (["--condition-steps=depth=3"], "the factor 'depth', which has no --adapter; expected one"),
+        (
+            ["--condition-steps=depth=3"],
+            "the factor 'depth', which has no --adapter or --backbone;",
+        ),
     ):
         assert run(parse(*arguments, *change)) == 1
         assert message in capsys.readouterr().err

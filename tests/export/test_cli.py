@@ -12,6 +12,7 @@ import pytest
 from fgdm.export import bundle
 from fgdm.export.cli import add_arguments, run
 from fgdm.export.defaults import ConditionDefaults, FactorDefaults
+from fgdm.export.own_backbone import BackboneSource
 
 from tests.tiny_models import TinyCheckpoint
 
@@ -155,6 +156,7 @@ def test_what_is_said_of_single_factors(
         *options(tiny_checkpoint, tmp_path / "b"),
         "--adapter=depth:segmentation,depth=two",
         "--adapter=edges=one",
+        "--backbone=normal:depth,normal=runs/lr=1e-5/unet",
         "--adapter=edges=other",
         "--makes=edges=sketch:black",
         "--condition-steps=6",
@@ -166,8 +168,10 @@ def test_what_is_said_of_single_factors(
     ]
     assert run(parse(*arguments)) == 0
     ((factors, shared),) = given
-    assert list(factors) == ["segmentation", "depth", "edges"]
-    assert [len(factor.adapter_sources) for factor in factors.values()] == [1, 1, 2]
+    assert list(factors) == ["segmentation", "depth", "edges", "normal"]
+    assert [len(factor.adapter_sources) for factor in factors.values()] == [1, 1, 2, 0]
+    assert factors["normal"].backbone == BackboneSource("runs/lr=1e-5/unet", ("depth", "normal"))
+    assert factors["depth"].backbone is None
     assert factors["depth"].adapter_sources[0].latents == ("segmentation", "depth")
     assert (factors["edges"].output, factors["edges"].lines) == ("sketch", "black")
     assert shared == ConditionDefaults(num_inference_steps=6, prompt_prefix="a map of ")
@@ -188,7 +192,7 @@ def test_what_is_said_of_no_factor(
     ):
         assert run(parse(*options(tiny_checkpoint, tmp_path / "b"), option)) == 1
         error = capsys.readouterr().err
-        assert "which has no --adapter; expected one of segmentation" in error
+        assert "which has no --adapter or --backbone; expected one of segmentation" in error
 
 
 @pytest.mark.parametrize(
@@ -197,6 +201,8 @@ def test_what_is_said_of_no_factor(
         "--adapter=folder",
         "--adapter=depth:=folder",
         "--adapter=depth:segmentation,=folder",
+        "--backbone=folder",
+        "--backbone=depth:segmentation,=folder",
         "--makes=depth",
         "--makes=depth=sound",
         "--makes=depth=sketch:grey",

@@ -23,6 +23,7 @@ from fgdm.export.factors import AdapterSource, FactorSource
 from fgdm.export.image_networks import NetworkSource
 from fgdm.export.reference import Reference, _all_residuals, make_scheduler
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tests.tiny_models import TinyCheckpoint, build_adapter
@@ -133,7 +134,7 @@ class Loop:
             if entry["kind"] == "controlnet" and entry["condition"] in self._controls
         ]
         more |= _all_residuals(networks, pair, time, embeddings)
-        positive, negative = reference._unet(pair, time, embeddings, **more).sample.chunk(2)
+        positive, negative = self._predict(factor, pair, time, embeddings, more).chunk(2)
         guided = negative + SCALE * (positive - negative)
         alpha = scheduler.alphas_cumprod[int(time)]
         if hasattr(scheduler, "sigmas"):
@@ -157,6 +158,13 @@ class Loop:
             picture = colors[nearest].T.reshape(picture.shape)
         size = reference.image["height"], reference.image["width"]
         return interpolate(picture / 255, size, mode=mode)
+
+    def _predict(
+        self, factor: dict[str, Any], pair: Tensor, time: Tensor, embeddings: Tensor, more: Any
+    ) -> Tensor:
+        """The noise of two rows, positive and negative."""
+        predicted: Tensor = self._reference._unet(pair, time, embeddings, **more).sample
+        return predicted
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ struct Metrics {
 struct BatchTimes {
   int latent_height, latent_width;
   std::map<int, double> seconds;
+  std::string backbone{};  // graph; "" = the one that factors share
 };
 
 // Loads a bundle once and serves many requests at the same time: rows of all of them share backbone

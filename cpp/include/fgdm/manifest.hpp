@@ -62,6 +62,11 @@ struct FactorSpec {
   bool is_image;                               // the last factor; the others are conditions
   FactorOutput output = FactorOutput::labels;  // of a condition factor
   bool black_lines = false;  // of a sketch: black on white, otherwise white on black
+  // The graph of a backbone of the factor's own; "" = the one that factors share.
+  std::string own_backbone;
+  // The factors whose latents that backbone sees, concatenated along the channels; the factor's own
+  // name stands for the noisy latent, which is among them. The shared backbone sees that one alone.
+  std::vector<std::string> latents;
   std::vector<ConditioningSpec> conditionings;
   int height, width;  // pixels
   int num_inference_steps;
@@ -95,10 +100,10 @@ struct Manifest {
   std::string vae_decoder, vae_encoder;
   std::string preview_decoder;  // a tiny decoder for previews; "" = the bundle has none
   int latent_channels;
-  int latent_downscale;  // pixels per latent cell
-  std::string backbone;
-  int backbone_downscale;                         // latent height and width are divisible by this
-  std::map<std::string, ResidualSpec> residuals;  // the backbone's residual inputs by name
+  int latent_downscale;    // pixels per latent cell
+  std::string backbone;    // the shared one
+  int backbone_downscale;  // of every backbone: latent height and width are divisible by this
+  std::map<std::string, ResidualSpec> residuals;  // the shared backbone's residual inputs by name
   NoiseSchedule schedule;
   std::vector<FactorSpec> factors;
   std::map<std::string, GraphSpec> graphs;
@@ -113,6 +118,14 @@ struct Manifest {
 
   // The residual input of the backbone with this name. Throws BundleError if there is none.
   const ResidualSpec& residual(const std::string& input) const;
+
+  // The graph that predicts a factor's noise: its own backbone, or the shared one.
+  const std::string& backbone_of(const FactorSpec& factor) const {
+    return factor.own_backbone.empty() ? backbone : factor.own_backbone;
+  }
+
+  // The backbones of all factors, each once, by the graph's name.
+  std::vector<std::string> backbones() const;
 
   // The type of the text encoder's embeddings.
   DType context_dtype() const;

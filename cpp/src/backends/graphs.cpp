@@ -54,14 +54,21 @@ bool is_of_the_backend(const Error& error) {
 // The graphs that every request's chain may run. The autoencoder's encoder is left for those that
 // bring a map or a picture.
 std::vector<std::string> graph_names(const Manifest& manifest) {
-  std::vector<std::string> names{manifest.text_encoder, manifest.backbone, manifest.vae_decoder};
-  if (!manifest.preview_decoder.empty())
-    names.push_back(manifest.preview_decoder);
-  for (const auto& factor : manifest.factors)
-    for (const auto& network : factor.conditionings)
-      for (const auto& graph : {network.graph, network.hint_graph})
-        if (!graph.empty())
-          names.push_back(graph);
+  std::vector<std::string> names;
+  const auto add = [&](const std::string& graph) {
+    if (!graph.empty() && std::ranges::find(names, graph) == names.end())
+      names.push_back(graph);
+  };
+  add(manifest.text_encoder);
+  for (const auto& factor : manifest.factors) {
+    add(manifest.backbone_of(factor));
+    for (const auto& network : factor.conditionings) {
+      add(network.graph);
+      add(network.hint_graph);
+    }
+  }
+  add(manifest.vae_decoder);
+  add(manifest.preview_decoder);
   return names;
 }
 
@@ -152,11 +159,11 @@ void Graphs::load_all(const Bundle& bundle, Provider provider, bool bfloat16) {
     };
   };
   // The backbone takes as long as the others together; on a GPU, loading waits for the bus.
-  const auto& backbone = bundle.manifest().backbone;
+  const auto& backbone = bundle.manifest().backbone_of(bundle.manifest().factors.back());
   const auto policy = provider == Provider::cuda ? std::launch::deferred : std::launch::async;
   auto loading = std::async(policy, loader(backbone));
   for (const auto& name : graph_names(bundle.manifest()))
-    if (name != backbone && !sessions_.contains(name))
+    if (name != backbone)
       sessions_[name] = loader(name)();
   sessions_[backbone] = loading.get();
   later_[bundle.manifest().vae_encoder] = loader(bundle.manifest().vae_encoder);

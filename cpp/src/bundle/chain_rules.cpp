@@ -1,5 +1,6 @@
 #include "chain_rules.hpp"
 
+#include <algorithm>
 #include <set>
 
 #include "manifest_field.hpp"
@@ -17,20 +18,34 @@ void check_order(const std::vector<FactorSpec>& factors) {
 }
 
 // A latent is the factor's own or an earlier factor's, and each is seen once.
-void check_latents(const FactorSpec& factor, const ConditioningSpec& spec,
-                   const std::set<std::string>& earlier) {
-  if (spec.latents.empty())
-    refuse_manifest("the adapter " + spec.graph + " of factor " + factor.name +
-                    " sees no latents, expected the names of factors");
+// `network` is "the adapter" or "the backbone", and `graph` its name.
+void check_latents(const FactorSpec& factor, const std::string& network, const std::string& graph,
+                   const std::vector<std::string>& latents, const std::set<std::string>& earlier) {
+  const auto who = network + " " + graph + " of factor " + factor.name;
+  if (latents.empty())
+    refuse_manifest(who + " sees no latents, expected the names of factors");
   std::set<std::string> seen;
-  for (const auto& name : spec.latents) {
+  for (const auto& name : latents) {
     if (name != factor.name && !earlier.contains(name))
       refuse_manifest("factor " + factor.name + " needs the latents of \"" + name +
                       "\", which is no earlier factor");
     if (!seen.insert(name).second)
-      refuse_manifest("the adapter " + spec.graph + " of factor " + factor.name +
-                      " sees the latents of " + name + " twice");
+      refuse_manifest(who + " sees the latents of " + name + " twice");
   }
+}
+
+// A backbone of a factor's own predicts the noise of the factor's own latent, so it sees that too.
+void check_own_backbone(const Manifest& manifest, const FactorSpec& factor,
+                        const std::set<std::string>& earlier) {
+  const auto& graph = factor.own_backbone;
+  if (graph.empty())
+    return;
+  manifest.graph(graph);
+  check_latents(factor, "the backbone", graph, factor.latents, earlier);
+  if (std::ranges::find(factor.latents, factor.name) == factor.latents.end())
+    refuse_manifest("the backbone " + graph + " of factor " + factor.name +
+                    " doesn't see the factor's own latent, expected \"" + factor.name +
+                    "\" among its latents");
 }
 
 // A map must come from an earlier factor; only the image's networks may see images of the request.
@@ -40,7 +55,7 @@ void check_conditioning(const Manifest& manifest, const FactorSpec& factor,
   if (!spec.hint_graph.empty())
     manifest.graph(spec.hint_graph);
   if (!spec.sees_image()) {
-    check_latents(factor, spec, earlier);
+    check_latents(factor, "the adapter", spec.graph, spec.latents, earlier);
     return;
   }
   const bool later = manifest.makes_map(spec.condition) && !earlier.contains(spec.condition);
@@ -68,6 +83,7 @@ void check_chain(const Manifest& manifest) {
                       std::to_string(manifest.backbone_downscale));
   std::set<std::string> earlier;
   for (const auto& factor : manifest.factors) {
+    check_own_backbone(manifest, factor, earlier);
     for (const auto& spec : factor.conditionings)
       check_conditioning(manifest, factor, spec, earlier);
     if (!earlier.insert(factor.name).second)

@@ -169,17 +169,22 @@ NoiseSchedule noise_schedule(const Field& field) {
   return schedule;
 }
 
+// The factors whose latents a network of the factor `owner` sees: the noisy one, if it doesn't say.
+std::vector<std::string> latents(const Field& network, const std::string& owner) {
+  if (!network.has("latents"))
+    return {owner};
+  std::vector<std::string> names;
+  for (const auto& item : network["latents"].items())
+    names.push_back(item.text());
+  return names;
+}
+
 ConditioningSpec conditioning(const Field& field, const std::string& owner) {
   ConditioningSpec spec;
   spec.kind = enumerator(field["kind"], conditioning_names);
   spec.graph = field["graph"].text();
-  if (spec.kind == Conditioning::adapter) {
-    if (field.has("latents"))
-      for (const auto& item : field["latents"].items())
-        spec.latents.push_back(item.text());
-    else
-      spec.latents = {owner};
-  }
+  if (spec.kind == Conditioning::adapter)
+    spec.latents = latents(field, owner);
   if (spec.kind == Conditioning::controlnet)
     spec.hint_graph = field["hint_graph"].text();
   if (spec.sees_image()) {
@@ -197,6 +202,14 @@ FactorSpec factor(const Field& field) {
   FactorSpec spec;
   spec.name = field["name"].text();
   spec.is_image = field["kind"].choice({"condition", "image"}) == "image";
+  if (field.has("backbone")) {
+    spec.own_backbone = field["backbone"].text();
+    if (spec.own_backbone.empty())
+      refuse_manifest(field.where() + ".backbone is empty, expected the name of a graph, or null");
+  }
+  if (spec.own_backbone.empty() && field.has("latents"))
+    refuse_manifest(field.where() + " has latents, but no backbone of its own that could see them");
+  spec.latents = latents(field, spec.name);
   for (const auto& item : field["conditionings"].items())
     spec.conditionings.push_back(conditioning(item, spec.name));
   if (!spec.is_image && field.has("output"))
@@ -307,6 +320,14 @@ const ResidualSpec& Manifest::residual(const std::string& input) const {
   if (found == residuals.end())
     refuse_manifest("the backbone has no residual input \"" + input + "\"");
   return found->second;
+}
+
+std::vector<std::string> Manifest::backbones() const {
+  std::vector<std::string> names;
+  for (const auto& factor : factors)
+    if (const auto& graph = backbone_of(factor); std::ranges::find(names, graph) == names.end())
+      names.push_back(graph);
+  return names;
 }
 
 DType Manifest::context_dtype() const {

@@ -187,7 +187,7 @@ std::vector<std::string> uncovered(const Manifest& manifest, std::span<const Pla
   };
   need(manifest.text_encoder, 0, 0);
   for (const auto& factor : manifest.factors) {
-    need(manifest.backbone, factor.height, factor.width);
+    need(manifest.backbone_of(factor), factor.height, factor.width);
     need(manifest.vae_decoder, factor.height, factor.width);
     need(manifest.preview_decoder, factor.height, factor.width);
     for (const auto& network : factor.conditionings) {

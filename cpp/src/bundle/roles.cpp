@@ -4,6 +4,7 @@
 #include <set>
 
 #include "fgdm/error.hpp"
+#include "wording.hpp"
 
 namespace fgdm {
 namespace {
@@ -71,10 +72,13 @@ public:
     check(manifest_.vae_encoder, {picture("image")}, {latents()});
     if (!manifest_.preview_decoder.empty())
       check(manifest_.preview_decoder, {latents()}, {picture("image")});
-    check_backbone();
-    for (const auto& factor : manifest_.factors)
+    check_backbone(manifest_.backbone);
+    for (const auto& factor : manifest_.factors) {
+      if (!factor.own_backbone.empty())
+        check_own_backbone(factor);
       for (const auto& network : factor.conditionings)
-        check_network(network);
+        check_network(factor, network);
+    }
   }
 
 private:
@@ -89,18 +93,27 @@ private:
     check_parts(graph, "output", spec.outputs, outputs);
   }
 
-  void check_backbone() const {
+  // The shared backbone takes every residual; one of a factor's own those that it has inputs for.
+  void check_backbone(const std::string& graph) const {
     Parts inputs{{"sample", DType::float32, 4},
                  {"timestep", DType::float32, 1},
                  {"encoder_hidden_states", embedding_type_, 3},
                  {"attn_scale", DType::float32, 1},
                  {"argmax_mask", DType::boolean, 2}};
     for (const auto& [name, residual] : manifest_.residuals)
-      inputs.push_back({name, residual_type(name), 4});
-    check(manifest_.backbone, inputs, {{"noise_pred", DType::float32, 4}});
+      if (graph == manifest_.backbone || input_of(graph, name) != nullptr)
+        inputs.push_back({name, residual_type(graph, name), 4});
+    check(graph, inputs, {{"noise_pred", DType::float32, 4}});
   }
 
-  void check_network(const ConditioningSpec& network) const {
+  void check_own_backbone(const FactorSpec& factor) const {
+    check_backbone(factor.own_backbone);
+    if (input_of(factor.own_backbone, "sample")->shape[1] < 0)
+      fail(factor.own_backbone, "has an input \"sample\" without a fixed number of channels");
+    check_channels(factor.own_backbone, factor.latents);
+  }
+
+  void check_network(const FactorSpec& factor, const ConditioningSpec& network) const {
     Parts inputs;
     if (network.kind == Conditioning::t2i_adapter)
       inputs = {picture("controlnet_cond"), {"conditioning_scale", DType::float32, 1}};
@@ -112,32 +125,33 @@ private:
       inputs.push_back({"hint", hint, 4});
       inputs.push_back({"conditioning_scale", DType::float32, 1});
     }
-    check_channels(network);
+    if (network.kind == Conditioning::adapter)
+      check_channels(network.graph, network.latents);
     const auto& outputs = manifest_.graph(network.graph).outputs;
     if (outputs.empty())
       fail(network.graph, "has no outputs, expected residuals of the backbone");
+    const auto& backbone = manifest_.backbone_of(factor);
     Parts residuals;
     for (const auto& output : outputs) {
-      if (!manifest_.residuals.contains(output.name))
-        fail(network.graph,
-             "has the output \"" + output.name + "\", which is no residual of the backbone");
-      residuals.push_back({output.name, residual_type(output.name), 4});
+      if (!manifest_.residuals.contains(output.name) || input_of(backbone, output.name) == nullptr)
+        fail(network.graph, "has the output \"" + output.name + "\", which is no residual of " +
+                                backbone + ", the backbone of factor " + factor.name +
+                                "; a backbone without such an input takes no conditioning network");
+      residuals.push_back({output.name, residual_type(backbone, output.name), 4});
     }
     check(network.graph, inputs, residuals);
   }
 
-  // An adapter takes as many channels as the latents that it sees have together.
-  void check_channels(const ConditioningSpec& network) const {
-    const auto* sample = find(manifest_.graph(network.graph).inputs, "sample");
-    if (network.kind != Conditioning::adapter || sample == nullptr || sample->shape.size() != 4 ||
-        sample->shape[1] < 0)
+  // A graph takes as many channels as the latents that it sees have together.
+  void check_channels(const std::string& graph, const std::vector<std::string>& latents) const {
+    const auto* sample = input_of(graph, "sample");
+    if (sample == nullptr || sample->shape.size() != 4 || sample->shape[1] < 0)
       return;
-    const auto expected =
-        manifest_.latent_channels * static_cast<std::int64_t>(network.latents.size());
+    const auto expected = manifest_.latent_channels * static_cast<std::int64_t>(latents.size());
     if (sample->shape[1] != expected)
-      fail(network.graph, "takes latents of " + std::to_string(sample->shape[1]) +
-                              " channels, but those of " + std::to_string(network.latents.size()) +
-                              " factors have " + std::to_string(expected));
+      fail(graph, "takes latents of " + std::to_string(sample->shape[1]) +
+                      " channels, but those of " + shown(latents.size()) + " factor" +
+                      (latents.size() == 1 ? " have " : "s have ") + std::to_string(expected));
   }
 
   // The type of what a ControlNet's hint encoder makes.
@@ -150,9 +164,13 @@ private:
     return dtype;
   }
 
+  const TensorSpec* input_of(const std::string& graph, const std::string& name) const {
+    return find(manifest_.graph(graph).inputs, name);
+  }
+
   // Residuals are handed over as they are: networks make what the backbone takes.
-  DType residual_type(const std::string& name) const {
-    const auto* input = find(manifest_.graph(manifest_.backbone).inputs, name);
+  DType residual_type(const std::string& backbone, const std::string& name) const {
+    const auto* input = input_of(backbone, name);
     return input == nullptr ? DType::float32 : input->dtype;
   }
 

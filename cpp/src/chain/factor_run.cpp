@@ -11,7 +11,8 @@ FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint
               first, factor_spacing(resolved, spec)),
       positive(std::move(positive_text)), negative(std::move(negative_text)),
       scales(conditioning_scales(resolved, spec)), hints(spec.conditionings.size()),
-      joint_maps(spec.conditionings.size()), active(spec.conditionings.size(), true) {
+      joint_maps(spec.conditionings.size()), active(spec.conditionings.size(), true),
+      backbone_sees(spec.latents.size()) {
   for (const auto& network : spec.conditionings)
     seen.emplace_back(network.latents.size());
 }

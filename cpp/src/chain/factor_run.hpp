@@ -22,7 +22,7 @@ using Embeddings = std::shared_ptr<const RowBuffer>;
 // features, or a T2I-Adapter's residuals. One row each, by tensor name.
 using Hint = std::map<std::string, RowBuffer>;
 
-// A latent that an adapter sees.
+// A latent that an adapter, or a backbone of a factor's own, sees.
 struct SeenLatent {
   enum class Of { itself, group, earlier };
   Of of = Of::itself;
@@ -67,6 +67,7 @@ struct FactorRun {
   // Likewise: whether it runs (not where what it would see was left out); the latents it sees.
   std::vector<bool> active;
   std::vector<std::vector<SeenLatent>> seen;
+  std::vector<SeenLatent> backbone_sees;
   std::optional<StartPicture> start;
 };
 

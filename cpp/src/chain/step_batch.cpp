@@ -48,7 +48,8 @@ const RowBuffer* latent_of(const Trajectory& trajectory, const SeenLatent& seen)
 
 void StepBatch::run(std::span<Trajectory* const> trajectories) {
   place(trajectories);
-  reserve(rows_.size(), trajectories.front()->run->size);
+  const auto& run = *trajectories.front()->run;
+  reserve(rows_.size(), run.factor, run.size);
   fill_inputs();
   for (const auto& segment : segments_)
     run_networks(segment);
@@ -85,7 +86,7 @@ void StepBatch::place(std::span<Trajectory* const> trajectories) {
   }
 }
 
-void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
+void StepBatch::reserve(std::size_t rows, const FactorSpec& factor, const FactorSize& size) {
   if (rows <= capacity_)
     return;
   size_ = size;
@@ -107,7 +108,7 @@ void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
   hints_.clear();
   seen_.clear();
   residuals_.clear();
-  for (const auto& input : manifest_.graph(manifest_.backbone).inputs)
+  for (const auto& input : manifest_.graph(manifest_.backbone_of(factor)).inputs)
     if (manifest_.residuals.contains(input.name))
       residuals_.emplace(input.name, residual_buffer(device, manifest_, input, size, rows));
   residuals_of_.assign(rows, {});
@@ -154,32 +155,30 @@ RowBuffer& StepBatch::target(const Segment& segment, std::size_t network,
   return found->second;
 }
 
-// What an adapter sees in each of the segment's positive rows: latents, concatenated along their
-// channels. Those of its own factor alone are there already.
-TensorView StepBatch::adapter_input(const Segment& segment, std::size_t network) {
-  const auto first = segment.first, end = segment.first + segment.positives;
-  const auto& spec = segment.factor->conditionings[network];
-  const auto& names = spec.latents;
-  if (names.size() == 1 && names.front() == segment.factor->name)
-    return sample_.view(segment.positives, first);
-  auto found = seen_.find(spec.graph);
+// Latents concatenated along their channels. Those of the rows' own alone are there already.
+TensorView StepBatch::seen_latents(const std::string& graph, std::size_t first, std::size_t count,
+                                   const SeenIn& seen_in) {
+  const auto& like = seen_in(*rows_[first].trajectory->run);
+  if (like.size() == 1 && like.front().of == SeenLatent::Of::itself)
+    return sample_.view(count, first);
+  auto found = seen_.find(graph);
   if (found == seen_.end()) {
-    const auto channels = manifest_.latent_channels * static_cast<std::int64_t>(names.size());
+    const auto channels = manifest_.latent_channels * static_cast<std::int64_t>(like.size());
     RowBuffer rows(graphs_.device(), DType::float32,
                    {channels, size_.latent_height, size_.latent_width}, capacity_);
-    found = seen_.emplace(spec.graph, std::move(rows)).first;
+    found = seen_.emplace(graph, std::move(rows)).first;
   }
   auto& input = found->second;
-  for (std::size_t row = first; row < end; ++row) {
+  for (std::size_t row = first; row < first + count; ++row) {
     const auto& trajectory = *rows_[row].trajectory;
-    const auto& seen = trajectory.run->seen[network];
+    const auto& seen = seen_in(*trajectory.run);
     const auto bytes = trajectory.latents.view(1).elements() * sizeof(float);
     input.clear_row(row);
     for (std::size_t i = 0; i < seen.size(); ++i)
       if (const auto* latent = latent_of(trajectory, seen[i]))
         place_latent(input, row, i * bytes, *latent, trajectory.latents);
   }
-  return input.view(segment.positives, first);
+  return input.view(count, first);
 }
 
 void StepBatch::run_network(const Segment& segment, std::size_t network) {
@@ -196,9 +195,11 @@ void StepBatch::run_network(const Segment& segment, std::size_t network) {
   // An adapter sees latents and the timestep only, which both rows of a trajectory share.
   const bool reads_text = spec.kind == Conditioning::controlnet;
   const auto count = reads_text ? segment.distinct : segment.positives;
-  std::vector<NamedTensor> inputs{
-      {"sample", reads_text ? sample_.view(count, first) : adapter_input(segment, network)},
-      {"timestep", timestep_.view(count, first)}};
+  const auto seen_in = [network](const FactorRun& run) -> const auto& { return run.seen[network]; };
+  std::vector<NamedTensor> inputs{{"sample", reads_text
+                                                 ? sample_.view(count, first)
+                                                 : seen_latents(spec.graph, first, count, seen_in)},
+                                  {"timestep", timestep_.view(count, first)}};
   if (reads_text) {
     const auto& features = manifest_.graph(spec.hint_graph).outputs.front();
     auto hint = hints_.find(spec.graph);
@@ -263,7 +264,9 @@ void StepBatch::run_networks(const Segment& segment) {
 
 void StepBatch::run_backbone() {
   const auto count = rows_.size();
-  std::vector<NamedTensor> inputs{{"sample", sample_.view(count)},
+  const auto& graph = manifest_.backbone_of(rows_.front().trajectory->run->factor);
+  const auto seen_in = [](const FactorRun& run) -> const auto& { return run.backbone_sees; };
+  std::vector<NamedTensor> inputs{{"sample", seen_latents(graph, 0, count, seen_in)},
                                   {"timestep", timestep_.view(count)},
                                   {"encoder_hidden_states", embeddings_.view(count)},
                                   {"attn_scale", attn_scale_.view(count)},
@@ -271,7 +274,7 @@ void StepBatch::run_backbone() {
   for (auto& [input, buffer] : residuals_)
     inputs.push_back({input, buffer.view(count)});
   const NamedTensor output{"noise_pred", noise_.view(count)};
-  charge("backbone", graphs_.run(manifest_.backbone, "backbone", inputs, {&output, 1}), 0, count);
+  charge("backbone", graphs_.run(graph, "backbone", inputs, {&output, 1}), 0, count);
 }
 
 void StepBatch::charge(const std::string& stage, double seconds, std::size_t first,

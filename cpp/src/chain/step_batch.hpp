@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -9,13 +10,15 @@
 
 namespace fgdm {
 
-// One sampler step for rows of one resolution, whatever request, factor, phase or step they belong
-// to: conditioning networks, backbone, guidance, sampler. Keeps its memory from batch to batch.
+// One sampler step for rows of one backbone and resolution, whatever request, factor, phase or step
+// they belong to: conditioning networks, backbone, guidance, sampler. Keeps its memory from batch
+// to batch.
 class StepBatch {
 public:
   StepBatch(const Manifest& manifest, Graphs& graphs) : manifest_(manifest), graphs_(graphs) {}
 
-  // Advances every trajectory by one step; all have the same latent size and none is done. If a
+  // Advances every trajectory by one step; all have the same backbone and latent size, also those
+  // of later calls, and none is done. If a
   // graph fails (BackendError, OutOfMemoryError), no trajectory has changed. A latent that comes
   // out not finite disturbs no other.
   void run(std::span<Trajectory* const> trajectories);
@@ -37,9 +40,12 @@ private:
   };
 
   void place(std::span<Trajectory* const> trajectories);
-  void reserve(std::size_t rows, const FactorSize& size);
+  void reserve(std::size_t rows, const FactorSpec& factor, const FactorSize& size);
   void fill_inputs();
-  TensorView adapter_input(const Segment& segment, std::size_t network);
+  // What a graph sees in rows [first, first + count) of the latents that `seen_in` has for a run.
+  using SeenIn = std::function<const std::vector<SeenLatent>&(const FactorRun&)>;
+  TensorView seen_latents(const std::string& graph, std::size_t first, std::size_t count,
+                          const SeenIn& seen_in);
   std::size_t providers(const Segment& segment, const std::string& input) const;
   void run_network(const Segment& segment, std::size_t network);
   void run_networks(const Segment& segment);
@@ -62,7 +68,7 @@ private:
       conditioning_scale_;
   std::map<std::string, RowBuffer> residuals_;  // the backbone's, by input
   // What one of several networks adds to the same residual; a ControlNet's hints and the latents
-  // that an adapter sees, by graph.
+  // that an adapter or a backbone sees, by graph.
   std::map<std::string, RowBuffer> terms_, hints_, seen_;
   // Whose residuals a row of `residuals_` holds: the factor, and its networks that ran.
   std::vector<std::pair<const FactorSpec*, std::vector<bool>>> residuals_of_;

@@ -70,38 +70,50 @@ std::unique_ptr<FactorRun> Task::begin_run(std::uint32_t index,
   return run;
 }
 
+// A factor's place in a group, if it is there.
+std::optional<std::size_t> Task::member_of(const std::vector<std::uint32_t>& group,
+                                           const std::string& factor) const {
+  const auto found = std::ranges::find_if(
+      group, [&](std::uint32_t index) { return manifest_.factors[index].name == factor; });
+  if (found == group.end())
+    return std::nullopt;
+  return static_cast<std::size_t>(found - group.begin());
+}
+
+// The latents of the factors `names`, where a network of the run sees them.
+std::vector<SeenLatent> Task::seen_latents(const FactorRun& run,
+                                           const std::vector<std::string>& names,
+                                           const std::vector<std::uint32_t>& group) {
+  std::vector<SeenLatent> all;
+  for (const auto& name : names) {
+    const auto member = member_of(group, name);
+    auto& seen = all.emplace_back();
+    if (name == run.factor.name)
+      seen.of = SeenLatent::Of::itself;
+    else if (member)
+      seen = {SeenLatent::Of::group, *member, nullptr};
+    else
+      seen = {SeenLatent::Of::earlier, 0,
+              maps_.has(name) ? &maps_.latents(name, timings_[run.factor.name]) : nullptr};
+  }
+  return all;
+}
+
 // What the factor's networks see: control images, and the latents of earlier factors.
 void Task::begin_networks(FactorRun& run, const std::vector<std::uint32_t>& group) {
   auto& timings = timings_[run.factor.name];
-  const auto member_of_group = [&](const std::string& name) -> std::optional<std::size_t> {
-    const auto found = std::ranges::find_if(
-        group, [&](std::uint32_t index) { return manifest_.factors[index].name == name; });
-    if (found == group.end())
-      return std::nullopt;
-    return static_cast<std::size_t>(found - group.begin());
-  };
+  run.backbone_sees = seen_latents(run, run.factor.latents, group);
   for (std::size_t i = 0; i < run.factor.conditionings.size(); ++i) {
     const auto& network = run.factor.conditionings[i];
     if (network.sees_image())
-      run.joint_maps[i] = member_of_group(network.condition);
+      run.joint_maps[i] = member_of(group, network.condition);
     if (network.sees_image() && !run.joint_maps[i]) {
       run.active[i] = maps_.has(network.condition) || !manifest_.makes_map(network.condition);
       if (run.active[i])
         run.hints[i] = encode_control_image(manifest_, network, run.size, run.scales[i],
                                             control_image(network, run.size), graphs_, timings);
     }
-    for (std::size_t k = 0; k < network.latents.size(); ++k) {
-      const auto& name = network.latents[k];
-      const auto member = member_of_group(name);
-      auto& seen = run.seen[i][k];
-      if (name == run.factor.name)
-        seen.of = SeenLatent::Of::itself;
-      else if (member)
-        seen = {SeenLatent::Of::group, *member, nullptr};
-      else
-        seen = {SeenLatent::Of::earlier, 0,
-                maps_.has(name) ? &maps_.latents(name, timings) : nullptr};
-    }
+    run.seen[i] = seen_latents(run, network.latents, group);
   }
 }
 

@@ -55,6 +55,10 @@ private:
   void begin_group();
   std::unique_ptr<FactorRun> begin_run(std::uint32_t index,
                                        const std::vector<std::uint32_t>& group);
+  std::optional<std::size_t> member_of(const std::vector<std::uint32_t>& group,
+                                       const std::string& factor) const;
+  std::vector<SeenLatent> seen_latents(const FactorRun& run, const std::vector<std::string>& names,
+                                       const std::vector<std::uint32_t>& group);
   void begin_networks(FactorRun& run, const std::vector<std::uint32_t>& group);
   std::vector<float> control_image(const ConditioningSpec& network, const FactorSize& size) const;
   void begin_start(FactorRun& run);

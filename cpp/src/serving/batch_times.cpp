@@ -52,8 +52,10 @@ std::vector<BatchTimes> read_batch_times(const std::filesystem::path& file,
     if (!measured.has(key))
       return {};
     for (const auto& entry : measured[key].items()) {
-      BatchTimes times{
-          entry["latent_height"].small(1, 65536), entry["latent_width"].small(1, 65536), {}};
+      BatchTimes times{entry["latent_height"].small(1, 65536),
+                       entry["latent_width"].small(1, 65536),
+                       {},
+                       entry.text_or("backbone", "")};
       for (const auto& [rows, seconds] : entry["seconds"].entries())
         times.seconds[rows_of(rows)] = seconds.number(1e-9, 1e9);
       all.push_back(std::move(times));
@@ -131,7 +133,7 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
     unguided.guidance.guidance_scale = 1.0F;
     auto latent = latent_buffer(graphs.device(), manifest, run.size, 1);
     latent.write(std::vector<float>(latent.view(1).elements(), 0.5F));
-    BatchTimes measured{run.size.latent_height, run.size.latent_width, {}};
+    BatchTimes measured{run.size.latent_height, run.size.latent_width, {}, factor.own_backbone};
     for (const int count : ascending) {
       std::vector<Trajectory> trajectories;  // pairs, as guidance makes them; an odd row has none
       for (int left = count; left > 0; left -= 2)

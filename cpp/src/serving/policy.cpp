@@ -41,7 +41,8 @@ Policy::Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTim
     throw RequestError("policy is \"" + kind + "\", expected \"latency\" or \"throughput\"");
   for (const auto& times : batch_times)
     if (!times.seconds.empty())
-      worthwhile_[{times.latent_height, times.latent_width}] = worthwhile_rows(times);
+      worthwhile_[{times.latent_height, times.latent_width, times.backbone}] =
+          worthwhile_rows(times);
 }
 
 // If memory doesn't matter.

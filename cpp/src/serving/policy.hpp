@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -11,8 +12,13 @@
 
 namespace fgdm {
 
-// The size of latents; rows of the same one can share a batch.
-using Resolution = std::pair<int, int>;
+// The size of latents, and the backbone they go through; rows of the same can share a batch.
+struct Resolution {
+  int height, width;       // cells
+  std::string backbone{};  // a factor's own; "" = the shared one
+
+  auto operator<=>(const Resolution&) const = default;
+};
 
 // What the policy knows of a trajectory that can take a step.
 struct Waiting {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 #include <optional>
+#include <set>
 
 #include "fgdm/error.hpp"
 
@@ -12,8 +13,6 @@ namespace {
 using Clock = JobState::Clock;
 
 constexpr std::size_t cached_embeddings = 128;
-// Resolutions whose buffers are kept: maps and images of two sizes.
-constexpr std::size_t kept_resolutions = 4;
 // A queued request that so many later ones overtook goes next, whatever its priority.
 constexpr int most_overtaken = 20;
 
@@ -46,7 +45,16 @@ bool is_out_of_memory(const std::exception_ptr& failure) {
 }
 
 Resolution resolution_of(const Trajectory& trajectory) {
-  return {trajectory.run->size.latent_height, trajectory.run->size.latent_width};
+  const auto& run = *trajectory.run;
+  return {run.size.latent_height, run.size.latent_width, run.factor.own_backbone};
+}
+
+// Resolutions whose buffers are kept: maps and images of two sizes.
+std::size_t resolutions_kept(const Manifest& manifest) {
+  std::set<Resolution> of_one_size;
+  for (const auto& factor : manifest.factors)
+    of_one_size.insert({factor.height, factor.width, factor.own_backbone});
+  return std::max<std::size_t>(4, 2 * of_one_size.size());
 }
 
 }  // namespace
@@ -56,6 +64,8 @@ Scheduler::Scheduler(const Bundle& bundle, Graphs& graphs, const EngineOptions& 
     : bundle_(bundle), graphs_(graphs), max_batch_rows_(options.max_batch_rows),
       max_queue_(static_cast<std::size_t>(options.max_queue)),
       max_active_(static_cast<std::size_t>(options.max_active)),
+      kept_resolutions_(resolutions_kept(bundle.manifest())),
+      backbones_(bundle.manifest().backbones()),
       policy_(options.policy, options.max_batch_rows, std::move(batch_times)),
       embeddings_(bundle, graphs, cached_embeddings), thread_([this] { serve(); }),
       worker_(thread_.get_id()) {}
@@ -322,7 +332,7 @@ StepBatch& Scheduler::step_batch(Resolution resolution) {
     batches_.splice(batches_.begin(), batches_, found);
   else
     batches_.emplace_front(resolution, StepBatch(bundle_.manifest(), graphs_));
-  if (batches_.size() > kept_resolutions)
+  if (batches_.size() > kept_resolutions_)
     batches_.pop_back();
   return batches_.front().second;
 }
@@ -391,7 +401,9 @@ void Scheduler::count_ended(const std::exception_ptr& error, double queued) noex
 
 void Scheduler::publish() {
   counted_.active = static_cast<std::int64_t>(tasks_.size());
-  counted_.padding = graphs_.padding(bundle_.manifest().backbone);
+  counted_.padding = 0;
+  for (const auto& backbone : backbones_)
+    counted_.padding += graphs_.padding(backbone);
   counted_.context_hits = embeddings_.hits();
   counted_.context_misses = embeddings_.misses();
   counted_.session_seconds = graphs_.timings().seconds();

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -75,7 +76,8 @@ private:
   const Bundle& bundle_;
   Graphs& graphs_;
   int max_batch_rows_;
-  std::size_t max_queue_, max_active_;
+  std::size_t max_queue_, max_active_, kept_resolutions_;
+  std::vector<std::string> backbones_;  // graphs
 
   // Only the thread touches these.
   Policy policy_;

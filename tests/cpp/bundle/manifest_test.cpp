@@ -225,6 +225,90 @@ TEST(Manifest, FactorsThatMakePictures) {
             std::string::npos);
 }
 
+// A backbone of a factor's own takes the latents that it sees, and residuals where it has inputs.
+TEST(Manifest, FactorsWithABackboneOfTheirOwn) {
+  auto document = valid_manifest();
+  auto& factors = document["factors"];
+  auto depth = factors[0];
+  depth["name"] = depth["output"] = "depth";
+  depth.erase("palette");
+  depth.erase("min_area");
+  depth["conditionings"] = json::array();
+  depth["backbone"] = "backbone_depth";
+  depth["latents"] = {"segmentation", "depth"};
+  factors.insert(factors.begin() + 1, depth);
+  auto own = document["graphs"]["backbone"];
+  auto& inputs = own["inputs"];
+  inputs.erase(inputs.begin() + 6, inputs.end());  // of the residuals, the adapter's stays
+  inputs[0]["shape"][1] = 8;
+  document["graphs"]["backbone_depth"] = own;
+  const auto manifest = Manifest::parse(document.dump());
+  EXPECT_EQ(manifest.factors[0].latents, std::vector<std::string>{"segmentation"});
+  EXPECT_EQ(manifest.backbone_of(manifest.factors[0]), "backbone");
+  EXPECT_EQ(manifest.factors[1].latents, (std::vector<std::string>{"segmentation", "depth"}));
+  EXPECT_EQ(manifest.backbone_of(manifest.factors[1]), "backbone_depth");
+  EXPECT_EQ(manifest.backbones(), (std::vector<std::string>{"backbone", "backbone_depth"}));
+  const auto adapter = json::array({{{"kind", "adapter"}, {"graph", "adapter_segmentation"}}});
+  auto adapted = document;
+  adapted["factors"][1]["conditionings"] = adapter;
+  EXPECT_EQ(refusal(adapted.dump()), "");
+
+  using Change = std::function<void(json & manifest, json & factor, json & graph)>;
+  const std::vector<std::pair<std::string, Change>> cases{
+      {"it names the graph \"nobody\" but describes none",
+       [](auto&, auto& f, auto&) { f["backbone"] = "nobody"; }},
+      {"factors[1].backbone is empty", [](auto&, auto& f, auto&) { f["backbone"] = ""; }},
+      {"factors[1].backbone should be text", [](auto&, auto& f, auto&) { f["backbone"] = 5; }},
+      {"factors[1] has latents, but no backbone of its own",
+       [](auto&, auto& f, auto&) { f.erase("backbone"); }},
+      {"needs the latents of \"image\", which is no earlier factor",
+       [](auto&, auto& f, auto&) { f["latents"] = {"image", "depth"}; }},
+      {"needs the latents of \"depth\", which is no earlier factor",  // a circle
+       [](auto& m, auto&, auto&) {
+         m["factors"][0]["conditionings"] = json::array();
+         m["factors"][0]["backbone"] = "backbone_depth";
+         m["factors"][0]["latents"] = {"depth", "segmentation"};
+       }},
+      {"the backbone backbone_depth of factor depth sees the latents of depth twice",
+       [](auto&, auto& f, auto&) { f["latents"] = {"depth", "depth"}; }},
+      {"backbone_depth of factor depth sees no latents",
+       [](auto&, auto& f, auto&) { f["latents"] = json::array(); }},
+      {"doesn't see the factor's own latent, expected \"depth\" among its latents",
+       [](auto&, auto& f, auto&) { f["latents"] = {"segmentation"}; }},
+      {"backbone_depth takes latents of 8 channels, but those of 1 factor have 4",
+       [](auto&, auto& f, auto&) { f.erase("latents"); }},
+      {"backbone_depth takes latents of 4 channels, but those of 2 factors have 8",
+       [](auto&, auto&, auto& g) { g["inputs"][0]["shape"][1] = 4; }},
+      {"\"sample\" without a fixed number of channels",
+       [](auto&, auto&, auto& g) { g["inputs"][0]["shape"][1] = "channels"; }},
+      {"takes latents of 4 channels",  // the shared one, named as if it were its own
+       [](auto&, auto& f, auto&) { f["backbone"] = "backbone"; }},
+      {"no input \"timestep\"", [](auto&, auto&, auto& g) { g["inputs"].erase(1); }},
+      {"has the input \"more\"", [](auto&, auto&, auto& g) { g["inputs"][5]["name"] = "more"; }},
+      {"no output \"noise_pred\"",
+       [](auto&, auto&, auto& g) { g["outputs"][0]["name"] = "noise"; }},
+      {"has the output \"down_residual_0\", which is no residual of backbone_depth, the backbone "
+       "of "
+       "factor depth; a backbone without such an input takes no conditioning network",
+       [](auto& m, auto& f, auto&) { f["conditionings"] = m["factors"][2]["conditionings"]; }},
+      {"has the output \"intrablock_residual_0\", which is no residual of backbone_depth",
+       [&](auto&, auto& f, auto& g) {
+         f["conditionings"] = adapter;
+         g["inputs"].erase(5);
+       }},
+      {"graph adapter_segmentation has the output \"intrablock_residual_0\" (float32",
+       [&](auto&, auto& f, auto& g) {
+         f["conditionings"] = adapter;
+         g["inputs"][5]["dtype"] = "float16";
+       }}};
+  for (const auto& [expected, change] : cases) {
+    auto changed = document;
+    change(changed, changed["factors"][1], changed["graphs"]["backbone_depth"]);
+    const auto message = refusal(changed.dump());
+    EXPECT_NE(message.find(expected), std::string::npos) << expected << ": " << message;
+  }
+}
+
 // A chain may have an image only, which adapters may paint too.
 TEST(Manifest, TheImageAlone) {
   auto document = valid_manifest();

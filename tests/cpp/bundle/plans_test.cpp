@@ -233,6 +233,9 @@ TEST(Plans, GraphsOfTheChainWithoutAPlanAreNamed) {
   } catch (const BackendError& error) {
     EXPECT_NE(std::string(error.what()).find("this GPU is sm_90"), std::string::npos);
   }
+  auto own = manifest;
+  own.factors[0].own_backbone = "backbone_segmentation";
+  EXPECT_EQ(uncovered(own, plans), (std::vector<std::string>{"backbone_segmentation at 64x64"}));
 }
 
 TEST(Plans, AreFoundInABundleAndIncompleteOnesAreTold) {

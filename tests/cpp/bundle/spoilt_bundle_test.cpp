@@ -6,6 +6,7 @@
 
 #include <random>
 
+#include "chain_bundle.hpp"
 #include "fgdm/error.hpp"
 
 namespace fgdm {
@@ -51,6 +52,29 @@ TEST_F(SpoiltBundles, AnyValueReplacedOrRemoved) {
     }
   }
   EXPECT_GT(painted, 20);  // names, steps and scales that are as good as others
+}
+
+// The same of a factor whose backbone is its own.
+TEST_F(SpoiltBundles, AnyValueOfAnOwnBackboneReplacedOrRemoved) {
+  auto sound = bundle_.manifest();
+  testing::give_backbone(sound, sound["factors"][0], {"segmentation"});
+  const std::string graph = "backbone_segmentation";
+  sound["graphs"][graph]["file"] = sound["graphs"]["backbone"]["file"];
+  EXPECT_TRUE(judge(sound, "the sound one"));
+  int number = 0;
+  for (const auto& place : testing::places(sound)) {
+    const auto path = place.to_string();
+    const bool of_factor = path.starts_with("/factors/0");
+    if (!of_factor && !path.starts_with("/graphs/" + graph))
+      continue;
+    for (const auto& value : testing::replacements()) {
+      if (++number % 3 != 0 && !of_factor)
+        continue;
+      auto manifest = sound;
+      testing::spoil(manifest, place, value);
+      judge(manifest, path + " " + value.dump());
+    }
+  }
 }
 
 TEST_F(SpoiltBundles, SeveralValuesReplaced) {

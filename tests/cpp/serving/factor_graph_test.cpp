@@ -5,7 +5,7 @@
 #include "chain_bundle.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/noise.hpp"
-#include "scheduler_fixture.hpp"
+#include "recorded.hpp"
 
 namespace fgdm {
 namespace {
@@ -15,6 +15,7 @@ using testing::chain_bundle;
 using testing::expect_equal;
 using testing::fake_graphs;
 using testing::numbers_of;
+using testing::Recorded;
 using testing::small_request;
 using testing::submit;
 using testing::wait_for;
@@ -42,57 +43,6 @@ Pixels labels_of(int seed) {
     made.data.push_back(static_cast<std::uint8_t>((i / 100 + seed) % 12));
   return made;
 }
-
-// A call of a graph: its first input, of which rows are told apart.
-struct Call {
-  std::string graph;
-  std::vector<std::vector<float>> rows;
-};
-
-// Runs a request alone and records what the graphs saw first, and made last.
-class Recorded {
-public:
-  Recorded(Request request, const Bundle& bundle) {
-    auto graphs =
-        fake_graphs(bundle.manifest(), [this](const std::string& graph, auto inputs, auto outputs) {
-          if (inputs.front().tensor.dtype != DType::float32)
-            return;
-          calls.push_back({graph, rows_of(inputs.front().tensor)});
-          if (graph == "vae_encoder")
-            encoded.push_back(rows_of(outputs.front().tensor).front());
-        });
-    Scheduler scheduler(bundle, graphs, {}, {});
-    const auto job = submit(scheduler, std::move(request), {}, bundle);
-    EXPECT_TRUE(wait_for(*job));
-    if (job->error)
-      std::rethrow_exception(job->error);
-    result = job->result;
-    metrics = scheduler.metrics();
-  }
-
-  std::vector<Call> of(const std::string& graph) const {
-    std::vector<Call> found;
-    std::ranges::copy_if(calls, std::back_inserter(found),
-                         [&](const Call& call) { return call.graph == graph; });
-    return found;
-  }
-
-  std::vector<Call> calls;
-  std::vector<std::vector<float>> encoded;
-  Result result;
-  Metrics metrics;
-
-private:
-  static std::vector<std::vector<float>> rows_of(const TensorView& tensor) {
-    const auto count = static_cast<std::size_t>(tensor.shape.front());
-    const auto size = tensor.elements() / count;
-    const auto* values = static_cast<const float*>(numbers_of(tensor));
-    std::vector<std::vector<float>> rows;
-    for (std::size_t row = 0; row < count; ++row)
-      rows.emplace_back(values + row * size, values + (row + 1) * size);
-    return rows;
-  }
-};
 
 // One after another, a factor sees the chosen map's latents as they were sampled, in every step.
 TEST(FactorGraph, LaterFactorsSeeTheChosenLatents) {

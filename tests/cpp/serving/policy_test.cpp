@@ -8,7 +8,7 @@
 namespace fgdm {
 namespace {
 
-constexpr Resolution map_size{16, 16}, image_size{32, 32};
+const Resolution map_size{16, 16}, image_size{32, 32};
 
 Waiting map_row(std::int64_t order, int step = 0, int priority = 0, int passed_over = 0) {
   return {map_size, false, 2, priority, order, step, passed_over};
@@ -84,6 +84,21 @@ TEST(Policy, AnIdleResolutionDoesNotSaveUpTime) {
   }
   EXPECT_LT(images, 10) << "100 s of maps are not owed to the pictures";
   EXPECT_GT(images, 5);
+}
+
+// Rows of different backbones can't share a batch, and neither waits for the other for ever.
+TEST(Policy, ABackboneOfItsOwnHasItsOwnBatches) {
+  Policy policy("latency", 8, {{16, 16, {{2, 0.1}, {4, 0.3}}, "backbone_depth"}});
+  const Resolution depth_size{16, 16, "backbone_depth"};
+  auto depth_row = map_row(1);
+  depth_row.resolution = depth_size;
+  const std::vector<Waiting> waiting{map_row(0), depth_row, map_row(2), depth_row};
+  EXPECT_EQ(policy.choose(waiting), (std::vector<std::size_t>{0, 2}));
+  policy.served(map_size, 0.0, 1.0);
+  EXPECT_EQ(policy.choose(waiting), (std::vector<std::size_t>{1})) << "its profile says 2 rows";
+  policy.ran_out_of_memory(map_size, 4);
+  EXPECT_EQ(policy.most_rows(map_size), 2);
+  EXPECT_EQ(policy.most_rows({32, 32}), 8);
 }
 
 TEST(Policy, ThroughputServesTheFullestBatch) {
