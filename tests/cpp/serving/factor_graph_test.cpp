@@ -373,8 +373,8 @@ TEST(FactorGraph, WrongOptionsAreNamed) {
          r.factors["depth"].left_out = true;
          r.factors["depth"].map = {1, 1, {1, 2, 3}};
        }},
-      {"factors[\"depth\"] sampler is 7",
-       [](Request& r) { r.factors["depth"].sampler = static_cast<SamplerKind>(7); }},
+      {"factors[\"depth\"] sampler is 99",
+       [](Request& r) { r.factors["depth"].sampler = static_cast<SamplerKind>(99); }},
       {"factors[\"depth\"] timestep_spacing is 7",
        [](Request& r) { r.factors["depth"].timestep_spacing = static_cast<TimestepSpacing>(7); }},
       {"factors[\"depth\"] condition_steps is 0",
