@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
+
+IMAGE = "image"
 
 
 @dataclass(frozen=True)
 class Chain:
     """Some of a bundle's condition factors, in its order, and the image.
 
-    joint: whether they are sampled together.
+    joint: those that are sampled together, none or all of them; the image may be with them.
     """
 
     factors: tuple[str, ...]
-    joint: bool = False
+    joint: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """As the paper writes it; what is joint stands in brackets."""
-        if self.joint:
-            return f"({' + '.join(self.factors)}) → image"
-        return " → ".join([*self.factors, "image"])
+        rest = [name for name in (*self.factors, IMAGE) if name not in self.joint]
+        return " → ".join([f"({' + '.join(self.joint)})"] * bool(self.joint) + rest)
 
-    def options(self, everything: Iterable[str]) -> dict[str, Any]:
-        """Arguments of ``Engine.generate`` for a bundle with these condition factors."""
-        left_out = {name: None for name in everything if name not in self.factors}
-        return {"factors": left_out, "joint": list(self.factors) if self.joint else None}
+    def options(self, manifest: Mapping[str, Any], steps: int | None) -> dict[str, Any]:
+        """Arguments of ``Engine.generate``.
+
+        steps: of every map and of the image; None takes the bundle's, of an image that is joint its
+        own for all.
+        """
+        if IMAGE in self.joint and steps is None:
+            steps = manifest["factors"][-1]["num_inference_steps"]
+        left_out = {name: None for name in factor_names(manifest) if name not in self.factors}
+        return {
+            "factors": left_out,
+            "joint": list(self.joint) or None,
+            "condition_steps": steps,
+            "num_inference_steps": steps,
+        }
 
 
 def factor_names(manifest: Mapping[str, Any]) -> tuple[str, ...]:
@@ -43,7 +55,7 @@ def outputs(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def chains(manifest: Mapping[str, Any]) -> list[Chain]:
     """No factor, each one, each two, and all of them, if everything in the chain has a way to the
-    image; all of them in any case. Then all of them jointly."""
+    image; all of them in any case. Then all of them jointly, without the image and with it."""
     names = factor_names(manifest)
     found = [
         Chain(part)
@@ -53,7 +65,8 @@ def chains(manifest: Mapping[str, Any]) -> list[Chain]:
     ]
     whole = Chain(names)
     found += [] if whole in found else [whole]
-    return found + ([Chain(names, joint=True)] if len(names) > 1 else [])
+    found += [Chain(names, names)] if len(names) > 1 else []
+    return found + ([Chain(names, (*names, IMAGE))] if names else [])
 
 
 def _all_reach_the_image(part: tuple[str, ...], manifest: Mapping[str, Any]) -> bool:

@@ -33,7 +33,7 @@ from benchmarks.command import (
     engine_options,
     make_parser,
 )
-from benchmarks.factor_chains import Chain, chains, factor_names, outputs
+from benchmarks.factor_chains import Chain, chains, outputs
 from benchmarks.machine import write_results
 from benchmarks.statistics import paired_difference
 
@@ -104,10 +104,8 @@ def measure(
                 candidates=candidates,
                 min_area=MIN_AREA,
                 stop_at_recall=0.0,
-                condition_steps=steps,
-                num_inference_steps=steps,
                 seed=max(0, i - 1),
-                **row.chain.options(factor_names(engine.manifest)),
+                **row.chain.options(engine.manifest, steps),
             )
             seconds = time.perf_counter() - started
             if i == 0:

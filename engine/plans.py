@@ -128,11 +128,7 @@ def _plan(stem: Path, manifest: Manifest, verify: bool) -> Plan:
 
 def read_metadata(path: Path) -> Metadata:
     """A plan's .json; BundleError if it can't be read or isn't what `fgdm build` writes."""
-    try:
-        content = read_regular(path)
-    except OSError as error:
-        raise BundleError(f"{path.name}: {error.strerror}; build the plan again") from None
-    fields = Fields(parse_object(content, path.name), path.name)
+    fields = Fields(parse_object(_content(path), path.name), path.name)
     if fields.whole("schema", 1, 2**31) > SCHEMA:
         raise NewerSchemaError(f"{path.name} was written by a newer fgdm; upgrade fgdm")
     covers = fields.fields("covers")
@@ -162,7 +158,14 @@ def _check_by_core(path: Path, manifest: Manifest) -> None:
     except ImportError:
         return
     hashes = {entry.path: entry.sha256 for entry in manifest.files}
-    _core.check_plan(read_regular(path), path.name, hashes)
+    _core.check_plan(_content(path), path.name, hashes)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_regular(path)
+    except OSError as error:
+        raise BundleError(f"{path.name}: {error.strerror}; build the plan again") from None
 
 
 def _profile(fields: Fields) -> tuple[int, int, int]:

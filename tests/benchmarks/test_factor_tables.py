@@ -68,13 +68,25 @@ def test_a_chain_has_only_what_reaches_the_image(
 ) -> None:
     found = chains(_manifest(sees, image))
     assert [chain.title for chain in found if not chain.joint] == expected
-    joint = [chain for chain in found if chain.joint]
-    assert joint == ([Chain(tuple(sees), joint=True)] if len(sees) > 1 else [])
+    names = " + ".join(sees)
+    joint = [f"({names}) → image"] if len(sees) > 1 else []
+    assert [chain.title for chain in found if chain.joint] == [*joint, f"({names} + image)"]
 
 
 def test_options_leave_the_other_factors_out() -> None:
-    options = Chain(("a", "c"), joint=True).options(["a", "b", "c"])
-    assert options == {"factors": {"b": None}, "joint": ["a", "c"]}
+    manifest = _manifest({"a": (), "b": (), "c": ()}, ("a",))
+    manifest["factors"][-1]["num_inference_steps"] = 20
+    of_bundle = {"condition_steps": None, "num_inference_steps": None}
+    assert Chain(("a", "c"), ("a", "c")).options(manifest, None) == {
+        "factors": {"b": None},
+        "joint": ["a", "c"],
+        **of_bundle,
+    }
+    with_image = Chain(("a", "b", "c"), ("a", "b", "c", "image"))
+    for steps, expected in ((None, 20), (5, 5)):
+        options = with_image.options(manifest, steps)
+        assert options["joint"] == ["a", "b", "c", "image"]
+        assert options["condition_steps"] == options["num_inference_steps"] == expected
 
 
 def test_tables_by_hand() -> None:
@@ -84,7 +96,7 @@ def test_tables_by_hand() -> None:
         Row("", Chain(())): {"picture_recall": [0.0, 0.5]},
         Row("", one): {"picture_recall": [0.5, 1.0], "map_recall": [1.0, 1.0]},
         Row("", both): {"picture_recall": [1.0, 1.0], "map_recall": [1.0, 1.0], "pose": [0.2, nan]},
-        Row("", Chain(both.factors, joint=True)): {"pose": [0.6, nan]},
+        Row("", Chain(both.factors, both.factors)): {"pose": [0.6, nan]},
     }
     found = tables(figures)
     assert found["reference"] == "segmentation → image"

@@ -224,7 +224,7 @@ void Task::stepped(const std::vector<Trajectory*>& trajectories) {
     if (group_->is_image()) {
       const auto& image = *group_->trajectories(0).front();
       timings_[image.run->factor.name].add(image.timings);
-      paint(*image.run, image.latents);
+      paint(picture(*image.run, manifest_.vae_decoder, image.latents));
       begin_group();
     } else {
       compare();
@@ -385,26 +385,58 @@ void Task::choose() {
     }
     result.candidates.push_back(std::move(map.candidate));
   }
-  if (finished.empty())
-    throw not_finite(run.factor, "the latents or the pictures of all maps are");
-  const auto best = select(finished);
+  std::size_t best = 0;
+  std::optional<std::vector<Pixels>> pictures;
+  while (!pictures) {
+    if (finished.empty())
+      throw not_finite(run.factor, "the latents or the pictures of all candidates are");
+    best = select(finished);
+    const int index = indices[best];
+    pictures = joint_pictures(measured_.at(index).latents);
+    if (pictures)
+      continue;
+    ++candidates_failed_;
+    result.candidates[static_cast<std::size_t>(places[best])] =
+        measuring_.failed(run.index, index, run.num_steps()).candidate;
+    const auto at = static_cast<std::ptrdiff_t>(best);
+    finished.erase(finished.begin() + at);
+    places.erase(places.begin() + at);
+    indices.erase(indices.begin() + at);
+  }
   result.chosen = places[best];
   auto latents = std::move(measured_.at(indices[best]).latents);
   measured_.clear();
   for (std::size_t member = 0; member < group_->runs().size(); ++member)
-    if (const auto& joint = *group_->runs()[member]; joint.factor.is_image)
-      paint(joint, latents[member]);
+    if (group_->runs()[member]->factor.is_image)
+      paint(std::move((*pictures)[member]));
     else
-      keep_map(member, indices[best], std::move(latents[member]));
+      keep_map(member, indices[best], std::move(latents[member]), (*pictures)[member]);
   begin_group();
 }
 
+// What the decoder makes of a candidate's latents, a picture for each factor of the group but the
+// measured one, whose map is known. Nothing if one isn't finite.
+std::optional<std::vector<Pixels>> Task::joint_pictures(const std::vector<RowBuffer>& latents) {
+  std::vector<Pixels> pictures(latents.size());
+  for (std::size_t member = 0; member < latents.size(); ++member) {
+    if (member == group_->measured())
+      continue;
+    const auto& run = *group_->runs()[member];
+    auto made = decoding_.picture(manifest_.vae_decoder, run.size, latents[member],
+                                  timings_[run.factor.name]);
+    if (!made)
+      return std::nullopt;
+    pictures[member] = std::move(*made);
+  }
+  return pictures;
+}
+
 // Goes on with the chosen candidate's map of one of the group's factors.
-void Task::keep_map(std::size_t member, int candidate, RowBuffer latents) {
+void Task::keep_map(std::size_t member, int candidate, RowBuffer latents, const Pixels& picture) {
   const auto& run = *group_->runs()[member];
   auto& result = result_.factors.at(run.factor.name);
   if (result.candidates.empty()) {  // only those of the measured factor have been decoded
-    const auto map = read_map(bundle_, run.factor, picture(run, manifest_.vae_decoder, latents));
+    const auto map = read_map(bundle_, run.factor, picture);
     result.candidates = {
         measuring_.map(run.index, candidate, run.num_steps(), map.labels, map.rgb).candidate};
     result.chosen = 0;
@@ -416,9 +448,9 @@ void Task::keep_map(std::size_t member, int candidate, RowBuffer latents) {
       {&run.factor, run.size, std::move(map.snapped), std::move(map.rgb), std::move(latents)});
 }
 
-// Decodes the image, of which a mask may keep pixels.
-void Task::paint(const FactorRun& run, const RowBuffer& latents) {
-  result_.image = picture(run, manifest_.vae_decoder, latents);
+// Takes the image, of which a mask may keep pixels.
+void Task::paint(Pixels image) {
+  result_.image = std::move(image);
   if (!request_.mask.data.empty())  // what stays, stays to the bit
     for (std::size_t pixel = 0; pixel < request_.mask.data.size(); ++pixel)
       if (request_.mask.data[pixel] == 0)

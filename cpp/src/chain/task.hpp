@@ -71,12 +71,13 @@ private:
   void compare();
   void choose();
   void renew_hints(const std::vector<Trajectory*>& trajectories);
-  void paint(const FactorRun& run, const RowBuffer& latents);
+  std::optional<std::vector<Pixels>> joint_pictures(const std::vector<RowBuffer>& latents);
+  void paint(Pixels image);
 
   std::vector<MapRecall> measure_maps();
   void drop_failed(int candidate);
   void end_candidate(int candidate);
-  void keep_map(std::size_t member, int candidate, RowBuffer latents);
+  void keep_map(std::size_t member, int candidate, RowBuffer latents, const Pixels& picture);
 
   Pixels picture(const FactorRun& run, const std::string& decoder, const RowBuffer& latents);
   const std::string& preview_decoder() const;

@@ -268,6 +268,35 @@ TEST(JointImage, ACandidateFailsAsOne) {
   }
 }
 
+// Of the best candidate the other pictures are decoded last: if one isn't finite, the next best is
+// taken, and no request is lost while one is left.
+TEST(JointImage, TheNextBestIsTakenWhereAPictureIsLost) {
+  const auto image_lost = [](int losses) {
+    int decoded = 0;
+    auto graphs =
+        fake_graphs(by_adapter().manifest(), [&](const std::string& graph, auto, auto outputs) {
+          // Three rows are the maps that are measured, one is a picture of the candidate taken.
+          if (graph == "vae_decoder" && outputs.front().tensor.shape.front() == 1 &&
+              ++decoded <= losses)
+            static_cast<float*>(numbers_of(outputs.front().tensor))[0] =
+                std::numeric_limits<float>::quiet_NaN();
+        });
+    Scheduler scheduler(by_adapter(), graphs, {}, {});
+    auto job = submit(scheduler, joint_request(5), {}, by_adapter());
+    wait_for(*job);
+    EXPECT_EQ(scheduler.metrics().candidates_failed, losses);
+    return job;
+  };
+  const auto sound = image_lost(0);
+  const auto job = image_lost(2);
+  ASSERT_FALSE(job->error);
+  EXPECT_NE(job->result.chosen, sound->result.chosen);
+  EXPECT_EQ(std::ranges::count_if(job->result.candidates, &Candidate::failed), 2);
+  EXPECT_TRUE(job->result.candidates.at(static_cast<std::size_t>(sound->result.chosen)).failed);
+  EXPECT_EQ(job->result.image.data.size(), 3U * 64 * 64);
+  testing::expect_failure<BackendError>(*image_lost(3));
+}
+
 // Requests of every kind share batches, and none sees its company.
 TEST(JointImage, CompanyChangesNothing) {
   std::vector<Request> requests;
