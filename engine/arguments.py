@@ -56,13 +56,21 @@ def text_of_factor(text: str) -> tuple[str, str]:
 def options_of_factor(text: str) -> tuple[str, dict[str, object]]:
     """``depth={"candidates": 4}``: a factor, and a JSON object of options for it."""
     factor, _, value = text.partition("=")
+
+    def each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        options = dict(pairs)
+        if len(options) < len(pairs):
+            raise argparse.ArgumentTypeError(f"{text!r:.200} says something twice; say it once")
+        return options
+
     try:
-        options = json.loads(value)
+        options = json.loads(value, object_pairs_hook=each_once)
     except (ValueError, RecursionError):
         options = None
     if not factor or not isinstance(options, dict):
         raise argparse.ArgumentTypeError(
-            f"{text!r:.200} isn't FACTOR=JSON, e.g. 'depth={{\"candidates\": 4}}'"
+            f"{text!r:.200} isn't FACTOR=OBJECT with a JSON object of options, e.g. "
+            "'depth={\"candidates\": 4}'"
         )
     return factor, options
 

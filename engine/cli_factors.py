@@ -77,6 +77,8 @@ def options(args: argparse.Namespace) -> Options:
 
     Raises RequestError for a file that is no picture, and where two things are said of a factor.
     """
+    if args.joint == []:
+        raise RequestError("--joint names no factor; leave it out, or name two or more")
     # Not before it is needed: other commands do without numpy and Pillow.
     read_picture: Callable[[str, str], Picture] = import_module("fgdm.picture_files").read_picture
     factors: dict[str, dict[str, object] | None] = dict.fromkeys(args.leave_out)

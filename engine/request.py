@@ -189,6 +189,8 @@ def _is_list(value: object) -> TypeGuard[Iterable[object]]:
 def required_integer(name: str, value: object) -> int:
     """A whole number that the core's type holds: int32, or uint64 for a seed."""
     low, high = _SEED_RANGE if name == "seed" else _INT_RANGE
+    if isinstance(value, bool):
+        raise RequestError(f"{name} must be a whole number, got {value}")
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:

@@ -132,4 +132,15 @@ def test_one_thing_is_said_of_a_factor(picture: Path) -> None:
 def test_options_are_an_object(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         options(f"--factor-options={value}")
-    assert """isn't FACTOR=JSON, e.g. 'depth={"candidates": 4}'""" in capsys.readouterr().err
+    assert """a JSON object of options, e.g. 'depth={"candidates": 4}'""" in capsys.readouterr().err
+
+
+def test_no_factor_is_not_joint() -> None:
+    with pytest.raises(RequestError, match="--joint names no factor"):
+        options("--joint", "")
+
+
+def test_an_option_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options('--factor-options=depth={"sampler": "lcm", "sampler": "tcd"}')
+    assert "says something twice; say it once" in capsys.readouterr().err

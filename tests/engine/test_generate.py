@@ -274,7 +274,7 @@ def test_other_sizes(engine: Engine) -> None:
         ),
         (
             {"sampler": "ddim", "timestep_spacing": "karras"},
-            '"karras" spacing of "ddim" does not exist',
+            'timestep_spacing is "karras", which sampler "ddim"',
         ),
         ({"condition_timestep_spacing": ""}, 'condition_timestep_spacing is "", expected "lead'),
         ({"factors": {"segmentation": {"timestep_spacing": "x"}}}, 'timestep_spacing is "x"'),

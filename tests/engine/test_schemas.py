@@ -111,6 +111,7 @@ MANIFEST = Form(
         r"which is no label map",
         r"takes latents of -?\d+ channels",
         r"without a fixed number of channels",
+        r"has steps that its sampler can't take",
         r"expected a divisor of backbone.downscale",
         r"is not divisible by",
         r"expected 0 < beta_start <= beta_end < 1|one for each training|\(the last may be 1\)"
@@ -177,7 +178,8 @@ def full(sound: Json) -> Json:
 def with_betas(sound: Json) -> Json:
     """The manifest with betas in place of their formula, and a network that is a T2I-Adapter."""
     manifest = full(sound)
-    manifest["scheduler"] |= {"num_train_timesteps": 3, "trained_betas": [0.1, 0.2, 0.3]}
+    betas = [0.01 * (i + 1) for i in range(50)]
+    manifest["scheduler"] |= {"num_train_timesteps": len(betas), "trained_betas": betas}
     manifest["graphs"]["t2i"] = {
         "file": "backbone.onnx",
         "inputs": [

@@ -97,6 +97,9 @@ struct StepStart {
   NoiseLevel level;
 };
 
+// Whether a sampler can go by a spacing: those of timesteps have none of noise levels.
+bool has_spacing(SamplerKind kind, TimestepSpacing spacing);
+
 // The beginnings of a sampler's steps, from the noisiest on. They are diffusers' with these
 // exceptions:
 // - "trailing" spacing has num_inference_steps entries where diffusers has one more, -1, for some

@@ -48,6 +48,17 @@ void check_own_backbone(const Manifest& manifest, const FactorSpec& factor,
                     "\" among its latents");
 }
 
+// A request that leaves the steps to the bundle must be able to take them.
+void check_steps(const Manifest& manifest, const FactorSpec& factor) {
+  try {
+    timesteps(manifest.schedule, factor.num_inference_steps, factor.sampler,
+              factor.timestep_spacing);
+  } catch (const RequestError& error) {
+    refuse_manifest("factor " + factor.name +
+                    " has steps that its sampler can't take: " + error.what());
+  }
+}
+
 // A map must come from an earlier factor; only the image's networks may see images of the request.
 void check_conditioning(const Manifest& manifest, const FactorSpec& factor,
                         const ConditioningSpec& spec, const std::set<std::string>& earlier) {
@@ -83,6 +94,7 @@ void check_chain(const Manifest& manifest) {
                       std::to_string(manifest.backbone_downscale));
   std::set<std::string> earlier;
   for (const auto& factor : manifest.factors) {
+    check_steps(manifest, factor);
     check_own_backbone(manifest, factor, earlier);
     for (const auto& spec : factor.conditionings)
       check_conditioning(manifest, factor, spec, earlier);

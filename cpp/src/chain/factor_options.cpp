@@ -48,6 +48,7 @@ public:
       return;
     }
     own_steps_ = options_.condition_steps.has_value();
+    own_spacing_ = options_.timestep_spacing.has_value();
     own_savings_ = options_.prune.has_value() || options_.wave.has_value();
     fill();
     check_map();
@@ -59,10 +60,14 @@ public:
                          shown(static_cast<int>(*options_.timestep_spacing)) +
                          ", which is no enumerator; give one by its name");
     // The samplers know with how many steps they have timesteps.
-    if (!is_given(request_, factor_))
+    if (!is_given(request_, factor_)) {
+      check_spacing(own_spacing_ ? name("timestep_spacing")
+                                 : "condition_timestep_spacing of " + factor_.name,
+                    *options_.timestep_spacing, *options_.sampler);
       timesteps(manifest_.schedule, *options_.condition_steps, *options_.sampler,
                 *options_.timestep_spacing,
                 own_steps_ ? name("condition_steps") : "condition_steps");
+    }
     check_strength();
     check_text(name("prompt"), *options_.prompt);
     check_text(name("negative_prompt"), *options_.negative_prompt);
@@ -236,7 +241,8 @@ private:
   FactorOptions& options_;
   FactorSize size_;
   std::string latents_name_;
-  bool own_steps_ = false, own_savings_ = false;  // rather than the request's for all
+  bool own_steps_ = false, own_spacing_ = false,
+       own_savings_ = false;  // rather than the request's for all
 };
 
 void check_names(const Request& request, const Manifest& manifest) {

@@ -183,6 +183,7 @@ Request resolve(Request request, const Manifest& manifest) {
   request.segfree_guidance_scale =
       request.segfree_guidance_scale.value_or(static_cast<double>(defaults.segfree_guidance_scale));
   request.segfree_start = request.segfree_start.value_or(defaults.segfree_start);
+  check_spacing("timestep_spacing", *request.timestep_spacing, *request.sampler);
   timesteps(manifest.schedule, *request.num_inference_steps, *request.sampler,
             request.timestep_spacing);
   resolve_factors(request, manifest);

@@ -17,6 +17,14 @@ void check_interval(const std::string& name, const Interval& interval) {
                        "), expected two fractions of the steps, 0 <= start <= stop <= 1");
 }
 
+void check_spacing(const std::string& name, TimestepSpacing spacing, SamplerKind sampler) {
+  if (!has_spacing(sampler, spacing))
+    throw RequestError(name + " is \"" + std::string(spacing_name(spacing)) +
+                       "\", which sampler \"" + std::string(sampler_name(sampler)) +
+                       "\" doesn't have: it goes by timesteps; give \"leading\", \"trailing\" or "
+                       "\"linspace\", or another sampler");
+}
+
 void check_latents(const std::string& name, const std::vector<float>& latents, int rows,
                    const Manifest& manifest, const FactorSize& size) {
   if (latents.empty())

@@ -27,6 +27,7 @@ void check_optional(const std::string& name, const std::optional<T>& value, T le
 
 void check_text(const std::string& name, const std::string& text);
 void check_interval(const std::string& name, const Interval& interval);
+void check_spacing(const std::string& name, TimestepSpacing spacing, SamplerKind sampler);
 
 // `rows` finite latents of that size, or none.
 void check_latents(const std::string& name, const std::vector<float>& latents, int rows,

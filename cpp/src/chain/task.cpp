@@ -389,7 +389,7 @@ void Task::choose() {
   std::optional<std::vector<Pixels>> pictures;
   while (!pictures) {
     if (finished.empty())
-      throw not_finite(run.factor, "the latents or the pictures of all candidates are");
+      throw not_finite(run.factor, "the latents or the pictures of all maps are");
     best = select(finished);
     const int index = indices[best];
     pictures = joint_pictures(measured_.at(index).latents);

@@ -175,6 +175,10 @@ NoiseLevel level_between(const std::vector<double>& cumprod, double timestep) {
 
 }  // namespace
 
+bool has_spacing(SamplerKind kind, TimestepSpacing spacing) {
+  return !is_of_levels(spacing) || !is_of_timesteps(kind);
+}
+
 std::vector<StepStart> step_starts(const NoiseSchedule& schedule, int num_inference_steps,
                                    SamplerKind kind, std::optional<TimestepSpacing> spacing,
                                    std::string_view asked) {
@@ -188,7 +192,7 @@ std::vector<StepStart> step_starts(const NoiseSchedule& schedule, int num_infere
   const int train = schedule.num_train_timesteps;
   const std::string spaced = "\"" + std::string(spacing_name(chosen)) + "\" spacing of \"" +
                              std::string(sampler_name(kind)) + "\"";
-  if (is_of_levels(chosen) && is_of_timesteps(kind))
+  if (!has_spacing(kind, chosen))
     throw RequestError(spaced +
                        " does not exist: this sampler goes by timesteps; expected \"leading\", "
                        "\"trailing\" or \"linspace\"");

@@ -88,6 +88,12 @@ TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
       {"factors[1].guidance", [](json& m) { m["factors"][1]["guidance"] = "none"; }},
       {"factors[0].min_area", [](json& m) { m["factors"][0]["min_area"] = 1.5; }},
       {"factors[0].sampler is \"heun\"", [](json& m) { m["factors"][0]["sampler"] = "heun"; }},
+      {"factor image has steps that its sampler can't take: num_inference_steps is 60",
+       [](json& m) {
+         m["factors"][1]["sampler"] = "tcd";
+         m["factors"][1]["timestep_spacing"] = "trailing";
+         m["factors"][1]["num_inference_steps"] = 60;
+       }},
       {"factors[0].timestep_spacing is \"beta\", expected \"leading\", \"trailing\", ",
        [](json& m) { m["factors"][0]["timestep_spacing"] = "beta"; }},
       {"float23", [](json& m) { m["graphs"]["backbone"]["inputs"][0]["dtype"] = "float23"; }},

@@ -375,6 +375,16 @@ TEST(FactorGraph, WrongOptionsAreNamed) {
        }},
       {"factors[\"depth\"] sampler is 99",
        [](Request& r) { r.factors["depth"].sampler = static_cast<SamplerKind>(99); }},
+      {"factors[\"depth\"] timestep_spacing is \"karras\", which sampler \"lcm\" doesn't have",
+       [](Request& r) {
+         r.factors["depth"].sampler = SamplerKind::lcm;
+         r.factors["depth"].timestep_spacing = TimestepSpacing::karras;
+       }},
+      {"condition_timestep_spacing of segmentation is \"karras\", which sampler \"tcd\"",
+       [](Request& r) {
+         r.condition_timestep_spacing = TimestepSpacing::karras;
+         r.factors["segmentation"].sampler = SamplerKind::tcd;
+       }},
       {"factors[\"depth\"] timestep_spacing is 7",
        [](Request& r) { r.factors["depth"].timestep_spacing = static_cast<TimestepSpacing>(7); }},
       {"factors[\"depth\"] condition_steps is 0",
