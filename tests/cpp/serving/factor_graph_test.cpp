@@ -12,7 +12,6 @@ namespace {
 
 using testing::alone;
 using testing::chain_bundle;
-using testing::expect_equal;
 using testing::fake_graphs;
 using testing::numbers_of;
 using testing::Recorded;
@@ -264,18 +263,7 @@ TEST(FactorGraph, CompanyChangesNothing) {
     }
     requests.push_back(request);
   }
-  auto graphs = fake_graphs(four_factors().manifest());
-  EngineOptions options;
-  options.max_batch_rows = 7;
-  Scheduler scheduler(four_factors(), graphs, options, {});
-  std::vector<std::shared_ptr<JobState>> jobs;
-  for (const auto& request : requests)
-    jobs.push_back(submit(scheduler, request, {}, four_factors()));
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    SCOPED_TRACE(i);
-    ASSERT_TRUE(wait_for(*jobs[i]));
-    expect_equal(jobs[i]->result, alone(requests[i], four_factors()));
-  }
+  testing::expect_company_changes_nothing(requests, four_factors());
 }
 
 // A candidate whose depth is lost is lost altogether; the others go on.

@@ -7,6 +7,7 @@
 #include "fgdm/error.hpp"
 #include "fgdm/noise.hpp"
 #include "fgdm/palette.hpp"
+#include "recorded.hpp"
 #include "resize.hpp"
 #include "scheduler_fixture.hpp"
 
@@ -18,6 +19,7 @@ using testing::chain_bundle;
 using testing::expect_equal;
 using testing::fake_graphs;
 using testing::numbers_of;
+using testing::rows_of;
 using testing::small_request;
 using testing::submit;
 using testing::wait_for;
@@ -42,16 +44,6 @@ Request joint_request(std::uint64_t seed, int candidates = 3) {
   auto request = small_request(seed, candidates);
   request.joint = {"segmentation", "depth", "image"};
   return request;
-}
-
-Rows rows_of(const TensorView& tensor) {
-  const auto count = static_cast<std::size_t>(tensor.shape.front());
-  const auto size = tensor.elements() / count;
-  const auto* values = static_cast<const float*>(numbers_of(tensor));
-  Rows rows;
-  for (std::size_t row = 0; row < count; ++row)
-    rows.emplace_back(values + row * size, values + (row + 1) * size);
-  return rows;
 }
 
 // Runs a request alone and records what the graphs saw, by input, and made, by output.
@@ -322,18 +314,7 @@ TEST(JointImage, CompanyChangesNothing) {
     }
     requests.push_back(request);
   }
-  auto graphs = fake_graphs(by_controlnet().manifest());
-  EngineOptions options;
-  options.max_batch_rows = 7;
-  Scheduler scheduler(by_controlnet(), graphs, options, {});
-  std::vector<std::shared_ptr<JobState>> jobs;
-  for (const auto& request : requests)
-    jobs.push_back(submit(scheduler, request, {}, by_controlnet()));
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    SCOPED_TRACE(i);
-    ASSERT_TRUE(wait_for(*jobs[i]));
-    expect_equal(jobs[i]->result, alone(requests[i], by_controlnet()));
-  }
+  testing::expect_company_changes_nothing(requests, by_controlnet());
 }
 
 TEST(JointImage, WrongOptionsAreNamed) {

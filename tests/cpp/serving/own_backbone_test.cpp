@@ -12,14 +12,10 @@
 namespace fgdm {
 namespace {
 
-using testing::alone;
 using testing::chain_bundle;
-using testing::expect_equal;
 using testing::fake_graphs;
 using testing::Recorded;
 using testing::small_request;
-using testing::submit;
-using testing::wait_for;
 
 constexpr int steps = 4;
 
@@ -145,19 +141,7 @@ TEST(OwnBackbone, CompanyChangesNothing) {
       }
       requests.push_back(request);
     }
-    auto graphs = fake_graphs(bundle->manifest());
-    EngineOptions options;
-    options.max_batch_rows = 7;
-    Scheduler scheduler(*bundle, graphs, options, {});
-    std::vector<std::shared_ptr<JobState>> jobs;
-    for (const auto& request : requests)
-      jobs.push_back(submit(scheduler, request, {}, *bundle));
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-      SCOPED_TRACE(i);
-      ASSERT_TRUE(wait_for(*jobs[i]));
-      expect_equal(jobs[i]->result, alone(requests[i], *bundle));
-    }
-    const auto metrics = scheduler.metrics();
+    const auto metrics = testing::expect_company_changes_nothing(requests, *bundle);
     EXPECT_LT(metrics.batches, metrics.rows / 3) << "requests share batches";
   }
 }

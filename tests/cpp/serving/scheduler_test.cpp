@@ -11,8 +11,6 @@
 namespace fgdm {
 namespace {
 
-using testing::alone;
-using testing::expect_equal;
 using testing::expect_failure;
 using testing::fake_graphs;
 using testing::scenes;
@@ -22,10 +20,6 @@ using testing::wait_for;
 using namespace std::chrono_literals;
 
 TEST(Scheduler, AResultDoesNotDependOnItsCompany) {
-  auto graphs = fake_graphs(scenes().manifest());
-  EngineOptions options;
-  options.max_batch_rows = 7;  // nothing fits evenly
-  Scheduler scheduler(scenes(), graphs, options, {});
   std::vector<Request> requests;
   for (int i = 0; i < 12; ++i) {
     auto request = small_request(static_cast<std::uint64_t>(i), 1 + i % 5);
@@ -37,14 +31,7 @@ TEST(Scheduler, AResultDoesNotDependOnItsCompany) {
     request.guidance_interval = {0.0, i % 5 == 0 ? 0.5 : 1.0};
     requests.push_back(request);
   }
-  std::vector<std::shared_ptr<JobState>> jobs;
-  for (const auto& request : requests)
-    jobs.push_back(submit(scheduler, request));
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    ASSERT_TRUE(wait_for(*jobs[i]));
-    SCOPED_TRACE(i);
-    expect_equal(jobs[i]->result, alone(requests[i]));
-  }
+  testing::expect_company_changes_nothing(requests);
 }
 
 TEST(Scheduler, RowsOfManyRequestsShareBatches) {
