@@ -44,6 +44,11 @@ example:
   fgdm export --help     (needs PyTorch: pip install 'fgdm[export]')
 """
 
+_SERVE_EPILOG = """\
+example:
+  fgdm serve --help      (needs FastAPI: pip install 'fgdm[serve]')
+"""
+
 _BUILD_EPILOG = """\
 example:
   fgdm build --help      (needs ONNX and a runtime: pip install 'fgdm[build]')
@@ -103,7 +108,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The command's parser. Only `fgdm export` and `fgdm build` import what they need."""
+    """The command's parser. Only of `fgdm export`, `build` and `serve` the command's own module is
+    imported, which needs packages of an extra."""
     parser = _Parser(
         prog="fgdm",
         description="Prompt-compliant text-to-image diffusion: N cheap maps, the best one painted.",
@@ -140,6 +146,12 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         "Compiles a bundle's graphs into plans for TensorRT or TensorRT-RTX.",
         _BUILD_EPILOG,
     )
+    serve = add(
+        "serve",
+        "answer HTTP: OpenAI's image routes",
+        "Answers HTTP: OpenAI's image routes, and jobs of its own.",
+        _SERVE_EPILOG,
+    )
     inspecting = add(
         "inspect",
         "show what a bundle holds",
@@ -171,6 +183,7 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for name, sub_parser, module in (
         ("export", export, "fgdm.export.cli"),
         ("build", build, "fgdm.export.plans.cli"),
+        ("serve", serve, "fgdm.serve.cli"),
     ):
         if arguments and arguments[0] == name:
             _add_from(module, sub_parser, name)

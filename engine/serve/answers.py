@@ -1,0 +1,111 @@
+"""Results in the form of OpenAI's types (``ImagesResponse`` and the events of a stream)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fgdm.result import Result
+from PIL import Image
+
+from .pictures import encode, in_base64
+from .requests import Task
+
+
+def revised_prompt(result: Result) -> str:
+    """The prompt, and which of the objects that it asks for the chosen map holds."""
+    notes = [
+        f"{what}: {', '.join(names)}"
+        for what, names in (("found", result.found), ("missing", result.missing))
+        if names
+    ]
+    return f"{result.prompt} ({'; '.join(notes)})" if notes else result.prompt
+
+
+def facts(task: Task, result: Result) -> dict[str, Any]:
+    """What OpenAI's types have no place for."""
+    return {
+        "model": task.model.name,
+        "seed": result.seed,
+        "recall": result.recall,
+        "requested": list(result.requested),
+        "found": list(result.found),
+        "missing": list(result.missing),
+        "excluded": list(result.excluded),
+        "unrecognized": list(result.unrecognized),
+        "chosen": result.chosen,
+        "candidates": [
+            {"recall": c.recall, "found": list(c.found), "missing": list(c.missing)}
+            for c in result.candidates
+        ],
+        "timings": dict(result.timings),
+    }
+
+
+def usage(task: Task, results: list[Result]) -> dict[str, Any]:
+    """Backbone rows in place of tokens: what a request costs. Of the prompt, its words."""
+    words = len(task.prompt.split())
+    rows = sum(result.map_rows + _image_rows(result) for result in results)
+    return {
+        "input_tokens": words,
+        "input_tokens_details": {"text_tokens": words, "image_tokens": 0},
+        "output_tokens": rows,
+        "output_tokens_details": {"text_tokens": 0, "image_tokens": rows},
+        "total_tokens": words + rows,
+    }
+
+
+def _image_rows(result: Result) -> int:
+    steps = result.parameters["num_inference_steps"]
+    return 2 * steps if isinstance(steps, int) else 0
+
+
+def images_response(task: Task, results: list[Result], data: list[dict[str, Any]]) -> Any:
+    """data: for each picture its ``b64_json`` or ``url``."""
+    return {
+        "created": int(time.time()),
+        "background": "opaque",
+        "output_format": task.form,
+        "size": _size(results[0].image),
+        "usage": usage(task, results),
+        "data": [
+            {**entry, "revised_prompt": revised_prompt(result), "fgdm": facts(task, result)}
+            for entry, result in zip(data, results, strict=True)
+        ],
+    }
+
+
+def picture_of(task: Task, result: Result) -> bytes:
+    return encode(result.image, task.form, task.compression)
+
+
+def partial_event(task: Task, preview: Image.Image, index: int) -> dict[str, Any]:
+    return {
+        "type": f"{task.kind}.partial_image",
+        "partial_image_index": index,
+        **_common(task, encode(preview, task.form, task.compression), _size(preview)),
+    }
+
+
+def completed_event(task: Task, result: Result) -> dict[str, Any]:
+    return {
+        "type": f"{task.kind}.completed",
+        **_common(task, picture_of(task, result), _size(result.image)),
+        "usage": usage(task, [result]),
+        "fgdm": facts(task, result),
+    }
+
+
+def _common(task: Task, content: bytes, size: str) -> dict[str, Any]:
+    return {
+        "b64_json": in_base64(content),
+        "background": "opaque",
+        "created_at": int(time.time()),
+        "output_format": task.form,
+        "quality": "auto",
+        "size": size,
+    }
+
+
+def _size(picture: Image.Image) -> str:
+    return f"{picture.width}x{picture.height}"

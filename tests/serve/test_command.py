@@ -1,0 +1,120 @@
+"""``fgdm serve`` as a process: where it listens, whom it lets in, how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from fgdm.cli import main
+
+from tests.serve.conftest import QUICK, SCENES
+
+ROOT = Path(__file__).parents[2]
+BODY = {"prompt": "two dogs beside a house", "seed": 1, **QUICK}
+
+
+@contextmanager
+def service(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process, and its address."""
+    command = [sys.executable, "-m", "fgdm", "serve", str(SCENES), "--port", "0", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            match = re.fullmatch(r"fgdm serves scenes at (http://127\.0\.0\.1:\d+)\n", line)
+            assert match, line or process.communicate()[1]
+            yield process, match[1]
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def test_sigterm_lets_running_requests_end() -> None:
+    long = {**BODY, "num_inference_steps": 20}
+    with service("--log-prompts", "--grace-seconds", "300") as (process, address):
+        answers: list[httpx.Response] = []
+        stream_begun = threading.Event()
+
+        def ask() -> None:
+            with httpx.stream(
+                "POST",
+                f"{address}/v1/images/generations",
+                json={**long, "stream": True, "partial_images": 3},
+                timeout=120,
+            ) as stream:
+                stream_begun.set()
+                stream.read()
+                answers.append(stream)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert stream_begun.wait(60)
+        process.send_signal(signal.SIGTERM)
+        asking.join(120)
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    (answer,) = answers
+    assert answer.status_code == 200 and "image_generation.completed" in answer.text
+    (line,) = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert line["status"] == 200 and line["prompt"] == BODY["prompt"] and line["n"] == 1
+
+
+def test_the_documented_curl_commands(tmp_path: Path) -> None:
+    """Those of docs/serving.md, one after another in one shell."""
+    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\n(curl .*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 3
+    with service() as (_, address):
+        for block in blocks:
+            script = "set -eo pipefail\n" + block.replace("http://localhost:8000", address)
+            done = subprocess.run(
+                ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, (script, done.stderr)
+            assert '"error"' not in done.stdout, (script, done.stdout)
+    assert (tmp_path / "image.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--host 0.0.0.0", "--api-key-file"),
+        ("--host 0.0.0.0 --api-key-file none.txt", "can't read the keys"),
+        ("--max-images 0", "--max-images is 0"),
+        ("--grace-seconds 0 --port 99999", "can't listen"),
+    ],
+)
+def test_what_is_refused(options: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(SCENES), *shlex.split(options)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_address_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["serve", str(SCENES), "--port", str(taken.getsockname()[1])]) == 2
+    assert "take another --port" in capsys.readouterr().err
+
+
+def test_bundles_have_names_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(SCENES), str(SCENES), "--port", "0"]) == 2
+    assert "two bundles are called scenes" in capsys.readouterr().err
+
+
+def test_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(tmp_path), "--port", "0"]) == 3
+    assert "manifest.json" in capsys.readouterr().err
