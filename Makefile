@@ -102,6 +102,8 @@ bench: $(TEST_VENV)/.ready
 	$(BENCHMARK) benchmarks.compliance --every $(BENCH_EVERY) --output $(BENCH)/compliance.json
 	$(BENCHMARK) benchmarks.guidance --every $(BENCH_EVERY) --output $(BENCH)/guidance.json
 	$(BENCHMARK) benchmarks.savings --every $(BENCH_EVERY) --output $(BENCH)/savings.json
+	$(BENCHMARK) benchmarks.burst --repeats 1 --candidates 2 --condition-steps 5 \
+	  --num-inference-steps 5 --output $(BENCH)/burst.json
 	$(BENCHMARK) benchmarks.throughput --requests 8 --candidates 4 --condition-steps 5 \
 	  --num-inference-steps 5 --clients 1 4 16 --loads 0.8 --output $(BENCH)/throughput.json
 	$(BENCHMARK) benchmarks.scaling --runs 1 --output $(BENCH)/scaling.json

@@ -152,6 +152,16 @@ TARGETS: dict[str, tuple[Target, ...]] = {
             at_least=3.0,
         ),
     ),
+    "burst": (
+        *(
+            Target(
+                f"p99 of a {what}'s step gap under a burst of 16, beside a step",
+                ("factors", factor, "p99_per_step"),
+                at_most=1.5,
+            )
+            for factor, what in (("segmentation", "map"), ("image", "picture"))
+        ),
+    ),
     "scaling": (
         *(
             Target(f"R² of a line of time over {axis}", (name, "time", "r_squared"), at_least=0.98)

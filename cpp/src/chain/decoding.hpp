@@ -1,9 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "factor_run.hpp"
@@ -11,36 +12,25 @@
 
 namespace fgdm {
 
-// Decodes latents to pictures, a few rows at a time where there is no memory for more.
-class Decoding {
-public:
-  // `most_rows` is the most rows of one call.
-  Decoding(const Manifest& manifest, Graphs& graphs, int most_rows)
-      : manifest_(manifest), graphs_(graphs), most_rows_(most_rows) {}
-
-  // Rows of decoded pictures, (3, height, width) in -1..1: the first one's place among all, their
-  // number, and where they are. What the calls take is booked on `timings`.
-  using UsePictures = std::function<void(std::size_t, std::size_t, const RowBuffer&)>;
-  void decode(const std::string& decoder, const FactorSize& size,
-              const std::vector<const RowBuffer*>& latents, Timings& timings,
-              const UsePictures& use);
-
-  // Pictures in RGB; nothing in place of one that isn't finite.
-  std::vector<std::optional<Pixels>> pictures(const std::string& decoder, const FactorSize& size,
-                                              const std::vector<const RowBuffer*>& latents,
-                                              Timings& timings);
-  std::optional<Pixels> picture(const std::string& decoder, const FactorSize& size,
-                                const RowBuffer& latents, Timings& timings) {
-    return std::move(pictures(decoder, size, {&latents}, timings).front());
-  }
-
-private:
-  RowBuffer run(const std::string& decoder, const FactorSize& size,
-                std::span<const RowBuffer* const> latents, Timings& timings);
-
-  const Manifest& manifest_;
-  Graphs& graphs_;
-  int most_rows_;
+// Latents that wait for a decoder. Those of one decoder and size can share a call, whatever request
+// they belong to.
+struct Decode {
+  const FactorRun* run;  // whose latents they are
+  int candidate;
+  const std::string* decoder;
+  const RowBuffer* latents;  // one row
+  // Takes a row of decoded pictures. Throws what ends the request.
+  std::function<void(const RowBuffer& pictures, std::size_t row)> use;
+  int passed_over = 0;  // batches since it could have been in one; the scheduler's
 };
+
+// What a decoder makes of latents of `size`: (3, height, width) in -1..1, a row each. The seconds
+// that it takes are booked on `timings`.
+RowBuffer decode(const Manifest& manifest, Graphs& graphs, const std::string& decoder,
+                 const FactorSize& size, std::span<const RowBuffer* const> latents,
+                 Timings& timings);
+
+// A row of decoded pictures in RGB; nothing if it isn't finite.
+std::optional<Pixels> rgb_of(const RowBuffer& pictures, std::size_t row, const FactorSize& size);
 
 }  // namespace fgdm

@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <list>
+#include <span>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "factor_run.hpp"
 #include "fgdm/bundle.hpp"
@@ -17,9 +19,16 @@ public:
   EmbeddingCache(const Bundle& bundle, Graphs& graphs, std::size_t capacity)
       : bundle_(bundle), graphs_(graphs), capacity_(capacity) {}
 
-  // Throws what the text encoder throws, and BackendError if what it makes is not finite; a failed
-  // prompt is not kept.
-  Embeddings get(const EncodedText& prompt, Timings& timings);
+  // A text, and where the seconds that it takes are booked.
+  struct Wanted {
+    const EncodedText* text;
+    Timings* timings;
+  };
+
+  // The embeddings of texts, in their order; those that aren't kept are encoded together. Throws
+  // what the text encoder throws, and BackendError if what it makes is not finite; nothing of a
+  // failed call is kept.
+  std::vector<Embeddings> get(const std::vector<Wanted>& wanted);
 
   std::int64_t hits() const { return hits_; }
   std::int64_t misses() const { return misses_; }
@@ -30,7 +39,8 @@ private:
     Embeddings embeddings;
   };
 
-  Embeddings encode(const EncodedText& prompt, Timings& timings);
+  std::vector<Embeddings> encode(std::span<const Wanted> wanted);
+  void keep(const std::string& prompt, Embeddings embeddings);
 
   const Bundle& bundle_;
   Graphs& graphs_;

@@ -92,6 +92,7 @@ struct Trajectory {
   RowBuffer older_x0;               // of the step before the last, where the sampler looks at it
   std::vector<Hint> joint_hints;    // one for each network; empty for those that see no joint map
   bool is_finite = true;
+  int passed_over = 0;                   // batches since it could have been in one; the scheduler's
   Timings timings;                       // its share of what its batches took
   std::vector<const Trajectory*> group;  // the candidate's, of all factors sampled together
 };

@@ -8,6 +8,13 @@
 namespace fgdm {
 namespace {
 
+// The place of a trajectory's factor in the group.
+std::size_t member_of(const Trajectory& trajectory, const Group& group) {
+  const auto found =
+      std::ranges::find(group.runs(), trajectory.run, &std::unique_ptr<FactorRun>::get);
+  return static_cast<std::size_t>(found - group.runs().begin());
+}
+
 // Whether a network of the group sees the map of the factor at this place in it.
 bool is_seen(const Group& group, std::size_t member) {
   return std::ranges::any_of(group.runs(), [&](const auto& run) {
@@ -17,40 +24,25 @@ bool is_seen(const Group& group, std::size_t member) {
 
 }  // namespace
 
-std::vector<int> JointHints::renew(const Group& group, const std::vector<Trajectory*>& stepped,
-                                   int steps, const std::string& decoder, Decoding& decoding,
-                                   std::map<std::string, Timings>& timings) const {
-  std::vector<int> failed;
-  for (std::size_t member = 0; member < group.runs().size(); ++member) {
-    if (!is_seen(group, member))
-      continue;
-    const auto& run = *group.runs()[member];
-    std::vector<int> candidates;
-    std::vector<const RowBuffer*> rows;
-    for (const auto* trajectory : stepped)
-      if (trajectory->run == &run && (trajectory->steps_taken() - 1) % steps == 0) {
-        candidates.push_back(trajectory->candidate);
-        rows.push_back(&trajectory->predicted_x0);
-      }
-    auto pictures = decoding.pictures(decoder, run.size, rows, timings[run.factor.name]);
-    for (std::size_t i = 0; i < pictures.size(); ++i) {
-      if (!pictures[i]) {
-        failed.push_back(candidates[i]);
-        continue;
-      }
-      auto read = read_map(bundle_, run.factor, *pictures[i]);
-      see({&run.factor, run.size, std::move(read.snapped), std::move(read.rgb), std::nullopt},
-          member, group, candidates[i], timings);
-    }
-  }
-  return failed;
+std::vector<const Trajectory*> JointHints::due(const Group& group,
+                                               const std::vector<Trajectory*>& stepped, int steps) {
+  std::vector<const Trajectory*> found;
+  for (const auto* trajectory : stepped)
+    if ((trajectory->steps_taken() - 1) % steps == 0 &&
+        is_seen(group, member_of(*trajectory, group)))
+      found.push_back(trajectory);
+  return found;
 }
 
-// Lets every network that sees it see a candidate's map.
-void JointHints::see(const ChosenMap& map, std::size_t member, const Group& group, int candidate,
-                     std::map<std::string, Timings>& timings) const {
+void JointHints::show(const Trajectory& shown, const Pixels& picture, const Group& group,
+                      std::map<std::string, Timings>& timings) const {
   const auto& manifest = bundle_.manifest();
-  for (const auto& trajectory : group.trajectories(candidate)) {
+  const auto& of = *shown.run;
+  auto read = read_map(bundle_, of.factor, picture);
+  const ChosenMap map{&of.factor, of.size, std::move(read.snapped), std::move(read.rgb),
+                      std::nullopt};
+  const auto member = member_of(shown, group);
+  for (const auto& trajectory : group.trajectories(shown.candidate)) {
     const auto& run = *trajectory->run;
     for (std::size_t i = 0; i < run.joint_maps.size(); ++i) {
       if (run.joint_maps[i] != member)

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "chosen_maps.hpp"
-#include "decoding.hpp"
+#include "fgdm/pixels.hpp"
 #include "group.hpp"
 
 namespace fgdm {
@@ -18,17 +18,17 @@ public:
   JointHints(const Bundle& bundle, Graphs& graphs, const ChosenMaps& maps)
       : bundle_(bundle), graphs_(graphs), maps_(maps) {}
 
-  // Renews what is due, every `steps` steps, of a group's trajectories that have just taken a step.
-  // Books what that takes on `timings`, by factor. The candidates whose picture is not finite,
-  // which can't go on.
-  std::vector<int> renew(const Group& group, const std::vector<Trajectory*>& stepped, int steps,
-                         const std::string& decoder, Decoding& decoding,
-                         std::map<std::string, Timings>& timings) const;
+  // Of trajectories of a group that have just taken a step, those whose map others see anew, every
+  // `steps` steps.
+  static std::vector<const Trajectory*> due(const Group& group,
+                                            const std::vector<Trajectory*>& stepped, int steps);
+
+  // Lets every network that sees the map of `shown` see this picture of it. Books what that takes
+  // on `timings`, by factor.
+  void show(const Trajectory& shown, const Pixels& picture, const Group& group,
+            std::map<std::string, Timings>& timings) const;
 
 private:
-  void see(const ChosenMap& map, std::size_t member, const Group& group, int candidate,
-           std::map<std::string, Timings>& timings) const;
-
   const Bundle& bundle_;
   Graphs& graphs_;
   const ChosenMaps& maps_;

@@ -35,35 +35,23 @@ Measured Measuring::failed(std::uint32_t factor, int candidate, int steps) const
   return empty;
 }
 
-std::vector<std::optional<Measured>>
-Measuring::pictures(const RowBuffer& rows, std::span<const Trajectory* const> trajectories,
-                    Device& device) const {
-  const auto& run = *trajectories.front()->run;
+std::optional<Measured> Measuring::picture(const RowBuffer& pictures, std::size_t row,
+                                           const Trajectory& trajectory, Device& device) const {
+  if (!pictures.is_finite(1, row))
+    return std::nullopt;
+  const auto& run = *trajectory.run;
   const auto& size = run.size;
-  const auto count = pixels(size);
-  const auto maps = trajectories.size();
-  const auto* palette = run.factor.makes_labels() ? &bundle_.palette(run.factor.palette) : nullptr;
-  LabelMaps made;
-  if (palette != nullptr)
-    made = device.label(*palette, rows.data(), maps, size.height, size.width);
-  const bool all_sound = rows.is_finite(maps);
-  std::vector<std::optional<Measured>> found(maps);
-  for (std::size_t row = 0; row < maps; ++row) {
-    if (!all_sound && !rows.is_finite(1, row))
-      continue;
-    std::vector<std::uint8_t> labels, rgb(3 * count);
-    if (palette != nullptr) {
-      const auto part = std::span(made.labels).subspan(row * count, count);
-      labels.assign(part.begin(), part.end());
-      render_labels(*palette, std::span(made.snapped).subspan(row * count, count), rgb);
-    } else {
-      image_to_rgb(rows.floats(1, row), size.height, size.width, rgb);
-    }
-    const auto& trajectory = *trajectories[row];
-    found[row] = map(run.index, trajectory.candidate, trajectory.steps_taken(), std::move(labels),
-                     std::move(rgb));
+  std::vector<std::uint8_t> labels, rgb(3 * pixels(size));
+  if (run.factor.makes_labels()) {
+    const auto& palette = bundle_.palette(run.factor.palette);
+    auto made = device.label(palette, pictures.data(row), 1, size.height, size.width);
+    render_labels(palette, made.snapped, rgb);
+    labels = std::move(made.labels);
+  } else {
+    image_to_rgb(pictures.floats(1, row), size.height, size.width, rgb);
   }
-  return found;
+  return map(run.index, trajectory.candidate, trajectory.steps_taken(), std::move(labels),
+             std::move(rgb));
 }
 
 }  // namespace fgdm

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <vector>
 
 #include "factor_run.hpp"
@@ -36,11 +35,9 @@ public:
   // That of a candidate which failed: it holds nothing.
   Measured failed(std::uint32_t factor, int candidate, int steps) const;
 
-  // The maps that decoded rows show, one for each of `trajectories`; nothing in place of one that
-  // is not finite.
-  std::vector<std::optional<Measured>> pictures(const RowBuffer& rows,
-                                                std::span<const Trajectory* const> trajectories,
-                                                Device& device) const;
+  // The map that a row of decoded pictures shows, of this trajectory; nothing if it isn't finite.
+  std::optional<Measured> picture(const RowBuffer& pictures, std::size_t row,
+                                  const Trajectory& trajectory, Device& device) const;
 
 private:
   const Bundle& bundle_;

@@ -116,7 +116,8 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
   const auto request = resolve(asked, manifest);
   EmbeddingCache cache(bundle, graphs, 1);
   Timings unused;
-  const auto prompt = cache.get({"", bundle.tokenizer().encode("")}, unused);
+  const EncodedText text{"", bundle.tokenizer().encode("")};
+  const auto prompt = cache.get({{&text, &unused}}).front();
 
   const std::set<int> ascending(rows.begin(), rows.end());
   std::vector<BatchTimes> times;

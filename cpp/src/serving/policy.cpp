@@ -9,7 +9,8 @@
 namespace fgdm {
 namespace {
 
-// Pictures are nearer to their end than maps: at equal demand they get four fifths of the time.
+// Pictures, and whatever waits for a decoder, are nearer to their end than maps: at equal demand
+// they get four fifths of the time.
 constexpr double image_weight = 4.0;
 
 // Full batches between two tries of larger ones, at most.
@@ -47,6 +48,8 @@ Policy::Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTim
 
 // If memory doesn't matter.
 int Policy::wanted_rows(Resolution resolution) const {
+  if (resolution.decodes)
+    return std::min(max_batch_rows_, decoded_rows);
   const auto found = worthwhile_.find(resolution);
   return found == worthwhile_.end() ? max_batch_rows_ : std::min(max_batch_rows_, found->second);
 }
@@ -84,9 +87,24 @@ Resolution Policy::next_resolution(std::span<const Waiting> waiting) {
     const auto& [resolution, queue] = entry;
     const int most = most_rows(resolution);
     const double filled = throughput_ ? static_cast<double>(std::min(queue.rows, most)) / most : 0;
-    return std::tuple(!queue.starving, -queue.priority, -filled, clocks_.at(resolution));
+    return std::tuple(!queue.starving, -queue.priority, -filled, clocks_.at(resolution),
+                      !resolution.decodes);
   };
   return std::ranges::min_element(queues, {}, rank_of)->first;
+}
+
+// With "latency", the rows that take half as long as the next step of the pictures that wait at
+// other resolutions.
+int Policy::rows_beside_pictures(Resolution resolution, std::span<const Waiting> waiting) const {
+  const auto own = row_seconds_.find(resolution);
+  if (throughput_ || own == row_seconds_.end() || own->second <= 0.0)
+    return max_batch_rows_;
+  double rows = max_batch_rows_;
+  for (const auto& one : waiting)
+    if (one.is_image && !one.resolution.decodes && one.resolution != resolution)
+      if (const auto found = row_seconds_.find(one.resolution); found != row_seconds_.end())
+        rows = std::min(rows, 0.5 * one.rows * found->second / own->second);
+  return static_cast<int>(rows);
 }
 
 std::vector<std::size_t> Policy::choose(std::span<const Waiting> waiting) {
@@ -100,19 +118,21 @@ std::vector<std::size_t> Policy::choose(std::span<const Waiting> waiting) {
   std::ranges::stable_sort(order, {},
                            [&](std::size_t i) { return rank(waiting[i], !throughput_); });
 
+  const int most = std::min(most_rows(resolution), rows_beside_pictures(resolution, waiting));
   std::vector<std::size_t> chosen;
   int rows = 0;
   for (const auto i : order) {
     rows += waiting[i].rows;
-    if (!chosen.empty() && rows > most_rows(resolution))
+    if (!chosen.empty() && rows > most)
       break;
     chosen.push_back(i);
   }
   return chosen;
 }
 
-void Policy::served(Resolution resolution, double image_share, double seconds) {
-  const double light = throughput_ ? 0.0 : image_share;
+void Policy::served(Resolution resolution, int rows, double image_share, double seconds) {
+  row_seconds_[resolution] = seconds / rows;
+  const double light = throughput_ ? 0.0 : resolution.decodes ? 1.0 : image_share;
   clocks_[resolution] += seconds * (1.0 - light + light / image_weight);
 }
 

@@ -12,37 +12,42 @@
 
 namespace fgdm {
 
-// The size of latents, and the backbone they go through; rows of the same can share a batch.
+// The size of latents, and the graph they go through; rows of the same can share a batch.
 struct Resolution {
-  int height, width;       // cells
-  std::string backbone{};  // a factor's own; "" = the shared one
+  int height, width;    // cells
+  std::string graph{};  // a factor's own backbone, or a decoder; "" = the shared backbone
+  bool decodes = false;
 
   auto operator<=>(const Resolution&) const = default;
 };
 
-// What the policy knows of a trajectory that can take a step.
+// What the policy knows of a trajectory that can take a step, or of latents that wait for a
+// decoder.
 struct Waiting {
   Resolution resolution;
   bool is_image;       // and not a map
-  int rows;            // that its step needs, 1 or 2
+  int rows;            // that its step needs, 1 or 2; 1 to be decoded
   int priority;        // the request's
   std::int64_t order;  // of the request; those that came earlier have a smaller one
   int step;            // steps taken
   int passed_over;     // batches since it could have been in one
 };
 
-// Decides what the next backbone batch holds.
+// Decides what the next batch holds, of a backbone or of a decoder.
 //
 // Resolutions share the device by start-time fair queueing (Goyal et al.): each has a virtual clock
 // that runs while it is served, and the one that is furthest behind goes next. Within a resolution
 // rows go by priority, then images before maps (latency), then requests in the order they came,
-// then candidates that are behind. Whatever was passed over `patience` times goes first, whatever
-// its priority.
+// then candidates that are behind. A picture between two steps (latency) waits for no batch of
+// other rows that takes longer than half a step, if such a batch can be made. Whatever was passed
+// over `patience` times goes first, whatever its priority.
 class Policy {
 public:
   static constexpr int patience = 200;
   // Full batches that fit, after the first lack of memory, before larger ones are tried again.
   static constexpr int first_wait = 50;
+  // The most rows of a decoder's batch: whoever waits for a step waits that long.
+  static constexpr int decoded_rows = 4;
 
   // `kind` as in EngineOptions::policy; RequestError for any other word.
   Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTimes> batch_times);
@@ -50,8 +55,8 @@ public:
   // Indices into `waiting` of one resolution's next batch: at least one, if there is any.
   std::vector<std::size_t> choose(std::span<const Waiting> waiting);
 
-  // A batch at this resolution, of which images were the fraction `image_share`, took so long.
-  void served(Resolution resolution, double image_share, double seconds);
+  // A batch of so many rows, of which images were the fraction `image_share`, took so long.
+  void served(Resolution resolution, int rows, double image_share, double seconds);
 
   // Memory ran out with so many rows: batches at this resolution stay smaller, until so many of
   // that size have fitted that somebody else may have given memory back. Each time that was wrong,
@@ -74,13 +79,15 @@ private:
   };
 
   Resolution next_resolution(std::span<const Waiting> waiting);
+  int rows_beside_pictures(Resolution resolution, std::span<const Waiting> waiting) const;
   int wanted_rows(Resolution resolution) const;
 
   bool throughput_;
   int max_batch_rows_;
   std::map<Resolution, int> worthwhile_;  // by the batch times
   std::map<Resolution, Memory> memory_;
-  std::map<Resolution, double> clocks_;  // seconds of service, weighed
+  std::map<Resolution, double> clocks_;       // seconds of service, weighed
+  std::map<Resolution, double> row_seconds_;  // of the last batch
 };
 
 }  // namespace fgdm

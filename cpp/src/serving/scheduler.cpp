@@ -44,11 +44,6 @@ bool is_out_of_memory(const std::exception_ptr& failure) {
   }
 }
 
-Resolution resolution_of(const Trajectory& trajectory) {
-  const auto& run = *trajectory.run;
-  return {run.size.latent_height, run.size.latent_width, run.factor.own_backbone};
-}
-
 // Resolutions whose buffers are kept: maps and images of two sizes.
 std::size_t resolutions_kept(const Manifest& manifest) {
   std::set<Resolution> of_one_size;
@@ -61,8 +56,7 @@ std::size_t resolutions_kept(const Manifest& manifest) {
 
 Scheduler::Scheduler(const Bundle& bundle, Graphs& graphs, const EngineOptions& options,
                      std::vector<BatchTimes> batch_times)
-    : bundle_(bundle), graphs_(graphs), max_batch_rows_(options.max_batch_rows),
-      max_queue_(static_cast<std::size_t>(options.max_queue)),
+    : bundle_(bundle), graphs_(graphs), max_queue_(static_cast<std::size_t>(options.max_queue)),
       max_active_(static_cast<std::size_t>(options.max_active)),
       kept_resolutions_(resolutions_kept(bundle.manifest())),
       backbones_(bundle.manifest().backbones()),
@@ -149,7 +143,7 @@ void Scheduler::serve() {
     const auto failure = failure_of([&] {
       sweep();
       admit();
-      take_step();
+      work();
       publish();
     });
     if (failure)  // lack of memory for the scheduler's own lists, say; requests to come may fit
@@ -165,7 +159,6 @@ void Scheduler::serve() {
 void Scheduler::fail_all(const std::exception_ptr& error) {
   while (!tasks_.empty())
     end(*tasks_.back(), error);
-  passed_over_.clear();
   std::deque<std::shared_ptr<JobState>> waiting;
   {
     const std::scoped_lock lock(mutex_);
@@ -240,8 +233,7 @@ void Scheduler::admit() {
 void Scheduler::begin(const std::shared_ptr<JobState>& job) {
   const double queued = seconds_since(job->submitted);
   auto failure = failure_of([&] {
-    tasks_.push_back(std::make_unique<Task>(bundle_, graphs_, embeddings_, job, next_number_++,
-                                            std::max(1, max_batch_rows_ / 2)));
+    tasks_.push_back(std::make_unique<Task>(bundle_, graphs_, embeddings_, job, next_number_++));
   });
   if (failure) {
     count_ended(failure, queued);
@@ -253,47 +245,65 @@ void Scheduler::begin(const std::shared_ptr<JobState>& job) {
     end(*tasks_.back(), std::move(failure));
 }
 
-void Scheduler::take_step() {
+Resolution Scheduler::resolution_of(const Work& work) {
+  const auto& run = work.run();
+  const bool decodes = work.decode != nullptr;
+  return {run.size.latent_height, run.size.latent_width,
+          decodes ? *work.decode->decoder : run.factor.own_backbone, decodes};
+}
+
+// Runs the batch that the policy chooses of what waits.
+void Scheduler::work() {
+  Batch all;
+  for (const auto& task : tasks_) {
+    for (auto* trajectory : task->ready())
+      all.push_back({task.get(), trajectory, nullptr});
+    for (auto& decode : task->decodes())
+      all.push_back({task.get(), nullptr, &decode});
+  }
   std::vector<Waiting> waiting;
-  Batch trajectories;
-  for (const auto& task : tasks_)
-    for (auto* trajectory : task->ready()) {
-      waiting.push_back({resolution_of(*trajectory), trajectory->run->factor.is_image,
-                         trajectory->rows(), task->job().request.priority, task->number(),
-                         trajectory->step, passed_over_[trajectory]++});
-      trajectories.emplace_back(task.get(), trajectory);
-    }
+  for (const auto& one : all)
+    waiting.push_back({resolution_of(one), one.run().factor.is_image, one.rows(),
+                       one.task->job().request.priority, one.task->number(), one.step(),
+                       one.passed_over()++});
   Batch batch;
   for (const auto i : policy_.choose(waiting)) {
-    batch.push_back(trajectories[i]);
-    passed_over_.erase(trajectories[i].second);
+    batch.push_back(all[i]);
+    all[i].passed_over() = 0;
   }
   if (!batch.empty())
     run_batch(batch);
 }
 
-// One step of every trajectory. A batch that fails is run again in halves, so that a failure hits
-// only who causes it, and a lack of memory only who cannot do with less.
+// One step of every trajectory, or every picture. A batch that fails is run again in halves, so
+// that a failure hits only who causes it, and a lack of memory only who cannot do with less.
 void Scheduler::run_batch(const Batch& batch) {
-  std::vector<Trajectory*> trajectories;
   int rows = 0, image_rows = 0;
-  for (const auto& [task, trajectory] : batch) {
-    trajectories.push_back(trajectory);
-    rows += trajectory->rows();
-    if (trajectory->run->factor.is_image)
-      image_rows += trajectory->rows();
+  for (const auto& one : batch) {
+    rows += one.rows();
+    if (one.run().factor.is_image)
+      image_rows += one.rows();
   }
-  const auto resolution = resolution_of(*trajectories.front());
+  const auto resolution = resolution_of(batch.front());
   const bool has_spare = !batches_.empty();
+  RowBuffer pictures;
+  Timings timings;
   const auto begin = Clock::now();
-  auto failure = failure_of([&] { step_batch(resolution).run(trajectories); });
-  policy_.served(resolution, static_cast<double>(image_rows) / rows, seconds_since(begin));
+  auto failure = failure_of([&] {
+    if (resolution.decodes)
+      pictures = decode_rows(batch, timings);
+    else
+      take_steps(batch, resolution);
+  });
+  policy_.served(resolution, rows, static_cast<double>(image_rows) / rows, seconds_since(begin));
   if (!failure) {
     policy_.fitted(resolution, rows);
-    graphs_.trace().span("batches", image_rows > 0 ? "image" : "maps", begin, rows);
-    ++counted_.batches;
-    counted_.rows += rows;
-    after_steps(batch);
+    if (!resolution.decodes) {
+      graphs_.trace().span("batches", image_rows > 0 ? "image" : "maps", begin, rows);
+      ++counted_.batches;
+      counted_.rows += rows;
+    }
+    go_on(batch, pictures, timings.total() / rows);
     return;
   }
   const bool lacks_memory = is_out_of_memory(failure);
@@ -305,7 +315,7 @@ void Scheduler::run_batch(const Batch& batch) {
   }
   const bool may_help = batch.size() > 1 || (lacks_memory && has_spare);
   if (!may_help) {
-    end(*batch.front().first, std::move(failure));
+    end(*batch.front().task, std::move(failure));
     return;
   }
   ++counted_.retries;
@@ -317,7 +327,7 @@ void Scheduler::run_batch(const Batch& batch) {
   run_batch(Batch(batch.begin(), middle));
   Batch rest;  // what is still there: the first half may have ended some of its requests
   for (auto item = middle; item != batch.end(); ++item)
-    if (std::ranges::find(tasks_, item->first, &std::unique_ptr<Task>::get) != tasks_.end())
+    if (std::ranges::find(tasks_, item->task, &std::unique_ptr<Task>::get) != tasks_.end())
       rest.push_back(*item);
   if (!rest.empty())
     run_batch(rest);
@@ -337,17 +347,43 @@ StepBatch& Scheduler::step_batch(Resolution resolution) {
   return batches_.front().second;
 }
 
-// Lets every request of a batch go on with its latents.
-void Scheduler::after_steps(const Batch& batch) {
+void Scheduler::take_steps(const Batch& batch, const Resolution& resolution) {
+  std::vector<Trajectory*> trajectories;
+  for (const auto& one : batch)
+    trajectories.push_back(one.trajectory);
+  step_batch(resolution).run(trajectories);
+}
+
+RowBuffer Scheduler::decode_rows(const Batch& batch, Timings& timings) {
+  std::vector<const RowBuffer*> latents;
+  for (const auto& one : batch)
+    latents.push_back(one.decode->latents);
+  return decode(bundle_.manifest(), graphs_, *batch.front().decode->decoder,
+                batch.front().run().size, latents, timings);
+}
+
+// Lets every request of a batch go on with its latents, or with its rows of pictures, each of which
+// took so many seconds.
+void Scheduler::go_on(const Batch& batch, const RowBuffer& pictures, double seconds) {
   std::vector<Task*> order;
-  std::map<Task*, std::vector<Trajectory*>> stepped;
-  for (const auto& [task, trajectory] : batch) {
-    if (!stepped.contains(task))
+  std::map<Task*, std::vector<std::size_t>> rows;
+  for (std::size_t row = 0; row < batch.size(); ++row) {
+    auto* task = batch[row].task;
+    if (!rows.contains(task))
       order.push_back(task);
-    stepped[task].push_back(trajectory);
+    rows[task].push_back(row);
   }
   for (auto* task : order) {
-    auto error = failure_of([&] { task->stepped(stepped[task]); });
+    auto error = failure_of([&] {
+      std::vector<Trajectory*> stepped;
+      for (const auto row : rows[task])
+        if (auto* decode = batch[row].decode)
+          task->decoded(*decode, pictures, row, seconds);
+        else
+          stepped.push_back(batch[row].trajectory);
+      if (!stepped.empty())
+        task->stepped(stepped);
+    });
     if (error || task->done())
       end(*task, std::move(error));
   }
@@ -373,8 +409,6 @@ void Scheduler::end(Task& task, std::exception_ptr error) noexcept {
 
 // Counts what a request took.
 void Scheduler::book(Task& task, const std::exception_ptr& error) {
-  for (const auto* trajectory : task.ready())
-    passed_over_.erase(trajectory);
   counted_.rows_saved += task.rows_saved();
   counted_.candidates_failed += task.candidates_failed();
   count_ended(error, 0);

@@ -21,9 +21,9 @@
 
 namespace fgdm {
 
-// Works on many requests at once, in one thread: between backbone batches requests enter and leave,
-// and each batch holds whatever rows the policy picks. submit(), perform() and metrics() may be
-// called from any thread; everything else happens on its own.
+// Works on many requests at once, in one thread: between batches requests enter and leave, and each
+// batch, of a backbone or of a decoder, holds whatever rows the policy picks. submit(), perform()
+// and metrics() may be called from any thread; everything else happens on its own.
 class Scheduler {
 public:
   Scheduler(const Bundle& bundle, Graphs& graphs, const EngineOptions& options,
@@ -55,7 +55,20 @@ public:
   bool is_own_thread() const { return std::this_thread::get_id() == worker_; }
 
 private:
-  using Batch = std::vector<std::pair<Task*, Trajectory*>>;
+  // A step that a trajectory can take, or latents that wait for a decoder: the other is nullptr.
+  struct Work {
+    Task* task;
+    Trajectory* trajectory;
+    Decode* decode;
+
+    const FactorRun& run() const { return trajectory != nullptr ? *trajectory->run : *decode->run; }
+    int rows() const { return trajectory != nullptr ? trajectory->rows() : 1; }
+    int step() const { return trajectory != nullptr ? trajectory->step : 0; }
+    int& passed_over() const {
+      return trajectory != nullptr ? trajectory->passed_over : decode->passed_over;
+    }
+  };
+  using Batch = std::vector<Work>;
 
   void serve();
   bool next_round();
@@ -63,10 +76,13 @@ private:
   void check_open() const;
   void admit();
   void begin(const std::shared_ptr<JobState>& job);
-  void take_step();
+  void work();
   void run_batch(const Batch& batch);
   StepBatch& step_batch(Resolution resolution);
-  void after_steps(const Batch& batch);
+  void take_steps(const Batch& batch, const Resolution& resolution);
+  RowBuffer decode_rows(const Batch& batch, Timings& timings);
+  void go_on(const Batch& batch, const RowBuffer& pictures, double seconds);
+  static Resolution resolution_of(const Work& work);
   void end(Task& task, std::exception_ptr error) noexcept;
   void book(Task& task, const std::exception_ptr& error);
   void count_ended(const std::exception_ptr& error, double queued) noexcept;
@@ -75,7 +91,6 @@ private:
 
   const Bundle& bundle_;
   Graphs& graphs_;
-  int max_batch_rows_;
   std::size_t max_queue_, max_active_, kept_resolutions_;
   std::vector<std::string> backbones_;  // graphs
 
@@ -84,7 +99,6 @@ private:
   EmbeddingCache embeddings_;
   std::list<std::pair<Resolution, StepBatch>> batches_;  // the most recently used first
   std::vector<std::unique_ptr<Task>> tasks_;             // in the order they came
-  std::map<const Trajectory*, int> passed_over_;
   std::int64_t next_number_ = 0;
   Metrics counted_{};
 

@@ -58,10 +58,10 @@ TEST(Device, WithoutACallbackOnlyPicturesAndNewTextsLeaveTheDevice) {
   auto graphs = fake_graphs(scenes().manifest(), {}, {}, device);
   Scheduler scheduler(scenes(), graphs, {}, {});
   ASSERT_TRUE(wait_for(*submit(scheduler, small_request(1, 4))));
-  EXPECT_EQ(device->downloads, 1 + 1 + 3) << "the picture; all maps, to see that they are finite "
+  EXPECT_EQ(device->downloads, 1 + 4 + 1) << "the picture; maps, to see that they are finite "
                                              "(labels have a way of their own); texts";
   ASSERT_TRUE(wait_for(*submit(scheduler, small_request(1, 4))));
-  EXPECT_EQ(device->downloads, 5 + 1 + 1) << "texts are looked at when they are encoded";
+  EXPECT_EQ(device->downloads, 6 + 1 + 4) << "texts are looked at when they are encoded";
 }
 
 TEST(Device, BuffersOfSizesThatWereUsedLongAgoAreGivenBack) {

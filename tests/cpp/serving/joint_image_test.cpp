@@ -265,14 +265,14 @@ TEST(JointImage, ACandidateFailsAsOne) {
 TEST(JointImage, TheNextBestIsTakenWhereAPictureIsLost) {
   const auto image_lost = [](int losses) {
     int decoded = 0;
-    auto graphs =
-        fake_graphs(by_adapter().manifest(), [&](const std::string& graph, auto, auto outputs) {
-          // Three rows are the maps that are measured, one is a picture of the candidate taken.
-          if (graph == "vae_decoder" && outputs.front().tensor.shape.front() == 1 &&
-              ++decoded <= losses)
-            static_cast<float*>(numbers_of(outputs.front().tensor))[0] =
-                std::numeric_limits<float>::quiet_NaN();
-        });
+    auto graphs = fake_graphs(by_adapter().manifest(), [&](const std::string& graph, auto,
+                                                           auto outputs) {
+      // Three rows are the maps that are measured, one is the depth of the candidate taken.
+      const auto& shape = outputs.front().tensor.shape;
+      if (graph == "vae_decoder" && shape.front() == 1 && shape.back() == 32 && ++decoded <= losses)
+        static_cast<float*>(numbers_of(outputs.front().tensor))[0] =
+            std::numeric_limits<float>::quiet_NaN();
+    });
     Scheduler scheduler(by_adapter(), graphs, {}, {});
     auto job = submit(scheduler, joint_request(5), {}, by_adapter());
     wait_for(*job);

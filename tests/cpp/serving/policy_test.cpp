@@ -63,7 +63,7 @@ TEST(Policy, ResolutionsShareTheDevice) {
   for (int round = 0; round < 1000; ++round) {
     const auto& chosen = waiting[policy.choose(waiting).front()];
     const double seconds = chosen.is_image ? 0.4 : 0.1;
-    policy.served(chosen.resolution, chosen.is_image ? 1.0 : 0.0, seconds);
+    policy.served(chosen.resolution, 2, chosen.is_image ? 1.0 : 0.0, seconds);
     served[chosen.resolution] += seconds;
   }
   EXPECT_NEAR(served[image_size] / served[map_size], 4.0, 0.1);
@@ -74,12 +74,12 @@ TEST(Policy, AnIdleResolutionDoesNotSaveUpTime) {
   const std::vector<Waiting> maps{map_row(0)}, both{map_row(0), image_row(1)};
   for (int round = 0; round < 100; ++round) {
     policy.choose(maps);
-    policy.served(map_size, false, 1.0);
+    policy.served(map_size, 2, 0.0, 1.0);
   }
   int images = 0;
   for (int round = 0; round < 10; ++round) {
     const auto& chosen = both[policy.choose(both).front()];
-    policy.served(chosen.resolution, chosen.is_image ? 1.0 : 0.0, 1.0);
+    policy.served(chosen.resolution, 2, chosen.is_image ? 1.0 : 0.0, 1.0);
     images += chosen.is_image ? 1 : 0;
   }
   EXPECT_LT(images, 10) << "100 s of maps are not owed to the pictures";
@@ -94,11 +94,49 @@ TEST(Policy, ABackboneOfItsOwnHasItsOwnBatches) {
   depth_row.resolution = depth_size;
   const std::vector<Waiting> waiting{map_row(0), depth_row, map_row(2), depth_row};
   EXPECT_EQ(policy.choose(waiting), (std::vector<std::size_t>{0, 2}));
-  policy.served(map_size, 0.0, 1.0);
+  policy.served(map_size, 4, 0.0, 1.0);
   EXPECT_EQ(policy.choose(waiting), (std::vector<std::size_t>{1})) << "its profile says 2 rows";
   policy.ran_out_of_memory(map_size, 4);
   EXPECT_EQ(policy.most_rows(map_size), 2);
   EXPECT_EQ(policy.most_rows({32, 32}), 8);
+}
+
+// Latents that wait for a decoder take turns with steps, a few at a time.
+TEST(Policy, DecodersTakeTurnsWithSteps) {
+  for (const auto* kind : {"latency", "throughput"}) {
+    Policy policy(kind, 8, {});
+    auto decode = map_row(1);
+    decode.resolution = {16, 16, "vae_decoder", true};
+    decode.rows = 1;
+    std::vector<Waiting> waiting{map_row(0), map_row(2), map_row(3), map_row(4)};
+    waiting.insert(waiting.end(), 5, decode);
+    std::map<bool, int> batches;
+    for (int round = 0; round < 10; ++round) {
+      const auto chosen = policy.choose(waiting);
+      const auto& resolution = waiting[chosen.front()].resolution;
+      EXPECT_EQ(chosen.size(), 4U);
+      policy.served(resolution, resolution.decodes ? 4 : 8, 0.0, 1.0);
+      ++batches[resolution.decodes];
+    }
+    EXPECT_EQ(batches[true], kind == std::string("latency") ? 8 : 5);
+  }
+}
+
+// A picture's next step waits for half as long as it takes itself, not for a full batch of maps.
+TEST(Policy, MapsBesidePicturesComeInSmallBatches) {
+  for (const bool latency : {true, false}) {
+    Policy policy(latency ? "latency" : "throughput", 16, {});
+    policy.served(image_size, 2, 1.0, 0.8);
+    policy.served(map_size, 16, 0.0, 1.6);  // .1 s a row
+    std::vector<Waiting> waiting(8, map_row(0));
+    EXPECT_EQ(policy.choose(waiting).size(), 8U) << "no picture waits";
+    waiting.push_back(image_row(1));
+    policy.choose(waiting);
+    policy.served(image_size, 2, 1.0, 0.8);
+    while (waiting[policy.choose(waiting).front()].is_image)
+      policy.served(image_size, 2, 1.0, 0.8);
+    EXPECT_EQ(policy.choose(waiting).size(), latency ? 2U : 8U);  // .4 s are four rows of maps
+  }
 }
 
 TEST(Policy, ThroughputServesTheFullestBatch) {

@@ -145,8 +145,10 @@ TEST(Scheduler, AnEncodedPromptIsForgottenWhenOthersWereUsedLater) {
   auto graphs = fake_graphs(scenes().manifest());
   EmbeddingCache embeddings(scenes(), graphs, 2);
   Timings timings;
-  for (const auto* prompt : {"a dog", "a house", "a dog", "the sun", "a dog", "a house"})
-    embeddings.get({prompt, scenes().tokenizer().encode(prompt)}, timings);
+  for (const auto* prompt : {"a dog", "a house", "a dog", "the sun", "a dog", "a house"}) {
+    const EncodedText text{prompt, scenes().tokenizer().encode(prompt)};
+    embeddings.get({{&text, &timings}});
+  }
   EXPECT_EQ(embeddings.hits(), 2);  // a dog, twice; the house made room for the sun
   EXPECT_EQ(embeddings.misses(), 4);
 }
@@ -214,7 +216,7 @@ TEST(Scheduler, WhatMemoryIsGivenBackForIsTriedAgain) {
   std::vector<std::shared_ptr<JobState>> jobs;
   scheduler.perform([&] {
     for (int i = 0; i < 2; ++i)
-      jobs.push_back(submit(scheduler, small_request(1)));
+      jobs.push_back(submit(scheduler, small_request(1, 2)));  // all maps are decoded together
   });
   for (const auto& other : jobs)
     ASSERT_TRUE(wait_for(*other));

@@ -47,7 +47,9 @@ TEST(Scheduler, RowsOfManyRequestsShareBatches) {
   const auto metrics = scheduler.metrics();
   // 5 requests, 3 candidates, 4 steps, 2 rows; then 4 steps of one picture each.
   EXPECT_EQ(metrics.rows, 5 * (3 * 4 * 2 + 4 * 2));
-  EXPECT_EQ(metrics.batches, 4 + 4);
+  // All maps share four batches; pictures begin as their maps come from the decoder.
+  EXPECT_GE(metrics.batches, 4 + 4);
+  EXPECT_LT(metrics.batches, 4 + 5 * 4);
   EXPECT_EQ(metrics.finished, 5);
   EXPECT_EQ(metrics.context_misses, 3);  // "a map of …", the prompt, the empty one
   EXPECT_EQ(metrics.context_hits, 5 * 4 - 3);
@@ -55,9 +57,13 @@ TEST(Scheduler, RowsOfManyRequestsShareBatches) {
 
 TEST(Scheduler, ABurstDoesNotHoldUpWhoIsAtWork) {
   std::vector<std::string> calls;
-  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto, auto) {
+  std::vector<std::int64_t> texts_together;
+  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto,
+                                                     std::span<const NamedTensor> outputs) {
     if (graph == "backbone" || graph == "text_encoder")
       calls.push_back(graph);
+    if (graph == "text_encoder")
+      texts_together.push_back(outputs.front().tensor.shape.front());
   });
   Scheduler scheduler(scenes(), graphs, {}, {});
   std::vector<std::shared_ptr<JobState>> burst;
@@ -72,7 +78,8 @@ TEST(Scheduler, ABurstDoesNotHoldUpWhoIsAtWork) {
   EXPECT_TRUE(wait_for(*first));
   for (const auto& job : burst)
     EXPECT_TRUE(wait_for(*job));
-  // Of each request, what its map and its picture are prompted with; the first one's came before.
+  // What a map and a picture are prompted with, and of the first request the empty text too.
+  EXPECT_EQ(texts_together, (std::vector<std::int64_t>{3, 2, 2, 2, 2, 2, 2}));
   std::vector<int> texts_before_steps;
   int texts = 0;
   for (const auto& call : calls) {
@@ -86,6 +93,67 @@ TEST(Scheduler, ABurstDoesNotHoldUpWhoIsAtWork) {
   ASSERT_GE(texts_before_steps.size(), 8U);
   for (std::size_t step = 1; step < 4; ++step)
     EXPECT_EQ(texts_before_steps[step], 1) << "one request joins before step " << step;
+}
+
+// Pictures of different requests are decoded together, a few at a time, and whoever is between two
+// steps doesn't wait for all of them.
+TEST(Scheduler, DecodersTakeTurnsWithSteps) {
+  std::vector<std::pair<std::string, std::int64_t>> calls;
+  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto,
+                                                     std::span<const NamedTensor> outputs) {
+    if (graph == "backbone" || graph == "vae_decoder")
+      calls.emplace_back(graph, outputs.front().tensor.shape.front());
+  });
+  EngineOptions options;
+  options.policy = "throughput";
+  Scheduler scheduler(scenes(), graphs, options, {});
+  std::vector<std::shared_ptr<JobState>> jobs;
+  std::vector<Request> requests;
+  for (int i = 0; i < 8; ++i)
+    requests.push_back(small_request(static_cast<std::uint64_t>(i), 1));
+  scheduler.perform([&] {
+    for (const auto& request : requests)
+      jobs.push_back(submit(scheduler, request));
+  });
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    ASSERT_TRUE(wait_for(*jobs[i]));
+    EXPECT_EQ(jobs[i]->result.image.data, testing::alone(requests[i]).image.data);
+  }
+  int decoded = 0;
+  for (const auto& [graph, rows] : calls)
+    if (graph == "vae_decoder") {
+      EXPECT_EQ(rows, Policy::decoded_rows);
+      decoded += static_cast<int>(rows);
+    }
+  EXPECT_EQ(decoded, 8 + 8) << "a map and a picture of each request";
+}
+
+// Of a request that waits for ten maps, others take steps between its calls of the decoder.
+TEST(Scheduler, StepsComeBetweenDecodes) {
+  std::vector<std::string> calls;
+  auto graphs = fake_graphs(scenes().manifest(), [&](const std::string& graph, auto, auto) {
+    if (graph == "backbone" || graph == "vae_decoder")
+      calls.push_back(graph);
+    if (graph == "vae_decoder")
+      std::this_thread::sleep_for(20ms);
+  });
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  auto longer = small_request(2, 1);
+  longer.condition_steps = 30;
+  std::vector<std::shared_ptr<JobState>> jobs;
+  scheduler.perform([&] {
+    jobs.push_back(submit(scheduler, small_request(1, 10)));
+    jobs.push_back(submit(scheduler, longer));
+  });
+  for (const auto& job : jobs)
+    EXPECT_TRUE(wait_for(*job));
+  const auto first = std::ranges::find(calls, "vae_decoder");
+  int together = 0, most = 0;
+  for (auto call = first; call != first + 6; ++call) {
+    together = *call == "vae_decoder" ? together + 1 : 0;
+    most = std::max(most, together);
+  }
+  EXPECT_LE(most, 2) << "three calls for ten maps";
 }
 
 TEST(Scheduler, AFullQueueRefusesAndSaysSo) {
