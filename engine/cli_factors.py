@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{what}; once for each factor",
         )
     add = factors.add_argument
+    add("--with", type=names, default=[], metavar="FACTOR,FACTOR", help="optional: they make one")
     add("--leave-out", type=names, default=[], metavar="FACTOR,FACTOR", help="they make no map")
     add(
         "--joint",
@@ -83,6 +84,7 @@ def options(args: argparse.Namespace) -> Options:
     read_picture: Callable[[str, str], Picture] = import_module("fgdm.picture_files").read_picture
     factors: dict[str, dict[str, object] | None] = dict.fromkeys(args.leave_out)
     for argument, said in (
+        ("--with", [(factor, {}) for factor in vars(args)["with"]]),
         ("--map", [(factor, {"map": file}) for factor, file in args.map]),
         ("--map-strength", [(factor, {"strength": s}) for factor, s in args.map_strength]),
         ("--factor-prompt", [(factor, {"prompt": text}) for factor, text in args.factor_prompt]),

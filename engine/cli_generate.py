@@ -92,6 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     spacings = "leading, trailing, linspace, karras or exponential: which timesteps are visited, of"
     add("--timestep-spacing", metavar="NAME", help=f"{spacings} the image")
     add("--condition-timestep-spacing", metavar="NAME", help=f"{spacings} the maps")
+    add("--cache-interval", type=int, metavar="N", help="of N image steps, 1 takes all levels")
+    add("--cache-level", type=int, metavar="N", help="outer levels that the others take, 1 or 2")
     add("--guidance", metavar="NAME", help="of the image: segfree or cfg")
     add("--guidance-scale", type=float, metavar="G", help="of the image")
     add("--condition-guidance-scale", type=float, metavar="G", help="of the maps")
@@ -251,6 +253,8 @@ def _generate(
             condition_sampler=args.condition_sampler,
             timestep_spacing=args.timestep_spacing,
             condition_timestep_spacing=args.condition_timestep_spacing,
+            cache_interval=args.cache_interval,
+            cache_level=args.cache_level,
             min_area=args.min_area,
             height=args.height,
             width=args.width,

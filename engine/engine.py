@@ -194,6 +194,9 @@ class Engine:
         timestep_spacing, condition_timestep_spacing: which timesteps are visited, "leading",
         "trailing" or "linspace", or which noise levels, "karras" or "exponential"; few steps want
         "trailing".
+        cache_interval, cache_level: of so many image steps, 1 to 1000, the first goes through the
+        whole backbone, the others through its outer levels alone, 1 or 2 of them, with the features
+        that it made of the levels below (DeepCache, docs/samplers.md). 1: all take the whole.
         min_area: the fraction of a map, 0 to 1, from which on a class counts as found: what is too
         small would not be painted.
         height, width: of the image in pixels; maps have half of each.
@@ -205,12 +208,12 @@ class Engine:
 
         factors: options of single condition factors by name, in place of those for all: prompt,
         negative_prompt, objects, candidates (default of a factor that makes pictures: 1),
-        condition_steps, sampler, timestep_spacing, guidance_scale, guidance_interval, prune,
-        stop_at_recall, min_area, wave, latents. map: the factor's map, of its size, taken as it is
-        and measured like a candidate: a picture (labels: the nearest colours of the palette), or
-        uint8 (h, w) class indices. With strength, 0 to 1, the map is noised and sampled again over
-        that fraction of the steps. None in place of the options leaves the factor out (null
-        condition).
+        condition_steps, sampler, timestep_spacing, cache_interval, cache_level, guidance_scale,
+        guidance_interval, prune, stop_at_recall, min_area, wave, latents. map: the factor's map, of
+        its size, taken as it is and measured like a candidate: a picture (labels: the nearest
+        colours of the palette), or uint8 (h, w) class indices. With strength, 0 to 1, the map is
+        noised and sampled again over that fraction of the steps. None in place of the options
+        leaves the factor out (null condition); naming an optional factor, {} will do, samples it.
         joint: factors that are sampled together: in every step each takes its turn and sees what
         those before it have become (FG-DM, equations 4 to 6). The image may be among them: then
         every candidate has an image of its own, num_inference_steps equals condition_steps, and the

@@ -153,8 +153,10 @@ def _plan_lines(plan: Plan, reasons: tuple[str, ...]) -> Iterator[str]:
 
 def _factor_line(factor: Factor) -> str:
     made = "image" if factor.output is None else f"condition, {factor.output}"
+    optional = ", optional" if factor.optional else ""
     lines = "" if factor.lines is None else f" in {factor.lines} lines"
     spacing = "" if factor.timestep_spacing is None else f" in {factor.timestep_spacing} spacing"
+    cache = "" if factor.cache_interval == 1 else f", {_cache(factor)}"
     networks = " + ".join(
         [
             *([] if factor.own_backbone is None else [_own_backbone(factor)]),
@@ -162,11 +164,16 @@ def _factor_line(factor: Factor) -> str:
         ]
     )
     return (
-        f"  {factor.name}  {made}{lines}, {factor.width}×{factor.height} px, "
-        f"{factor.num_inference_steps} steps of {factor.sampler}{spacing}, "
+        f"  {factor.name}  {made}{lines}{optional}, {factor.width}×{factor.height} px, "
+        f"{factor.num_inference_steps} steps of {factor.sampler}{spacing}{cache}, "
         f"{networks or 'no networks'}, "
         f"guidance {_guidance(factor)}"
     )
+
+
+def _cache(factor: Factor) -> str:
+    levels = "1 level" if factor.cache_level == 1 else f"{factor.cache_level} levels"
+    return f"all but one of {factor.cache_interval} through {levels} alone"
 
 
 def _own_backbone(factor: Factor) -> str:

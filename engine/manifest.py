@@ -74,7 +74,8 @@ class Factor:
     own_backbone: the graph of a backbone of its own; None over the shared one. latents: the factors
     whose latents that backbone sees, its own name for the noisy one.
     output: of a condition factor, one of OUTPUTS; None of the image. lines: of a sketch, one of
-    LINES.
+    LINES. cache_interval, cache_level: as in requests. optional: left out, unless a request names
+    it.
     """
 
     name: str
@@ -92,6 +93,9 @@ class Factor:
     timestep_spacing: str | None = None  # None: the noise schedule's for the sampler
     own_backbone: str | None = None
     latents: tuple[str, ...] = ()
+    cache_interval: int = 1
+    cache_level: int = 1
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,8 @@ class Manifest:
     """What a bundle says about itself.
 
     text_encoder, backbone, encoder, decoders: names of graphs. backbone is the one of all factors
-    that have none of their own. The decoders turn latents into pictures, one of them for previews
+    that have none of their own; the shallow ones are its outer level, its two outer ones and so on.
+    The decoders turn latents into pictures, one of them for previews
     where there are two. latent_downscale: pixels of a latent's
     cell along one axis; size_multiple: what every height and width in pixels must be a multiple of.
     """
@@ -120,6 +125,7 @@ class Manifest:
     weights: str
     text_encoder: str
     backbone: str
+    shallow_backbones: tuple[str, ...]
     encoder: str
     decoders: tuple[str, ...]
     latent_downscale: int
@@ -219,6 +225,12 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
         weights=top.text("weights"),
         text_encoder=_role(top.fields("text_encoder"), "graph", names),
         backbone=_role(backbone, "graph", names),
+        shallow_backbones=tuple(
+            _role(Fields(value, f"{source}, backbone, shallow[{i}]"), "graph", names)
+            for i, value in enumerate(backbone.items("shallow"))
+        )
+        if backbone.value.get("shallow") is not None
+        else (),
         encoder=_role(autoencoder, "encoder", names),
         decoders=tuple(
             _role(autoencoder, role, names)
@@ -356,6 +368,10 @@ def _latents(network: Fields, owner: str) -> tuple[str, ...]:
     return (owner,) if network.value.get("latents") is None else network.texts("latents")
 
 
+def _cache(factor: Fields, key: str, most: int) -> int:
+    return 1 if factor.value.get(key) is None else factor.whole(key, 1, most)
+
+
 def _factor(fields: Fields, graphs: set[str]) -> Factor:
     name, kind = fields.text("name"), fields.choice("kind", ("condition", "image"))
     output = lines = None
@@ -389,4 +405,7 @@ def _factor(fields: Fields, graphs: set[str]) -> Factor:
         else fields.text("timestep_spacing"),
         own_backbone=_role(fields, "backbone", graphs) if has_own else None,
         latents=_latents(fields, name) if has_own else (),
+        cache_interval=_cache(fields, "cache_interval", 1000),
+        cache_level=_cache(fields, "cache_level", 16),
+        optional=fields.value.get("optional") is True,
     )

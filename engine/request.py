@@ -37,6 +37,8 @@ class FactorOptions(TypedDict, total=False):
     condition_steps: int | None
     sampler: str | None
     timestep_spacing: str | None
+    cache_interval: int | None
+    cache_level: int | None
     guidance_scale: float | None
     guidance_interval: tuple[float, float] | None
     prune: Sequence[int] | None
@@ -70,6 +72,8 @@ class RequestOptions(TypedDict, total=False):
     condition_sampler: str | None
     timestep_spacing: str | None
     condition_timestep_spacing: str | None
+    cache_interval: int | None
+    cache_level: int | None
     min_area: float | None
     height: int | None
     width: int | None
@@ -365,6 +369,8 @@ _FACTOR_CHECKS: dict[str, Callable[[str, object], object]] = {
     "condition_steps": required_integer,
     "sampler": text,
     "timestep_spacing": text,
+    "cache_interval": required_integer,
+    "cache_level": required_integer,
     "guidance_scale": required_real,
     "guidance_interval": interval,
     "prune": integers,
@@ -396,6 +402,8 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "condition_sampler": text,
     "timestep_spacing": text,
     "condition_timestep_spacing": text,
+    "cache_interval": required_integer,
+    "cache_level": required_integer,
     "min_area": required_real,
     "height": required_integer,
     "width": required_integer,

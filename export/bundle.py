@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .calibration import Call, sampling_calls
-from .defaults import TOLERANCE, FactorDefaults
+from .defaults import TOLERANCE, ConditionDefaults, FactorDefaults, ImageDefaults
 from .errors import ExportError
 from .factors import (
     IMAGE,
@@ -23,9 +23,12 @@ from .factors import (
 from .graph_files import export_graphs, kept_nodes
 from .graphs import (
     backbone_graph,
+    cache_levels,
     decoder_graph,
     encoder_graph,
     preview_decoder_graph,
+    shallow_backbone_graph,
+    shallow_backbones,
     text_encoder_graph,
 )
 from .image_networks import ImageNetwork, NetworkSource, name_networks
@@ -133,6 +136,8 @@ def export_bundle(
     )
     image_size = _image_size(models, chosen, factors)
     conditions, image = _assemble(models, factors, chosen, image_size)
+    for owner, steps in (*((c.name, c.defaults) for c in conditions), (IMAGE, chosen.image)):
+        _check_cache(owner, steps, len(cache_levels(models.unet)))
     labels = label_factors(factors)
     networks = name_networks(
         [condition.name for condition in conditions],
@@ -162,6 +167,7 @@ def export_bundle(
         ),
         preview_decoder=models.tiny_decoder is not None,
         image_backbone=None if image.backbone is None else image.backbone.as_json(),
+        shallow_backbones=shallow_backbones(models.unet),
     )
     every: list[ConditionFactor | _Image] = [*conditions, image]
     own = _FactorNetworks(
@@ -209,7 +215,7 @@ class _Image:
 
 def _graphs(models: Models, own: _FactorNetworks, networks: Sequence[ImageNetwork]) -> list[Graph]:
     length, downscale = models.max_length, models.downscale
-    preview = models.tiny_decoder
+    preview, levels = models.tiny_decoder, cache_levels(models.unet)
     return [
         text_encoder_graph(models.text_encoder, length),
         *(adapter.graph(models.unet) for adapter in own.adapters),
@@ -223,7 +229,8 @@ def _graphs(models: Models, own: _FactorNetworks, networks: Sequence[ImageNetwor
         encoder_graph(models.vae, downscale),
         # Last, when there is memory for the largest models and their sessions.
         *(backbone.graph(length) for backbone in own.backbones),
-        backbone_graph(models.unet, length),
+        *(shallow_backbone_graph(models.unet, length, level) for level in levels),
+        backbone_graph(models.unet, length, len(levels)),
     ]
 
 
@@ -294,6 +301,14 @@ def _check_use(
     if made and not seen & set(made):
         raise ExportError(
             f"no ControlNet or T2I-Adapter paints from the maps of {', '.join(made)}; give one"
+        )
+
+
+def _check_cache(owner: str, defaults: ConditionDefaults | ImageDefaults, levels: int) -> None:
+    if defaults.cache_interval > 1 and defaults.cache_level > levels:
+        raise ExportError(
+            f"{owner}: cache_level is {defaults.cache_level}; expected 1 to {levels}, which this "
+            "UNet has beside its deepest"
         )
 
 

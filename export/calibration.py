@@ -23,7 +23,7 @@ from torch.nn.functional import interpolate
 from transformers import CLIPTokenizer
 
 from .check import run_module
-from .graphs import BACKBONE
+from .graphs import BACKBONE, is_shallow
 from .signature import Graph
 
 PROMPTS = (
@@ -72,6 +72,7 @@ class _Chain:
         downscale = max(graph.downscale for graph in graphs)
         self.picture_size = tuple(side * downscale for side in latent_size)
         self.generator = Generator().manual_seed(0)
+        self.shallow: list[Graph] = []
         self.embeddings: list[Tensor] = []
         self.values: dict[str, Tensor] = {}
         self.calls: dict[str, list[Call]] = {graph.name: [] for graph in graphs}
@@ -80,6 +81,7 @@ class _Chain:
         (text_encoder,) = self._graphs_with("input_ids")
         backbones = self._graphs_with("noise_pred")
         (backbone,) = (graph for graph in backbones if graph.name == BACKBONE)
+        self.shallow = [graph for graph in backbones if is_shallow(graph)]
         autoencoder = [*self._graphs_with("latents")]
         self._encode_prompts(text_encoder, tokenizer)
         prompts = cycle(self.embeddings[1:])
@@ -97,7 +99,7 @@ class _Chain:
             elif graph not in (text_encoder, *backbones, *autoencoder):
                 self._call(graph)  # a hint encoder
         for own in backbones:
-            if own is not backbone:
+            if own is not backbone and own not in self.shallow:
                 self._sample(None, own, next(prompts))
         return self.calls
 
@@ -150,6 +152,9 @@ class _Chain:
                     self._call(conditioning)
                 self._call(backbone)
                 noise.append(self.values["noise_pred"])
+                if backbone.name == BACKBONE:
+                    for shallow in self.shallow:
+                        self._call(shallow)
             positive, negative = noise
             guided = negative + _GUIDANCE_SCALE * (positive - negative)
             sample = self.scheduler.step(guided, timestep, sample).prev_sample

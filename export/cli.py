@@ -174,7 +174,7 @@ def _factors(args: argparse.Namespace) -> dict[str, FactorSource]:
         for factor, value in getattr(args, f"condition_{option}"):
             if factor is not None:
                 own.setdefault(factor, {})[option] = value
-    for name in (*made, *own):
+    for name in (*made, *own, *args.optional):
         if name not in adapters or name == IMAGE:
             raise ExportError(
                 f"options speak of the factor {name!r}, which has no --adapter or --backbone; "
@@ -188,6 +188,7 @@ def _factors(args: argparse.Namespace) -> dict[str, FactorSource]:
             **made.get(name, {}),
             defaults=replace(shared, **own[name]) if name in own else None,
             backbone=backbones.get(name),
+            optional=name in args.optional,
         )
         for name, sources in adapters.items()
     }
@@ -213,6 +214,8 @@ def _defaults(args: argparse.Namespace) -> FactorDefaults:
             num_inference_steps=args.steps,
             sampler=args.sampler,
             timestep_spacing=args.timestep_spacing,
+            cache_interval=args.cache_interval,
+            cache_level=args.cache_level,
             guidance=args.guidance,
             guidance_scale=args.guidance_scale,
             segfree_guidance_scale=args.segfree_guidance_scale,

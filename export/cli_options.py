@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fgdm.arguments import picture_size
+from fgdm.arguments import names, picture_size
 from fgdm.manifest import OUTPUTS
 
 from . import cli_forms
@@ -18,6 +18,8 @@ CONDITION_OPTIONS = {
     "guidance_scale": "--condition-guidance-scale",
     "sampler": "--condition-sampler",
     "timestep_spacing": "--condition-timestep-spacing",
+    "cache_interval": "--condition-cache-interval",
+    "cache_level": "--condition-cache-level",
     "stop_at_recall": "--stop-at-recall",
     "min_area": "--min-area",
     "prompt_prefix": "--condition-prompt-prefix",
@@ -61,6 +63,13 @@ def add_files(files: argparse._ArgumentGroup) -> None:
         metavar="NAME=OUTPUT",
         help=f"what a factor makes: {', '.join(OUTPUTS)}, or sketch:black for black lines on white "
         "(default: what it is called, else labels)",
+    )
+    files.add_argument(
+        "--optional",
+        type=names,
+        default=[],
+        metavar="NAME,NAME",
+        help="condition factors that are left out unless a request names them",
     )
     files.add_argument(
         "--controlnet",
@@ -189,6 +198,8 @@ def add_defaults(factors: argparse._ArgumentGroup) -> None:
         ("guidance_scale", float, "guidance of a map"),
         ("sampler", str, f"sampler of a map: {', '.join(SAMPLERS)}"),
         ("timestep_spacing", str, f"a map's, {', '.join(SPACINGS)}; else the base's own"),
+        ("cache_interval", int, "of so many steps of a map, one takes all levels of the backbone"),
+        ("cache_level", int, "outer levels that the others take"),
         ("stop_at_recall", float, "of a label map that has won; 0: none has"),
         ("min_area", float, "of a label map, for a class to count as found"),
         ("prompt_prefix", str, "put before a map's prompt"),
@@ -205,6 +216,13 @@ def add_defaults(factors: argparse._ArgumentGroup) -> None:
         )
     for flag, kind, default, text in (
         ("--steps", int, image.num_inference_steps, "steps of the image"),
+        (
+            "--cache-interval",
+            int,
+            image.cache_interval,
+            "of so many steps of the image, one takes all levels of the backbone",
+        ),
+        ("--cache-level", int, image.cache_level, "outer levels that the others take"),
         ("--guidance-scale", float, image.guidance_scale, "classifier-free guidance of the image"),
         (
             "--segfree-guidance-scale",

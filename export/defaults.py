@@ -27,7 +27,8 @@ class ConditionDefaults:
 
     size: height and width of its maps in pixels; None is half the image's.
     sampler: one of SAMPLERS. timestep_spacing: one of SPACINGS; None is the base's own for the
-    sampler.
+    sampler. cache_interval: of so many steps the first goes through the whole backbone, the others
+    through its outer `cache_level` levels alone.
     stop_at_recall: the recall, 0 to 1, with which a map has won, so that the others need not be
     finished; 0 samples every map to its end. min_area: the fraction of a map, 0 to 1, from which on
     a class counts as found; best the least that the image factor still paints. Both are for factors
@@ -43,6 +44,8 @@ class ConditionDefaults:
     prompt_suffix: str = ""
     size: tuple[int, int] | None = None
     timestep_spacing: str | None = None
+    cache_interval: int = 1
+    cache_level: int = 1
 
     def check(self, factor: str) -> None:
         """Raises ExportError for a value that no engine would accept; `factor` is whose it is."""
@@ -53,7 +56,8 @@ class ConditionDefaults:
 class ImageDefaults:
     """Of the image factor. Scales are the usual ones (the papers' w is scale - 1).
 
-    sampler, timestep_spacing: as of a condition factor. guidance: "segfree" or "cfg".
+    sampler, timestep_spacing, cache_interval, cache_level: as of a condition factor.
+    guidance: "segfree" or "cfg".
     segfree_scale: the a of the degraded branch. segfree_start: the share of the steps before
     segmentation-free guidance sets in, in 0..1.
     """
@@ -67,6 +71,8 @@ class ImageDefaults:
     segfree_start: float = 0.5
     prompt_suffix: str = ""
     timestep_spacing: str | None = None
+    cache_interval: int = 1
+    cache_level: int = 1
 
     def check(self) -> None:
         """Raises ExportError for a value that no engine would accept."""
@@ -88,6 +94,13 @@ class FactorDefaults:
         """Raises ExportError for a value that no engine would accept."""
         self.condition.check("condition factor")
         self.image.check()
+
+
+def cache_json(defaults: ConditionDefaults | ImageDefaults) -> dict[str, int]:
+    """What a factor's entry in the manifest says of its cache."""
+    if defaults.cache_interval == 1:
+        return {}
+    return {"cache_interval": defaults.cache_interval, "cache_level": defaults.cache_level}
 
 
 def _check(

@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 from fgdm.manifest import LINES, OUTPUTS
 
 from .adapter import ConditionAdapter
-from .defaults import ConditionDefaults
+from .defaults import ConditionDefaults, cache_json
 from .errors import ExportError
 from .graphs import adapter_graph
 from .names import check_name, unused_name
@@ -49,6 +49,7 @@ class FactorSource:
     lines: of a sketch: "white" on black, as ControlNets for scribbles and edges are trained, or
     "black" on white.
     defaults: None takes the bundle's.
+    optional: left out, unless a request names it.
     """
 
     adapters: Source | AdapterSource | Sequence[AdapterSource] = ()
@@ -56,6 +57,7 @@ class FactorSource:
     lines: str = "white"
     defaults: ConditionDefaults | None = None
     backbone: BackboneSource | None = None
+    optional: bool = False
 
     @property
     def adapter_sources(self) -> tuple[AdapterSource, ...]:
@@ -97,6 +99,7 @@ class ConditionFactor:
     size: tuple[int, int]
     palette: str
     backbone: OwnBackbone | None = None
+    optional: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """What the manifest says of it."""
@@ -115,8 +118,11 @@ class ConditionFactor:
             "prompt_prefix": defaults.prompt_prefix,
             "prompt_suffix": defaults.prompt_suffix,
         }
+        entry |= cache_json(defaults)
         if defaults.timestep_spacing is not None:
             entry["timestep_spacing"] = defaults.timestep_spacing
+        if self.optional:
+            entry["optional"] = True
         if self.backbone is not None:
             entry |= self.backbone.as_json()
         if self.output == "sketch":
@@ -187,7 +193,17 @@ def make_condition(
     chosen = factor.defaults or defaults
     size = chosen.size or (image_size[0] // 2, image_size[1] // 2)
     output = _output(name, factor)
-    return ConditionFactor(name, output, factor.lines, adapters, chosen, size, palette, backbone)
+    return ConditionFactor(
+        name,
+        output,
+        factor.lines,
+        adapters,
+        chosen,
+        size,
+        palette,
+        backbone,
+        factor.optional,
+    )
 
 
 def check_size(factor: str, size: tuple[int, int], multiple: int) -> None:

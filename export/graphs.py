@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -14,7 +16,7 @@ from transformers import CLIPTextModel
 
 from .adapter import ConditionAdapter
 from .attention import use_plain_attention, use_segfree_attention
-from .layout import BackboneLayout, Residual, backbone_layout, total_stride
+from .layout import BackboneLayout, Residual, backbone_layout, deep_features, total_stride
 from .modules import (
     Adapter,
     Backbone,
@@ -24,6 +26,7 @@ from .modules import (
     Hint,
     ImageAdapter,
     PreviewDecoder,
+    ShallowBackbone,
     TextEncoder,
 )
 from .signature import (
@@ -37,8 +40,11 @@ from .signature import (
     uniform,
 )
 
-#: The backbone that factors share.
+#: The backbone that factors share, and what `shallow_backbone_graph` names after it.
 BACKBONE = "backbone"
+#: How many outer levels may be computed alone where a factor caches the others; more would save
+#: nothing worth the memory.
+CACHE_LEVELS = 2
 
 
 def _features(name: str, residual: Residual) -> TensorSpec:
@@ -76,37 +82,84 @@ def _hint(controlnet: ControlNetModel) -> TensorSpec:
     return _features("hint", Residual(controlnet.conv_in.out_channels, stride=1))
 
 
-def backbone_graph(unet: UNet2DConditionModel, max_length: int) -> Graph:
+def backbone_graph(unet: UNet2DConditionModel, max_length: int, deep_levels: int = 0) -> Graph:
+    """deep_levels: as of `Backbone`."""
     layout = backbone_layout(unet)
     residuals = (
         *_all_features("intrablock_residual", layout.intrablock),
         *_controlnet_features(layout),
     )
-    return _backbone(BACKBONE, unet, max_length, residuals)
+    module = Backbone(unet, deep_levels)
+    deep = tuple(_deep_features(unet, level) for level in range(1, deep_levels + 1))
+    return _backbone(BACKBONE, module, max_length, residuals, deep)
 
 
 def own_backbone_graph(name: str, unet: UNet2DConditionModel, max_length: int) -> Graph:
     """A factor's own backbone, which takes no residuals. Its `sample` has 4 channels for each
     latent that it sees."""
-    return _backbone(name, unet, max_length, ())
+    return _backbone(name, Backbone(unet), max_length)
+
+
+def shallow_backbone_graph(unet: UNet2DConditionModel, max_length: int, level: int) -> Graph:
+    """The backbone's outer `level` levels, over the deep features that the backbone made."""
+    layout = backbone_layout(unet)
+    skips = sum(len(block.resnets) for block in list(unet.up_blocks)[-level:])
+    inputs = (
+        _deep_features(unet, level),
+        *_all_features("intrablock_residual", layout.intrablock[:level]),
+        *_all_features("down_residual", layout.down[:skips]),
+    )
+    return _backbone(_shallow(level), ShallowBackbone(unet, level), max_length, inputs)
+
+
+def cache_levels(unet: UNet2DConditionModel) -> range:
+    """The numbers of outer levels that `shallow_backbone_graph` makes graphs of."""
+    return range(1, min(CACHE_LEVELS, len(unet.up_blocks) - 1) + 1)
+
+
+def shallow_backbones(unet: UNet2DConditionModel) -> list[dict[str, Any]]:
+    """What the manifest says of the shallow backbones, by level."""
+    return [
+        {"graph": _shallow(level), **deep_features(unet)[level - 1].as_json()}
+        for level in cache_levels(unet)
+    ]
+
+
+def is_shallow(graph: Graph) -> bool:
+    """Whether it is one of `shallow_backbone_graph`."""
+    return isinstance(graph.module, ShallowBackbone)
+
+
+def _shallow(level: int) -> str:
+    return f"{BACKBONE}_shallow_{level}"
+
+
+def _deep_features(unet: UNet2DConditionModel, level: int) -> TensorSpec:
+    return _features(f"deep_features_{level}", deep_features(unet)[level - 1])
 
 
 def _backbone(
-    name: str, unet: UNet2DConditionModel, max_length: int, residuals: tuple[TensorSpec, ...]
+    name: str,
+    module: Backbone | ShallowBackbone,
+    max_length: int,
+    features: tuple[TensorSpec, ...] = (),
+    deep: tuple[TensorSpec, ...] = (),
 ) -> Graph:
+    """features: what it takes beside the latents. deep: what it makes beside the noise."""
+    unet = module.unet
     use_segfree_attention(unet)
     return Graph(
         name,
-        Backbone(unet),
+        module,
         (
             _latent("sample", unet.config.in_channels),
             _TIMESTEP,
             _context(max_length, unet.config.cross_attention_dim),
             TensorSpec("attn_scale", ("batch",), draw=cycle(-10.0, 0.0, 1.0)),
             TensorSpec("argmax_mask", ("batch", max_length), "bool", one_token),
-            *residuals,
+            *features,
         ),
-        (_latent("noise_pred", unet.config.out_channels),),
+        (_latent("noise_pred", unet.config.out_channels), *deep),
         multiple=total_stride(unet),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 from diffusers import ControlNetModel, UNet2DConditionModel
 
@@ -60,6 +61,17 @@ def backbone_layout(model: UNet2DConditionModel | ControlNetModel) -> BackboneLa
     # Distilled models have no middle block, but what a ControlNet adds after it they take too.
     middle = Residual(model.down_blocks[-1].resnets[-1].out_channels, stride)
     return BackboneLayout(tuple(intrablock), tuple(down), middle)
+
+
+def deep_features(unet: UNet2DConditionModel) -> tuple[Residual, ...]:
+    """What enters a UNet's last decoder block, the last but one, and so on, but for the first."""
+    stride = 1
+    deep: list[Residual] = []
+    blocks = list(unet.up_blocks)[::-1]
+    for block, before in pairwise(blocks):
+        stride *= 2 if block.upsamplers else 1
+        deep.append(Residual(before.resnets[-1].out_channels, stride))
+    return tuple(deep)
 
 
 def total_stride(model: UNet2DConditionModel) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from fgdm import __version__
 from fgdm.manifest import MANIFEST, MANIFEST_HASH, SCHEMA
 
-from .defaults import ImageDefaults
+from .defaults import ImageDefaults, cache_json
 from .layout import BackboneLayout
 from .overflow import Magnitude
 from .schemas import check_form
@@ -53,6 +53,7 @@ class BundleFacts:
     image_size: height and width in pixels. keep_fp32: nodes that a float16 bundle keeps in float32.
     conditions: the condition factors, and networks: those of the image factor, as the manifest
     describes them. image_backbone: the image's own, if it has one, as `OwnBackbone.as_json`.
+    shallow_backbones: as `graphs.shallow_backbones`.
     """
 
     name: str
@@ -71,6 +72,7 @@ class BundleFacts:
     networks: tuple[dict[str, Any], ...]
     preview_decoder: bool
     image_backbone: dict[str, Any] | None
+    shallow_backbones: list[dict[str, Any]]
 
 
 def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -> None:
@@ -102,6 +104,7 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
             "intrablock_residuals": [entry.as_json() for entry in facts.layout.intrablock],
             "down_residuals": [entry.as_json() for entry in facts.layout.down],
             "mid_residual": facts.layout.middle.as_json(),
+            "shallow": facts.shallow_backbones,
         },
         "scheduler": facts.scheduler,
         "factors": [*facts.conditions, _image(facts)],
@@ -145,6 +148,7 @@ def _image(facts: BundleFacts) -> dict[str, Any]:
         "num_inference_steps": image.num_inference_steps,
         "sampler": image.sampler,
         **({} if spacing is None else {"timestep_spacing": spacing}),
+        **cache_json(image),
         "guidance": image.guidance,
         "guidance_scale": image.guidance_scale,
         "segfree_guidance_scale": image.segfree_guidance_scale,

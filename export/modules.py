@@ -19,11 +19,15 @@ from .layout import has_cross_attention
 
 
 class Backbone(nn.Module):
-    """The UNet with per-row guidance, and both residual sets or none: noise_pred (B, 4, h, w)."""
+    """The UNet with per-row guidance, and both residual sets or none: noise_pred (B, 4, h, w).
 
-    def __init__(self, unet: UNet2DConditionModel) -> None:
+    deep_levels: after it come the first so many of `layout.deep_features`, for a `ShallowBackbone`
+    each.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, deep_levels: int = 0) -> None:
         super().__init__()
-        self.unet = unet
+        self.unet, self.deep_levels = unet, deep_levels
 
     def forward(
         self,
@@ -33,35 +37,56 @@ class Backbone(nn.Module):
         attn_scale: Tensor,
         argmax_mask: Tensor,
         *residuals: Tensor,
-    ) -> Tensor:
+    ) -> Tensor | tuple[Tensor, ...]:
         """`residuals`: intrablock, then down, then the middle one, in the order of the layout."""
         unet = self.unet
         blocks = len(unet.down_blocks)
         intrablock, later = residuals[:blocks], residuals[blocks:]
         emb = timestep_embedding(unet, timestep, sample.dtype)
-        guided = {
-            "encoder_hidden_states": encoder_hidden_states,
-            "cross_attention_kwargs": {"attn_scale": attn_scale, "argmax_mask": argmax_mask},
-        }
+        guided = _guided(encoder_hidden_states, attn_scale, argmax_mask)
         hidden, skips = encode(unet, unet.conv_in(sample), emb, guided, intrablock)
         hidden = _middle(unet, hidden, emb, guided)
         if later:
             *down, middle = later
             skips = [skip + residual for skip, residual in zip(skips, down, strict=True)]
             hidden = hidden + middle
-        for block in unet.up_blocks:
-            taken = len(block.resnets)
-            kwargs = guided if has_cross_attention(block) else {}
-            hidden = block(
-                hidden_states=hidden,
-                temb=emb,
-                res_hidden_states_tuple=tuple(skips[-taken:]),
-                **kwargs,
-            )
-            del skips[-taken:]
-        if unet.conv_norm_out is not None:
-            hidden = unet.conv_act(unet.conv_norm_out(hidden))
-        return cast(Tensor, unet.conv_out(hidden))
+        hidden, entered = _decode(unet, list(unet.up_blocks), hidden, skips, emb, guided)
+        deep = entered[::-1][: self.deep_levels]
+        noise = _predict_noise(unet, hidden)
+        return (noise, *deep) if deep else noise
+
+
+class ShallowBackbone(nn.Module):
+    """The outer `level` levels of the UNet, over deep features of an earlier step: noise_pred.
+
+    DeepCache (Ma et al., CVPR 2024): from step to step, features change less the deeper they lie.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, level: int) -> None:
+        super().__init__()
+        self.unet, self.level = unet, level
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        attn_scale: Tensor,
+        argmax_mask: Tensor,
+        deep_features: Tensor,
+        *residuals: Tensor,
+    ) -> Tensor:
+        """`residuals`: those intrablock, then those down, that enter the outer levels."""
+        unet, level = self.unet, self.level
+        intrablock, down = residuals[:level], residuals[level:]
+        emb = timestep_embedding(unet, timestep, sample.dtype)
+        guided = _guided(encoder_hidden_states, attn_scale, argmax_mask)
+        _, skips = encode(unet, unet.conv_in(sample), emb, guided, intrablock, blocks=level)
+        # The last skip leads to the level below.
+        skips = [skip + residual for skip, residual in zip(skips[:-1], down, strict=True)]
+        blocks = list(unet.up_blocks)[-level:]
+        hidden, _ = _decode(unet, blocks, deep_features, skips, emb, guided)
+        return _predict_noise(unet, hidden)
 
 
 class Adapter(nn.Module):
@@ -194,14 +219,16 @@ def encode(
     emb: Tensor,
     context: dict[str, Any],
     intrablock: tuple[Tensor, ...],
+    blocks: int | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """A UNet's encoder from the output of conv_in on: the last feature map, and all skips.
 
     intrablock: nothing, or one residual per block. A block with cross-attention adds its own; after
     the last block diffusers adds in place, so that the skip holds the residual too.
+    blocks: the first so many; None for all.
     """
     skips = [hidden]
-    for index, block in enumerate(model.down_blocks):
+    for index, block in enumerate(model.down_blocks[:blocks]):
         if has_cross_attention(block):
             added = {"additional_residuals": intrablock[index]} if intrablock else {}
             hidden, taken = block(hidden_states=hidden, temb=emb, **context, **added)
@@ -212,6 +239,47 @@ def encode(
                 taken = (*taken[:-1], hidden)
         skips += taken
     return hidden, skips
+
+
+def _guided(
+    encoder_hidden_states: Tensor, attn_scale: Tensor, argmax_mask: Tensor
+) -> dict[str, Any]:
+    """What a UNet's blocks with cross-attention take beside their features."""
+    return {
+        "encoder_hidden_states": encoder_hidden_states,
+        "cross_attention_kwargs": {"attn_scale": attn_scale, "argmax_mask": argmax_mask},
+    }
+
+
+def _decode(
+    unet: UNet2DConditionModel,
+    blocks: list[Any],
+    hidden: Tensor,
+    skips: list[Tensor],
+    emb: Tensor,
+    guided: dict[str, Any],
+) -> tuple[Tensor, list[Tensor]]:
+    """Decoder blocks over as many skips as they take: the last feature map, and what entered each
+    block."""
+    entered = []
+    for block in blocks:
+        entered.append(hidden)
+        taken = len(block.resnets)
+        kwargs = guided if has_cross_attention(block) else {}
+        hidden = block(
+            hidden_states=hidden,
+            temb=emb,
+            res_hidden_states_tuple=tuple(skips[-taken:]),
+            **kwargs,
+        )
+        del skips[-taken:]
+    return hidden, entered
+
+
+def _predict_noise(unet: UNet2DConditionModel, hidden: Tensor) -> Tensor:
+    if unet.conv_norm_out is not None:
+        hidden = unet.conv_act(unet.conv_norm_out(hidden))
+    return cast(Tensor, unet.conv_out(hidden))
 
 
 def _middle(

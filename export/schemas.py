@@ -53,7 +53,7 @@ def check_value(part: str, key: str, value: object, owner: object) -> None:
     if "enum" in described:
         expected = f"one of {', '.join(choices(part, key))}"
     elif "maximum" in described:
-        whole = "a whole number from " if described["type"] == "integer" else ""
+        whole = "a whole number from " if "integer" in described["type"] else ""
         expected = f"{whole}{described['minimum']} to {described['maximum']}"
     else:
         expected = "text without control characters or line breaks"

@@ -44,6 +44,8 @@ PALETTE: dict[str, Any] = {
 GRAPHS = (
     "text_encoder",
     "backbone",
+    "backbone_shallow_1",
+    "backbone_shallow_2",
     "adapter_segmentation",
     "controlnet_segmentation_hint",
     "controlnet_segmentation",

@@ -51,7 +51,7 @@ def build_factors(folder: Path) -> None:
 
 
 def build_bundle(folder: Path) -> None:
-    """``runs/scenes``, ``runs/factors``, and ``bundles/factors``, made of them by the command that
+    """``runs/scenes``, ``runs/factors``, and ``bundles/scenes``, made of them by the command that
     the model card has."""
     build_scenes(folder / "runs" / "scenes")
     build_factors(folder / "runs" / "factors")

@@ -123,6 +123,8 @@ FactorOptions factor_options_from(const std::string& factor, const py::object& g
   made.condition_steps = take<int>(options, "condition_steps");
   made.sampler = take_sampler(options, "sampler");
   made.timestep_spacing = take_spacing(options, "timestep_spacing");
+  made.cache_interval = take<int>(options, "cache_interval");
+  made.cache_level = take<int>(options, "cache_level");
   made.guidance_scale = take<double>(options, "guidance_scale");
   if (const auto interval = take<std::pair<double, double>>(options, "guidance_interval"))
     made.guidance_interval = Interval{interval->first, interval->second};
@@ -164,6 +166,7 @@ py::object parameters_of(const FactorOptions& factor) {
                   "condition_steps"_a = factor.condition_steps,
                   "sampler"_a = sampler_text(factor.sampler),
                   "timestep_spacing"_a = spacing_text(factor.timestep_spacing),
+                  "cache_interval"_a = factor.cache_interval, "cache_level"_a = factor.cache_level,
                   "guidance_scale"_a = factor.guidance_scale, "guidance_interval"_a = interval,
                   "prune"_a = factor.prune, "stop_at_recall"_a = factor.stop_at_recall,
                   "min_area"_a = factor.min_area, "wave"_a = factor.wave,
@@ -195,6 +198,8 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   request.condition_sampler = take_sampler(options, "condition_sampler");
   request.timestep_spacing = take_spacing(options, "timestep_spacing");
   request.condition_timestep_spacing = take_spacing(options, "condition_timestep_spacing");
+  request.cache_interval = take<int>(options, "cache_interval");
+  request.cache_level = take<int>(options, "cache_level");
   request.min_area = take<double>(options, "min_area");
   request.height = take<int>(options, "height");
   request.width = take<int>(options, "width");
@@ -247,6 +252,7 @@ py::dict parameters_of(const Request& request) {
       "condition_sampler"_a = sampler_text(request.condition_sampler),
       "timestep_spacing"_a = spacing_text(request.timestep_spacing),
       "condition_timestep_spacing"_a = spacing_text(request.condition_timestep_spacing),
+      "cache_interval"_a = request.cache_interval, "cache_level"_a = request.cache_level,
       "min_area"_a = request.min_area, "height"_a = request.height, "width"_a = request.width,
       "latents"_a = given(request.latents),
       "condition_latents"_a = given(request.condition_latents), "control_images"_a = control_images,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fgdm.manifest import Manifest, Port
+from fgdm.manifest import Factor, Manifest, Port
 
 from ..errors import ExportError
 from ..symbols import resolve
@@ -54,8 +54,8 @@ class Chain:
         A graph is built for each image size (the bundle's own if none is given) at the factors'
         shares of it, so a map is half as high and wide, and for the rows that a factor gives it:
 
-        - the backbone, and a ControlNet while guidance is classifier-free, take two rows a
-          candidate, the negative and the positive one;
+        - the backbone and the shallow ones, and a ControlNet while guidance is classifier-free,
+          take two rows a candidate, the negative and the positive one;
         - an adapter, a T2I-Adapter and a decoder take one row a candidate;
         - the hint encoder and the autoencoder's encoder, for maps and pictures that a request
           brings, take one row, and the text encoder one, at no particular size.
@@ -82,7 +82,7 @@ class Chain:
                 candidates = max_images if paints else max_candidates
                 decoded = 1 if paints else max_candidates
                 uses = {
-                    factor.own_backbone or manifest.backbone: 2 * candidates,
+                    **dict.fromkeys(_backbones(manifest, factor), 2 * candidates),
                     manifest.encoder: 1,
                     **dict.fromkeys(manifest.decoders, decoded),
                 }
@@ -148,6 +148,13 @@ class Chain:
                 f"expected multiples of {multiple * image.height // own[0]}"
             )
         return height, width
+
+
+def _backbones(manifest: Manifest, factor: Factor) -> tuple[str, ...]:
+    """Of a factor's steps; the shallow ones are there for all requests that ask for them."""
+    if factor.own_backbone is not None:
+        return (factor.own_backbone,)
+    return manifest.backbone, *manifest.shallow_backbones
 
 
 def buckets(most: int) -> list[int]:

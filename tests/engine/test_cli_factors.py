@@ -41,6 +41,7 @@ def test_arguments_become_options_of_factors(picture: Path) -> None:
         '--factor-options=depth={"candidates": 4, "guidance_interval": [0, 0.5]}',
         f'--factor-options=normal={{"map": "{picture}"}}',
         "--leave-out=segmentation,pose",
+        "--with=depth,edges",
         "--joint=normal,edges",
     )
     assert given["joint"] == ["normal", "edges"]
@@ -57,6 +58,7 @@ def test_arguments_become_options_of_factors(picture: Path) -> None:
         },
         "normal": {},
         "sketch": {"prompt": ""},
+        "edges": {},
         "segmentation": None,
         "pose": None,
     }

@@ -63,10 +63,13 @@ def test_an_image_alone(make_bundle: MakeBundle) -> None:
     assert "  image  image, 64×128 px, 10 steps of ddim, no networks, guidance cfg" in text
 
 
-def test_both_guidance_scales_are_shown() -> None:
+def test_what_factors_do_by_themselves_is_shown() -> None:
+    """Both guidance scales, spacings, caches, and what is optional, of the shipped bundle."""
     shipped = Path(__file__).parents[2] / "bundles" / "scenes"
     text = "\n".join(describe(shipped).lines())
     assert "guidance segfree at 2.5, cfg at 4 before" in text
+    assert "depth  condition, depth, optional, 64×64 px" in text
+    assert "8 steps of dpmsolver++ in trailing spacing, all but one of 2 through 1 level" in text
 
 
 def test_missing_bundle_says_what_a_bundle_is(tmp_path: Path) -> None:

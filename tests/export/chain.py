@@ -8,7 +8,7 @@ recovered from the predicted x₀ that its step callback shows.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +78,8 @@ class Settings:
     segfree_guidance_scale: float = 3.5
     segfree_scale: float = 10.0
     conditioning_scales: tuple[float, ...] = (0.8,)
+    cache_interval: int = 1
+    cache_level: int = 1
     noise_seed: int = 31
 
     @cached_property
@@ -154,6 +156,8 @@ def run_engine(bundle: Path, settings: Settings, guidance: str) -> tuple[Any, di
             segfree_scale=settings.segfree_scale,
             segfree_guidance_scale=settings.segfree_guidance_scale,
             segfree_start=0.5,
+            cache_interval=settings.cache_interval,
+            cache_level=settings.cache_level,
             height=settings.image_size,
             width=settings.image_size,
             controlnet_conditioning_scale=list(settings.conditioning_scales),
@@ -191,6 +195,36 @@ def load_pipeline(
 def _controlnets(bundle: Path) -> list[str]:
     image = json.loads((bundle / "manifest.json").read_text())["factors"][-1]
     return [str(entry["graph"]) for entry in image["conditionings"]]
+
+
+def cache_deep_features(
+    pipeline: StableDiffusionControlNetPipeline, level: int, whole_steps: Collection[int]
+) -> None:
+    """In all other steps the last `level` up blocks of the UNet begin with what they began with in
+    the last whole step, whatever the blocks before them made, and ControlNets give what they gave
+    then: DeepCache, without leaving anything out."""
+    kept: dict[str, Any] = {}
+    step = -1
+    block, controlnet = pipeline.unet.up_blocks[-level], pipeline.controlnet.forward
+
+    def count(*_: Any) -> None:
+        nonlocal step
+        step += 1
+
+    def exchange(_: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> tuple[Any, Any]:
+        if step in whole_steps:
+            kept["hidden"] = inputs["hidden_states"]
+        return args, inputs | {"hidden_states": kept["hidden"]}
+
+    def residuals(*args: Any, **kwargs: Any) -> Any:
+        if step + 1 in whole_steps:  # the UNet's step comes after it
+            down, middle = controlnet(*args, **kwargs)
+            kept["down"], kept["middle"] = [one.clone() for one in down], middle.clone()
+        return [one.clone() for one in kept["down"]], kept["middle"].clone()
+
+    pipeline.unet.register_forward_pre_hook(count)
+    block.register_forward_pre_hook(exchange, with_kwargs=True)
+    pipeline.controlnet.forward = residuals
 
 
 def reference_maps(

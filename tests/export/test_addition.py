@@ -114,7 +114,7 @@ def test_a_float16_bundle_gets_float16_graphs(
 
 
 def test_the_shipped_bundle_takes_factors(tmp_path: Path) -> None:
-    """Its schema is 2, and a factor may see another that was added before."""
+    """A factor may see another that was added before."""
     bundle = tmp_path / "bundles" / "scenes"
     shutil.copytree(SCENES, bundle)
     before, old = contents(bundle), manifest_of(bundle)
@@ -126,12 +126,12 @@ def test_the_shipped_bundle_takes_factors(tmp_path: Path) -> None:
     }
     TimestepAdapter(in_channels=4, **kinds).save_pretrained(tmp_path / "one")
     TimestepAdapter(in_channels=8, **kinds).save_pretrained(tmp_path / "two")
-    add_factor(bundle, "depth", tmp_path / "one", check=False)
-    sees = AdapterSource(tmp_path / "two", ("depth", "sketch"))
-    add_factor(bundle, "sketch", FactorSource(sees), check=False)
+    add_factor(bundle, "far", FactorSource(tmp_path / "one", output="depth"), check=False)
+    sees = AdapterSource(tmp_path / "two", ("far", "edges"))
+    add_factor(bundle, "edges", FactorSource(sees, output="sketch"), check=False)
     assert_only_added(bundle, before, old)
     names = [factor["name"] for factor in manifest_of(bundle)["factors"]]
-    assert names == ["segmentation", "depth", "sketch", "image"]
+    assert names == ["segmentation", "depth", "normal", "sketch", "pose", "far", "edges", "image"]
 
 
 def test_another_label_factor_takes_the_bundle_s_palette(

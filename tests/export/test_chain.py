@@ -4,6 +4,7 @@ noise predictions and latents agree within 1e-4 of their scale, pictures to 40 d
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from benchmarks.statistics import psnr
 from tests.export.chain import (
     Settings,
     Trace,
+    cache_deep_features,
     load_pipeline,
     reference_image,
     reference_maps,
@@ -68,6 +70,26 @@ def test_image(
     assert traces["image"].worst_error(trace) <= TOLERANCE
     assert expected.std() > 5, "the pictures hold something to compare"
     # Measured: 89 dB, which is a few numbers that round the other way.
+    assert psnr(np.asarray(result.image), expected) >= 60
+
+
+@pytest.mark.parametrize(
+    ("guidance", "level", "whole_steps"),
+    # The negative branch of segmentation-free guidance begins with step 3.
+    [("cfg", 1, {0, 2, 4}), ("cfg", 2, {0, 2, 4}), ("segfree", 1, {0, 2, 3, 4})],
+)
+def test_cached_image(
+    guidance: str,
+    level: int,
+    whole_steps: set[int],
+    tiny_bundle: Path,
+    pipeline: StableDiffusionControlNetPipeline,
+) -> None:
+    settings = replace(SETTINGS, cache_interval=2, cache_level=level)
+    result, traces = run_engine(tiny_bundle, settings, guidance)
+    cache_deep_features(pipeline, level, whole_steps)
+    expected, trace = reference_image(pipeline, settings, guidance, np.asarray(result.map))
+    assert traces["image"].worst_error(trace) <= TOLERANCE
     assert psnr(np.asarray(result.image), expected) >= 60
 
 

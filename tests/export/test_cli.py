@@ -45,10 +45,12 @@ def test_exports_with_the_chosen_defaults(
         "--condition-timestep-spacing=trailing",
         "--min-area=0.01",
         "--guidance=cfg",
+        "--cache-interval=2",
+        "--cache-level=2",
     ]
     assert run(parse(*arguments)) == 0
     printed = capsys.readouterr().out
-    assert "[7/7] backbone: largest error" in printed
+    assert "[9/9] backbone: largest error" in printed
     assert f"wrote {tmp_path / 'small'}" in printed
     manifest = json.loads((tmp_path / "small/manifest.json").read_text())
     condition, image = manifest["factors"]
@@ -58,6 +60,11 @@ def test_exports_with_the_chosen_defaults(
     assert (condition["sampler"], image["sampler"]) == ("dpmsolver++", "ddim")
     assert condition["timestep_spacing"] == "trailing" and "timestep_spacing" not in image
     assert (image["height"], image["num_inference_steps"], image["guidance"]) == (96, 12, "cfg")
+    assert (image["cache_interval"], image["cache_level"]) == (2, 2)
+    assert "cache_interval" not in condition
+    arguments += ["--cache-level=3", "--overwrite"]
+    assert run(parse(*arguments)) == 1
+    assert "image: cache_level is 3; expected 1 to 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -165,9 +172,12 @@ def test_what_is_said_of_single_factors(
         "--condition-prompt-prefix=a map of ",
         "--condition-prompt-prefix=depth=scale=metres ",
         "--condition-sampler=depth=dpmsolver++",
+        "--condition-cache-interval=depth=2",
+        "--optional=depth,normal",
     ]
     assert run(parse(*arguments)) == 0
     ((factors, shared),) = given
+    assert [name for name, factor in factors.items() if factor.optional] == ["depth", "normal"]
     assert list(factors) == ["segmentation", "depth", "edges", "normal"]
     assert [len(factor.adapter_sources) for factor in factors.values()] == [1, 1, 2, 0]
     assert factors["normal"].backbone == BackboneSource("runs/lr=1e-5/unet", ("depth", "normal"))
@@ -177,7 +187,10 @@ def test_what_is_said_of_single_factors(
     assert shared == ConditionDefaults(num_inference_steps=6, prompt_prefix="a map of ")
     assert factors["segmentation"].defaults is None
     assert factors["depth"].defaults == ConditionDefaults(
-        num_inference_steps=20, prompt_prefix="scale=metres ", sampler="dpmsolver++"
+        num_inference_steps=20,
+        prompt_prefix="scale=metres ",
+        sampler="dpmsolver++",
+        cache_interval=2,
     )
     assert factors["edges"].defaults == replace(shared, size=(48, 64))
 
@@ -189,6 +202,7 @@ def test_what_is_said_of_no_factor(
         "--condition-steps=dept=3",
         "--makes=dept=depth",
         "--condition-size=image=64x64",
+        "--optional=dept",
     ):
         assert run(parse(*options(tiny_checkpoint, tmp_path / "b"), option)) == 1
         error = capsys.readouterr().err

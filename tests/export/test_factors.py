@@ -73,6 +73,7 @@ def chain(
                 output="sketch",
                 lines="black",
                 defaults=steps,
+                optional=True,
             ),
         },
         [
@@ -101,7 +102,8 @@ def test_the_manifest_describes_every_factor(manifest: dict[str, Any]) -> None:
         ("edges", "sketch"),
         ("image", None),
     ]
-    assert edges["lines"] == "black"
+    assert edges["lines"] == "black" and edges["optional"] is True
+    assert "optional" not in depth
     assert segmentation["palette"] == "palette.json"
     for factor in (depth, edges):
         assert not {"palette", "stop_at_recall", "min_area"} & factor.keys()
@@ -142,7 +144,7 @@ def test_inspect_shows_the_chain(chain: Path) -> None:
     text = "\n".join(describe(chain, verify=True).lines())
     assert "depth  condition, depth, 32×32 px" in text
     assert "adapter on segmentation, depth (adapter_depth)" in text
-    assert "edges  condition, sketch in black lines, 64×48 px, 20 steps" in text
+    assert "edges  condition, sketch in black lines, optional, 64×48 px, 20 steps" in text
     assert "adapter (adapter_edges) + adapter (adapter_edges_2) + adapter on depth" in text
 
 

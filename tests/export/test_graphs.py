@@ -103,6 +103,22 @@ def test_backbone_with_both_residual_sets(
     close(run(tiny_bundle, "backbone", **inputs)["noise_pred"], unet_reference(unet, inputs))
 
 
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_shallow_backbone_over_fresh_features_is_the_backbone(
+    tiny_bundle: Path, level: int
+) -> None:
+    inputs = backbone_inputs(3, 16, 8)
+    inputs["attn_scale"] = torch.tensor([-10.0, 0.0, 1.0])
+    whole = run(tiny_bundle, "backbone", **inputs)
+    name = f"deep_features_{level}"
+    taken = {i.name for i in session(tiny_bundle / f"backbone_shallow_{level}.onnx").get_inputs()}
+    assert {"intrablock_residual_0", f"down_residual_{2 * level - 1}"} <= taken
+    assert not {f"intrablock_residual_{level}", f"down_residual_{2 * level}"} & taken
+    inputs[name] = torch.from_numpy(whole[name])
+    outer = run(tiny_bundle, f"backbone_shallow_{level}", **{i: inputs[i] for i in taken})
+    assert relative_error(outer["noise_pred"], whole["noise_pred"]) <= TOLERANCE
+
+
 def test_zero_residuals_are_absent_ones(tiny_bundle: Path, unet: UNet2DConditionModel) -> None:
     inputs = backbone_inputs(2, 8, 8)
     for name in inputs:

@@ -83,6 +83,8 @@ def _options(sampler: str) -> dict[str, Any]:
         "factors": {"segmentation": {"map": _labels()}},
         "num_inference_steps": STEPS,
         "sampler": sampler,
+        "timestep_spacing": "leading",
+        "cache_interval": 1,
         "guidance": "cfg",
         "guidance_scale": SCALE,
         "seed": 3,

@@ -20,12 +20,12 @@ from safetensors.numpy import save_file
 
 SCENES = Path(__file__).parents[2] / "bundles" / "scenes"
 
-#: Which file holds a graph's weights.
+#: Which file holds a graph's weights, where that isn't in a folder of its name.
 _WEIGHTS = {
     "text_encoder": "text_encoder/model.safetensors",
     "backbone": "unet/diffusion_pytorch_model.safetensors",
-    "adapter_segmentation": "adapter_segmentation/diffusion_pytorch_model.safetensors",
-    "controlnet_segmentation": "controlnet_segmentation/diffusion_pytorch_model.safetensors",
+    "backbone_shallow_1": "unet/shallow_1.safetensors",
+    "backbone_shallow_2": "unet/shallow_2.safetensors",
     "controlnet_segmentation_hint": "controlnet_segmentation/hint.safetensors",
     "vae_decoder": "vae/decoder.safetensors",
     "vae_encoder": "vae/encoder.safetensors",
@@ -88,7 +88,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def _write_graph(folder: Path, name: str, graph: dict[str, Any]) -> None:
-    weights_file = _WEIGHTS[name]
+    weights_file = _WEIGHTS.get(name, f"{name}/diffusion_pytorch_model.safetensors")
     seen, weight_rows = graph["inputs"][0], []
     body: list[onnx.NodeProto] = []
     extra = _contributions(graph["inputs"][1:], body)

@@ -73,6 +73,8 @@ _GOOD: dict[str, list[Any]] = {
     "condition_sampler": ["ddim", "dpmsolver++_sde", "euler_ancestral", "tcd"],
     "timestep_spacing": ["leading", "trailing", "karras"],
     "condition_timestep_spacing": ["trailing", "linspace"],
+    "cache_interval": [1, 2, 3],
+    "cache_level": [1, 2],
     "guidance_interval": [(0.0, 1.0), (0.2, 0.2), [0, 1]],
     "condition_guidance_interval": [(0.0, 1.0), (1.0, 1.0)],
     "height": [64, 128, 96],

@@ -174,7 +174,7 @@ def test_the_decoder_learns_and_the_encoder_stays(start: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_the_model_cards_command_makes_a_bundle_of_all_factors(untrained: Path) -> None:
-    manifest = untrained / "bundles" / "factors" / "manifest.json"
+    manifest = untrained / "bundles" / "scenes" / "manifest.json"
     factors = json.loads(manifest.read_text())["factors"]
     assert [entry["name"] for entry in factors[:-1]] == ["segmentation", *MAP_KINDS]
     for entry in factors[1:-1]:

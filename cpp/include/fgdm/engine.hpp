@@ -82,7 +82,8 @@ public:
   const std::string& profile_key() const;  // what batch times are measured with
   Metrics metrics() const;
 
-  // Measures a step of each factor with each number of rows; the median of `repeats` calls after a
+  // Measures a step of each factor with each number of rows (of maps of one size and backbone, the
+  // first factor's); the median of `repeats` calls after a
   // first that doesn't count. Numbers of rows that find no memory are left out. `height` and
   // `width` are the image's; unset: the bundle's. For an idle engine: requests wait meanwhile.
   // Throws RequestError for a number of rows outside 1 to max_batch_rows or a size that no request

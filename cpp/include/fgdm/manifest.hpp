@@ -23,6 +23,24 @@ struct ResidualSpec {
   std::int64_t stride;
 };
 
+// The outer levels of the shared backbone as a graph of its own, over features that the backbone
+// made of the levels below in an earlier step (DeepCache, Ma et al., CVPR 2024).
+struct ShallowBackbone {
+  std::string graph;
+  ResidualSpec features;
+};
+
+// The name of what the shared backbone makes, and a shallow one takes, of what lies below so many
+// outer levels.
+std::string deep_features(int level);
+
+// Of `interval` steps the first goes through the whole backbone, and the others through its outer
+// `level` levels alone, without conditioning networks. 1: all go through the whole.
+struct CacheConfig {
+  int interval = 1;
+  int level = 1;
+};
+
 // What a conditioning network looks at. An adapter sees latents in every step: its factor's own
 // noisy one, or those of earlier factors; a ControlNet sees its factor's, the text and a control
 // image in every step; a T2I-Adapter sees a control image once.
@@ -60,6 +78,7 @@ std::string_view output_name(FactorOutput output);
 struct FactorSpec {
   std::string name;
   bool is_image;                               // the last factor; the others are conditions
+  bool optional = false;                       // left out, unless the request names it
   FactorOutput output = FactorOutput::labels;  // of a condition factor
   bool black_lines = false;  // of a sketch: black on white, otherwise white on black
   // The graph of a backbone of the factor's own; "" = the one that factors share.
@@ -73,6 +92,7 @@ struct FactorSpec {
   SamplerKind sampler = SamplerKind::ddim;
   std::optional<TimestepSpacing> timestep_spacing;  // unset: the schedule's for the sampler
   GuidanceConfig guidance;
+  CacheConfig cache;
   double stop_at_recall = 0.0, min_area = 0.002;  // condition factors: as in Request
   std::string prompt_prefix, prompt_suffix;       // put around the request's prompt
   std::string palette;  // of a factor that makes labels: file of the palette
@@ -104,6 +124,7 @@ struct Manifest {
   std::string backbone;    // the shared one
   int backbone_downscale;  // of every backbone: latent height and width are divisible by this
   std::map<std::string, ResidualSpec> residuals;  // the shared backbone's residual inputs by name
+  std::vector<ShallowBackbone> shallow;           // by their levels: one, two and so on
   NoiseSchedule schedule;
   std::vector<FactorSpec> factors;
   std::map<std::string, GraphSpec> graphs;
@@ -124,8 +145,16 @@ struct Manifest {
     return factor.own_backbone.empty() ? backbone : factor.own_backbone;
   }
 
-  // The backbones of all factors, each once, by the graph's name.
+  // The backbones of all factors, and the shallow ones, each once, by the graph's name.
   std::vector<std::string> backbones() const;
+
+  // The graph of the outer levels, for steps that have no obstacle.
+  const ShallowBackbone& shallow_of(const CacheConfig& cache) const {
+    return shallow.at(static_cast<std::size_t>(cache.level) - 1);
+  }
+
+  // Why no step of a factor can go through so many outer levels alone; "" where it can.
+  std::string cache_obstacle(const FactorSpec& factor, int level) const;
 
   // The type of the text encoder's embeddings.
   DType context_dtype() const;

@@ -28,6 +28,7 @@ struct FactorOptions {
   std::optional<int> condition_steps;
   std::optional<SamplerKind> sampler;
   std::optional<TimestepSpacing> timestep_spacing;
+  std::optional<int> cache_interval, cache_level;  // as the request's own
   std::optional<double> guidance_scale;
   std::optional<Interval> guidance_interval;
   std::optional<std::vector<int>> prune;
@@ -96,6 +97,10 @@ struct Request {
   // Candidates sampled at a time, until one has won or there are `candidates` of them; 0: all at
   // once. Needs a stop_at_recall.
   int wave = 0;
+  // DeepCache (Ma et al., CVPR 2024) for the image: of so many steps, 1 to 1000, the first goes
+  // through the whole backbone; the others through its outer levels alone, 1 or 2 of them, with the
+  // features that it made of the levels below. 1: every step goes through the whole.
+  std::optional<int> cache_interval, cache_level;
   // The fractions of the steps, from the first and up to the second, in which there is guidance;
   // other steps run the positive row alone.
   Interval guidance_interval, condition_guidance_interval;

@@ -52,7 +52,8 @@ bool is_of_the_backend(const Error& error) {
 }
 
 // The graphs that every request's chain may run. The autoencoder's encoder is left for those that
-// bring a map or a picture.
+// bring a map or a picture, and the shallow backbones that no factor uses by itself for those that
+// ask for them.
 std::vector<std::string> graph_names(const Manifest& manifest) {
   std::vector<std::string> names;
   const auto add = [&](const std::string& graph) {
@@ -62,6 +63,8 @@ std::vector<std::string> graph_names(const Manifest& manifest) {
   add(manifest.text_encoder);
   for (const auto& factor : manifest.factors) {
     add(manifest.backbone_of(factor));
+    if (factor.cache.interval > 1)
+      add(manifest.shallow_of(factor.cache).graph);
     for (const auto& network : factor.conditionings) {
       add(network.graph);
       add(network.hint_graph);
@@ -69,6 +72,15 @@ std::vector<std::string> graph_names(const Manifest& manifest) {
   }
   add(manifest.vae_decoder);
   add(manifest.preview_decoder);
+  return names;
+}
+
+std::vector<std::string> later_names(const Manifest& manifest) {
+  const auto first = graph_names(manifest);
+  std::vector<std::string> names{manifest.vae_encoder};
+  for (const auto& shallow : manifest.shallow)
+    if (std::ranges::find(first, shallow.graph) == first.end())
+      names.push_back(shallow.graph);
   return names;
 }
 
@@ -125,10 +137,10 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
     const auto& manifest = bundle.manifest();
     for (const auto& name : graph_names(manifest))
       sessions_[name] = tensorrt_->load(name, manifest.graph(name));
-    later_[manifest.vae_encoder] = [backend = tensorrt_.get(), name = manifest.vae_encoder,
-                                    graph = manifest.graph(manifest.vae_encoder)] {
-      return backend->load(name, graph);
-    };
+    for (const auto& name : later_names(manifest))
+      later_[name] = [backend = tensorrt_.get(), name, graph = manifest.graph(name)] {
+        return backend->load(name, graph);
+      };
     std::ranges::move(loaded.problems, std::back_inserter(notes_));
   } catch (const Error& error) {
     if (asked || !is_of_the_backend(error))
@@ -166,8 +178,14 @@ void Graphs::load_all(const Bundle& bundle, Provider provider, bool bfloat16) {
     if (name != backbone)
       sessions_[name] = loader(name)();
   sessions_[backbone] = loading.get();
-  later_[bundle.manifest().vae_encoder] = loader(bundle.manifest().vae_encoder);
+  for (const auto& name : later_names(bundle.manifest()))
+    later_[name] = loader(name);
   std::ranges::move(notes, std::back_inserter(notes_));
+}
+
+std::int64_t Graphs::padding(const std::string& graph) const {
+  const auto found = sessions_.find(graph);
+  return found == sessions_.end() || !found->second ? 0 : found->second->padding();
 }
 
 Session& Graphs::session(const std::string& graph) {

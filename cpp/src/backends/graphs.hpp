@@ -44,8 +44,8 @@ public:
   double run(const std::string& graph, const std::string& stage,
              std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs);
 
-  // Rows that a graph computed only to fill up its plans' batches.
-  std::int64_t padding(const std::string& graph) const { return sessions_.at(graph)->padding(); }
+  // Rows that a graph computed only to fill up its plans' batches; 0 where it isn't loaded yet.
+  std::int64_t padding(const std::string& graph) const;
 
   // Seconds of all calls so far, those that failed included.
   const Timings& timings() const { return timings_; }

@@ -17,6 +17,13 @@ void check_order(const std::vector<FactorSpec>& factors) {
       refuse_manifest("only the last factor may be of kind \"image\", but " + factor.name + " is");
 }
 
+void check_stride(const Manifest& manifest, const std::string& name, const ResidualSpec& features) {
+  if (manifest.backbone_downscale % features.stride != 0)
+    refuse_manifest("the stride of " + name + " is " + std::to_string(features.stride) +
+                    ", expected a divisor of backbone.downscale, " +
+                    std::to_string(manifest.backbone_downscale));
+}
+
 // A latent is the factor's own or an earlier factor's, and each is seen once.
 // `network` is "the adapter" or "the backbone", and `graph` its name.
 void check_latents(const FactorSpec& factor, const std::string& network, const std::string& graph,
@@ -59,6 +66,13 @@ void check_steps(const Manifest& manifest, const FactorSpec& factor) {
   }
 }
 
+void check_cache(const Manifest& manifest, const FactorSpec& factor) {
+  const auto obstacle = manifest.cache_obstacle(factor, factor.cache.level);
+  if (factor.cache.interval > 1 && !obstacle.empty())
+    refuse_manifest("factor " + factor.name + " has a cache_interval of " +
+                    std::to_string(factor.cache.interval) + ", but " + obstacle);
+}
+
 // A map must come from an earlier factor; only the image's networks may see images of the request.
 void check_conditioning(const Manifest& manifest, const FactorSpec& factor,
                         const ConditioningSpec& spec, const std::set<std::string>& earlier) {
@@ -88,13 +102,13 @@ void check_conditioning(const Manifest& manifest, const FactorSpec& factor,
 void check_chain(const Manifest& manifest) {
   check_order(manifest.factors);
   for (const auto& [name, residual] : manifest.residuals)
-    if (manifest.backbone_downscale % residual.stride != 0)
-      refuse_manifest("the stride of " + name + " is " + std::to_string(residual.stride) +
-                      ", expected a divisor of backbone.downscale, " +
-                      std::to_string(manifest.backbone_downscale));
+    check_stride(manifest, name, residual);
+  for (std::size_t i = 0; i < manifest.shallow.size(); ++i)
+    check_stride(manifest, deep_features(static_cast<int>(i) + 1), manifest.shallow[i].features);
   std::set<std::string> earlier;
   for (const auto& factor : manifest.factors) {
     check_steps(manifest, factor);
+    check_cache(manifest, factor);
     check_own_backbone(manifest, factor, earlier);
     for (const auto& spec : factor.conditionings)
       check_conditioning(manifest, factor, spec, earlier);

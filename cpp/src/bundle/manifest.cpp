@@ -212,6 +212,7 @@ FactorSpec factor(const Field& field) {
   spec.latents = latents(field, spec.name);
   for (const auto& item : field["conditionings"].items())
     spec.conditionings.push_back(conditioning(item, spec.name));
+  spec.optional = !spec.is_image && field.has("optional") && field["optional"].flag();
   if (!spec.is_image && field.has("output"))
     spec.output = enumerator(field["output"], output_names);
   if (spec.output == FactorOutput::sketch && field.has("lines"))
@@ -230,6 +231,10 @@ FactorSpec factor(const Field& field) {
   if (field.has("timestep_spacing"))
     spec.timestep_spacing = spacing(field["timestep_spacing"]);
   spec.guidance = guidance(field);
+  if (field.has("cache_interval"))
+    spec.cache.interval = field["cache_interval"].small(1, 1000);
+  if (field.has("cache_level"))
+    spec.cache.level = field["cache_level"].small(1, 16);
   spec.prompt_prefix = field.text_or("prompt_prefix", "");
   spec.prompt_suffix = field.text_or("prompt_suffix", "");
   return spec;
@@ -243,6 +248,10 @@ std::string_view conditioning_name(Conditioning kind) {
 
 std::string_view output_name(FactorOutput output) {
   return name_of(output, output_names);
+}
+
+std::string deep_features(int level) {
+  return "deep_features_" + std::to_string(level);
 }
 
 Manifest Manifest::parse(std::string_view json) {
@@ -286,6 +295,9 @@ Manifest Manifest::parse(std::string_view json) {
       manifest.residuals.emplace(kind + "_" + std::to_string(number++), residual_spec(item));
   }
   manifest.residuals.emplace("mid_residual", residual_spec(backbone["mid_residual"]));
+  if (backbone.has("shallow"))
+    for (const auto& item : backbone["shallow"].items())
+      manifest.shallow.push_back({item["graph"].text(), residual_spec(item)});
 
   manifest.schedule = noise_schedule(root["scheduler"]);
 
@@ -327,7 +339,20 @@ std::vector<std::string> Manifest::backbones() const {
   for (const auto& factor : factors)
     if (const auto& graph = backbone_of(factor); std::ranges::find(names, graph) == names.end())
       names.push_back(graph);
+  for (const auto& entry : shallow)
+    names.push_back(entry.graph);
   return names;
+}
+
+std::string Manifest::cache_obstacle(const FactorSpec& factor, int level) const {
+  const auto levels = static_cast<int>(shallow.size());
+  if (!factor.own_backbone.empty())
+    return "factor " + factor.name + " has a backbone of its own, which caches nothing";
+  if (levels == 0)
+    return "this bundle has no shallow backbones";
+  if (level > levels)
+    return "this bundle has shallow backbones of 1 to " + std::to_string(levels) + " levels";
+  return "";
 }
 
 DType Manifest::context_dtype() const {

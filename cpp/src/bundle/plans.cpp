@@ -188,6 +188,8 @@ std::vector<std::string> uncovered(const Manifest& manifest, std::span<const Pla
   need(manifest.text_encoder, 0, 0);
   for (const auto& factor : manifest.factors) {
     need(manifest.backbone_of(factor), factor.height, factor.width);
+    if (factor.cache.interval > 1)
+      need(manifest.shallow_of(factor.cache).graph, factor.height, factor.width);
     need(manifest.vae_decoder, factor.height, factor.width);
     need(manifest.preview_decoder, factor.height, factor.width);
     for (const auto& network : factor.conditionings) {

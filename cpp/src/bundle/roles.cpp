@@ -1,6 +1,7 @@
 #include "roles.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "fgdm/error.hpp"
@@ -72,7 +73,9 @@ public:
     check(manifest_.vae_encoder, {picture("image")}, {latents()});
     if (!manifest_.preview_decoder.empty())
       check(manifest_.preview_decoder, {latents()}, {picture("image")});
-    check_backbone(manifest_.backbone);
+    check_backbone(manifest_.backbone, {}, levels());
+    for (int level = 1; level <= levels(); ++level)
+      check_backbone(manifest_.shallow[static_cast<std::size_t>(level) - 1].graph, level, 0);
     for (const auto& factor : manifest_.factors) {
       if (!factor.own_backbone.empty())
         check_own_backbone(factor);
@@ -93,8 +96,12 @@ private:
     check_parts(graph, "output", spec.outputs, outputs);
   }
 
-  // The shared backbone takes every residual; one of a factor's own those that it has inputs for.
-  void check_backbone(const std::string& graph) const {
+  int levels() const { return static_cast<int>(manifest_.shallow.size()); }
+
+  // The shared backbone takes every residual; one of a factor's own, or a shallow one, those that
+  // it has inputs for. A shallow one of `level` levels takes the deep features that the shared one
+  // makes, for `made` levels.
+  void check_backbone(const std::string& graph, std::optional<int> level = {}, int made = 0) const {
     Parts inputs{{"sample", DType::float32, 4},
                  {"timestep", DType::float32, 1},
                  {"encoder_hidden_states", embedding_type_, 3},
@@ -102,8 +109,13 @@ private:
                  {"argmax_mask", DType::boolean, 2}};
     for (const auto& [name, residual] : manifest_.residuals)
       if (graph == manifest_.backbone || input_of(graph, name) != nullptr)
-        inputs.push_back({name, residual_type(graph, name), 4});
-    check(graph, inputs, {{"noise_pred", DType::float32, 4}});
+        inputs.push_back({name, residual_type(level ? manifest_.backbone : graph, name), 4});
+    if (level)
+      inputs.push_back({deep_features(*level), deep_type(*level), 4});
+    Parts outputs{{"noise_pred", DType::float32, 4}};
+    for (int i = 1; i <= made; ++i)
+      outputs.push_back({deep_features(i), deep_type(i), 4});
+    check(graph, inputs, outputs);
   }
 
   void check_own_backbone(const FactorSpec& factor) const {
@@ -162,6 +174,12 @@ private:
     if (made->shape[1] < 1)
       fail(graph, "has a hint without a fixed number of channels");
     return dtype;
+  }
+
+  // Deep features are handed over as they are, too.
+  DType deep_type(int level) const {
+    const auto* made = find(manifest_.graph(manifest_.backbone).outputs, deep_features(level));
+    return made == nullptr ? DType::float32 : made->dtype;
   }
 
   const TensorSpec* input_of(const std::string& graph, const std::string& name) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 
 #include "request.hpp"
 #include "request_checks.hpp"
@@ -13,26 +14,40 @@ namespace {
 // that is little beside the steps themselves (docs/factors.md has the times).
 constexpr int default_joint_refresh = 4;
 
-// Sets an option of all condition factors to the default that they share. Where they differ it
-// stays unset, and each takes its own.
+// Sets an option of all condition factors that aren't left out to the default that they share.
+// Where they differ it stays unset, and each takes its own.
 template <typename T, typename Default>
-void fill_shared(std::optional<T>& option, const Manifest& manifest, Default default_of) {
+void fill_shared(std::optional<T>& option, std::span<const FactorSpec* const> factors,
+                 Default default_of) {
   std::set<T> defaults;
-  for (const auto& factor : manifest.factors)
-    if (!factor.is_image)
-      defaults.insert(default_of(factor));
+  for (const auto* factor : factors)
+    defaults.insert(default_of(*factor));
   if (!option && defaults.size() == 1)
     option = *defaults.begin();
 }
 
 void fill_shared_options(Request& request, const Manifest& manifest) {
+  std::vector<const FactorSpec*> all;
+  for (const auto& factor : manifest.factors) {
+    const auto options = request.factors.find(factor.name);
+    if (!factor.is_image && (options == request.factors.end() || !options->second.left_out))
+      all.push_back(&factor);
+  }
   using F = const FactorSpec&;
-  fill_shared(request.condition_steps, manifest, [](F f) { return f.num_inference_steps; });
-  fill_shared(request.condition_sampler, manifest, [](F f) { return f.sampler; });
-  fill_shared(request.condition_guidance_scale, manifest,
+  fill_shared(request.condition_steps, all, [](F f) { return f.num_inference_steps; });
+  fill_shared(request.condition_sampler, all, [](F f) { return f.sampler; });
+  fill_shared(request.condition_guidance_scale, all,
               [](F f) { return static_cast<double>(f.guidance.guidance_scale); });
-  fill_shared(request.stop_at_recall, manifest, [](F f) { return f.stop_at_recall; });
-  fill_shared(request.min_area, manifest, [](F f) { return f.min_area; });
+  fill_shared(request.stop_at_recall, all, [](F f) { return f.stop_at_recall; });
+  fill_shared(request.min_area, all, [](F f) { return f.min_area; });
+}
+
+// Optional factors that the request doesn't name.
+void leave_out_others(Request& request, const Manifest& manifest) {
+  for (const auto& factor : manifest.factors)
+    if (factor.optional && !request.factors.contains(factor.name) &&
+        std::ranges::count(request.joint, factor.name) == 0)
+      request.factors[factor.name].left_out = true;
 }
 
 // One factor's options, and what each of them is called in the request.
@@ -109,6 +124,8 @@ private:
     fill(options_.sampler, request.condition_sampler, factor_.sampler);
     fill(options_.timestep_spacing, request.condition_timestep_spacing,
          factor_.timestep_spacing.value_or(manifest_.schedule.spacing(*options_.sampler)));
+    if (!is_given(request, factor_))
+      resolve_cache(options_.cache_interval, options_.cache_level, name(""), manifest_, factor_);
     fill(options_.guidance_scale, request.condition_guidance_scale,
          static_cast<double>(guidance.guidance_scale));
     fill(options_.guidance_interval, {}, request.condition_guidance_interval);
@@ -134,6 +151,8 @@ private:
             {"condition_steps", options_.condition_steps.has_value()},
             {"sampler", options_.sampler.has_value()},
             {"timestep_spacing", options_.timestep_spacing.has_value()},
+            {"cache_interval", options_.cache_interval.has_value()},
+            {"cache_level", options_.cache_level.has_value()},
             {"guidance_scale", options_.guidance_scale.has_value()},
             {"guidance_interval", options_.guidance_interval.has_value()},
             {"prune", options_.prune.has_value()},
@@ -344,6 +363,7 @@ void share_candidates(Request& request, const Manifest& manifest) {
 
 void resolve_factors(Request& request, const Manifest& manifest) {
   check_names(request, manifest);
+  leave_out_others(request, manifest);
   fill_shared_options(request, manifest);
   share_candidates(request, manifest);
   for (const auto& factor : manifest.factors)

@@ -5,7 +5,8 @@ namespace fgdm {
 FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint32_t factor_index,
                      const Request& resolved, Embeddings positive_text, Embeddings negative_text)
     : factor(spec), index(factor_index), size(factor_size(resolved, manifest, spec)),
-      guidance(factor_guidance(resolved, spec)), seed(*resolved.seed),
+      guidance(factor_guidance(resolved, spec)), cache(factor_cache(resolved, spec)),
+      shallow(cache.interval > 1 ? &manifest.shallow_of(cache) : nullptr), seed(*resolved.seed),
       first(factor_first_step(resolved, spec)),
       sampler(factor_sampler(resolved, spec), manifest.schedule, factor_steps(resolved, spec),
               first, factor_spacing(resolved, spec)),
@@ -24,6 +25,13 @@ Trajectory::Trajectory(const FactorRun& owner, int index, RowBuffer noise)
     older_x0 = latents;
 }
 
+bool FactorRun::is_shallow(int step) const {
+  if (shallow == nullptr || (step - first) % cache.interval == 0)
+    return false;
+  const auto now = phase(step), before = phase(step - 1);
+  return now.rows() == before.rows() && now.segfree == before.segfree;
+}
+
 std::int64_t FactorRun::rows(int begin, int end) const {
   std::int64_t sum = 0;
   for (int step = begin; step < end; ++step)
@@ -39,13 +47,18 @@ RowBuffer latent_buffer(const std::shared_ptr<Device>& device, const Manifest& m
           most_rows};
 }
 
-RowBuffer residual_buffer(const std::shared_ptr<Device>& device, const Manifest& manifest,
-                          const TensorSpec& tensor, const FactorSize& size, std::size_t most_rows) {
-  const auto& layout = manifest.residual(tensor.name);
+RowBuffer feature_buffer(const std::shared_ptr<Device>& device, const ResidualSpec& features,
+                         const TensorSpec& tensor, const FactorSize& size, std::size_t most_rows) {
+  const auto [channels, stride] = features;
   return {device,
           tensor.dtype,
-          {layout.channels, size.latent_height / layout.stride, size.latent_width / layout.stride},
+          {channels, size.latent_height / stride, size.latent_width / stride},
           most_rows};
+}
+
+RowBuffer residual_buffer(const std::shared_ptr<Device>& device, const Manifest& manifest,
+                          const TensorSpec& tensor, const FactorSize& size, std::size_t most_rows) {
+  return feature_buffer(device, manifest.residual(tensor.name), tensor, size, most_rows);
 }
 
 Hint encode_control_image(const Manifest& manifest, const ConditioningSpec& spec,

@@ -48,6 +48,13 @@ struct FactorRun {
   int end() const { return static_cast<int>(sampler.timesteps().size()); }
   int num_steps() const { return end() - first; }
   GuidancePhase phase(int step) const { return phase_at(step, end(), guidance); }
+  // Whether a step goes through the outer levels of the backbone alone, over what a step before it
+  // kept of the others. Where guidance changes what its rows are, none of that fits.
+  bool is_shallow(int step) const;
+  // The graph that a step goes through, where that isn't the shared backbone; else "".
+  const std::string& backbone(int step) const {
+    return is_shallow(step) ? shallow->graph : factor.own_backbone;
+  }
   // Backbone rows of a trajectory's steps from `first` up to `end`.
   std::int64_t rows(int begin, int end) const;
 
@@ -55,7 +62,9 @@ struct FactorRun {
   std::uint32_t index;  // of the factor in the chain
   FactorSize size;
   GuidanceConfig guidance;
-  std::uint64_t seed;  // of the noise of stochastic samplers
+  CacheConfig cache;
+  const ShallowBackbone* shallow;  // nullptr: every step goes through the whole backbone
+  std::uint64_t seed;              // of the noise of stochastic samplers
   int first;
   Sampler sampler;
   Embeddings positive, negative;
@@ -78,6 +87,8 @@ struct Trajectory {
   // Backbone rows of the next step.
   int rows() const { return run->phase(step).rows(); }
 
+  bool is_shallow() const { return run->is_shallow(step); }
+
   int steps_taken() const { return step - run->first; }
 
   // What a network makes of its control image.
@@ -91,6 +102,9 @@ struct Trajectory {
   RowBuffer latents, predicted_x0;  // a row each
   RowBuffer older_x0;               // of the step before the last, where the sampler looks at it
   std::vector<Hint> joint_hints;    // one for each network; empty for those that see no joint map
+  // Of the last step through the whole backbone, by name: what a shallow one takes of it. Two rows,
+  // the positive one first.
+  std::map<std::string, RowBuffer> kept;
   bool is_finite = true;
   int passed_over = 0;                   // batches since it could have been in one; the scheduler's
   Timings timings;                       // its share of what its batches took
@@ -101,7 +115,11 @@ struct Trajectory {
 RowBuffer latent_buffer(const std::shared_ptr<Device>& device, const Manifest& manifest,
                         const FactorSize& size, std::size_t most_rows);
 
-// Zeros for `most_rows` rows of a residual, which `tensor` names and types.
+// Zeros for `most_rows` rows of features of a backbone, in the type of `tensor`.
+RowBuffer feature_buffer(const std::shared_ptr<Device>& device, const ResidualSpec& features,
+                         const TensorSpec& tensor, const FactorSize& size, std::size_t most_rows);
+
+// The same for a residual, which `tensor` names too.
 RowBuffer residual_buffer(const std::shared_ptr<Device>& device, const Manifest& manifest,
                           const TensorSpec& tensor, const FactorSize& size, std::size_t most_rows);
 

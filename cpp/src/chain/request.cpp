@@ -183,6 +183,7 @@ Request resolve(Request request, const Manifest& manifest) {
   request.segfree_guidance_scale =
       request.segfree_guidance_scale.value_or(static_cast<double>(defaults.segfree_guidance_scale));
   request.segfree_start = request.segfree_start.value_or(defaults.segfree_start);
+  resolve_cache(request.cache_interval, request.cache_level, "", manifest, image);
   check_spacing("timestep_spacing", *request.timestep_spacing, *request.sampler);
   timesteps(manifest.schedule, *request.num_inference_steps, *request.sampler,
             request.timestep_spacing);
@@ -241,6 +242,13 @@ std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec
           static_cast<float>(factor.is_image ? resolved.controlnet_conditioning_scale.at(image++)
                                              : factor.conditionings[i].scale);
   return scales;
+}
+
+CacheConfig factor_cache(const Request& resolved, const FactorSpec& factor) {
+  if (factor.is_image)
+    return {*resolved.cache_interval, *resolved.cache_level};
+  const auto& options = resolved.factors.at(factor.name);
+  return {*options.cache_interval, *options.cache_level};
 }
 
 SamplerKind factor_sampler(const Request& resolved, const FactorSpec& factor) {

@@ -34,6 +34,9 @@ GuidanceConfig factor_guidance(const Request& resolved, const FactorSpec& factor
 // The weight of each conditioning network of a factor in a resolved request; 1 for adapters.
 std::vector<float> conditioning_scales(const Request& resolved, const FactorSpec& factor);
 
+// Which of a factor's steps go through the outer levels of its backbone alone.
+CacheConfig factor_cache(const Request& resolved, const FactorSpec& factor);
+
 // The sampler of a factor in a resolved request, its timesteps' spacing, its steps, and the first
 // of them that is taken: not 0 where a picture is noised to a strength.
 SamplerKind factor_sampler(const Request& resolved, const FactorSpec& factor);

@@ -25,6 +25,19 @@ void check_spacing(const std::string& name, TimestepSpacing spacing, SamplerKind
                        "\"linspace\", or another sampler");
 }
 
+void resolve_cache(std::optional<int>& interval, std::optional<int>& level,
+                   const std::string& prefix, const Manifest& manifest, const FactorSpec& factor) {
+  check_optional(prefix + "cache_interval", interval, 1, 1000);
+  check_optional(prefix + "cache_level", level, 1, 16);
+  interval = interval.value_or(factor.cache.interval);
+  level = level.value_or(factor.cache.level);
+  const auto obstacle = manifest.cache_obstacle(factor, *level);
+  if (*interval > 1 && !obstacle.empty())
+    throw RequestError(prefix + "cache_interval is " + shown(*interval) + " and cache_level " +
+                       shown(*level) + ", but " + obstacle +
+                       "; leave them out, or export the bundle again with this version");
+}
+
 void check_latents(const std::string& name, const std::vector<float>& latents, int rows,
                    const Manifest& manifest, const FactorSize& size) {
   if (latents.empty())

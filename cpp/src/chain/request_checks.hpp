@@ -29,6 +29,10 @@ void check_text(const std::string& name, const std::string& text);
 void check_interval(const std::string& name, const Interval& interval);
 void check_spacing(const std::string& name, TimestepSpacing spacing, SamplerKind sampler);
 
+// Fills in and checks a factor's cache; `prefix` comes before the options' names.
+void resolve_cache(std::optional<int>& interval, std::optional<int>& level,
+                   const std::string& prefix, const Manifest& manifest, const FactorSpec& factor);
+
 // `rows` finite latents of that size, or none.
 void check_latents(const std::string& name, const std::vector<float>& latents, int rows,
                    const Manifest& manifest, const FactorSize& size);

@@ -48,13 +48,25 @@ const RowBuffer* latent_of(const Trajectory& trajectory, const SeenLatent& seen)
 
 void StepBatch::run(std::span<Trajectory* const> trajectories) {
   place(trajectories);
-  const auto& run = *trajectories.front()->run;
-  reserve(rows_.size(), run.factor, run.size);
+  reserve(rows_.size(), trajectories.front()->run->size);
   fill_inputs();
-  for (const auto& segment : segments_)
-    run_networks(segment);
-  run_backbone();
+  if (trajectories.front()->is_shallow()) {
+    recall_features();
+    run_backbone();
+  } else {
+    for (const auto& segment : segments_)
+      run_networks(segment);
+    run_backbone();
+    keep_features();
+  }
   guide_and_step();
+}
+
+// The backbone that the rows go through.
+const std::string& StepBatch::graph() const {
+  const auto& trajectory = *rows_.front().trajectory;
+  const auto& graph = trajectory.run->backbone(trajectory.step);
+  return graph.empty() ? manifest_.backbone : graph;
 }
 
 void StepBatch::place(std::span<Trajectory* const> trajectories) {
@@ -86,7 +98,7 @@ void StepBatch::place(std::span<Trajectory* const> trajectories) {
   }
 }
 
-void StepBatch::reserve(std::size_t rows, const FactorSpec& factor, const FactorSize& size) {
+void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
   if (rows <= capacity_)
     return;
   size_ = size;
@@ -108,9 +120,19 @@ void StepBatch::reserve(std::size_t rows, const FactorSpec& factor, const Factor
   hints_.clear();
   seen_.clear();
   residuals_.clear();
-  for (const auto& input : manifest_.graph(manifest_.backbone_of(factor)).inputs)
+  deep_.clear();
+  const auto& spec = manifest_.graph(graph());
+  for (const auto& input : spec.inputs)
     if (manifest_.residuals.contains(input.name))
       residuals_.emplace(input.name, residual_buffer(device, manifest_, input, size, rows));
+  for (std::size_t i = 0; i < manifest_.shallow.size(); ++i) {
+    const auto name = deep_features(static_cast<int>(i) + 1);
+    for (const auto* tensors : {&spec.inputs, &spec.outputs})
+      for (const auto& tensor : *tensors)
+        if (tensor.name == name)
+          deep_.emplace(name,
+                        feature_buffer(device, manifest_.shallow[i].features, tensor, size, rows));
+  }
   residuals_of_.assign(rows, {});
   capacity_ = rows;
   device->trim();
@@ -262,9 +284,37 @@ void StepBatch::run_networks(const Segment& segment) {
   filled_by(kind);
 }
 
+// For the steps that go through a shallow backbone next: what it takes of this one.
+void StepBatch::keep_features() {
+  for (std::size_t row = 0; row < rows_.size(); ++row) {
+    auto& trajectory = *rows_[row].trajectory;
+    if (trajectory.run->shallow == nullptr)
+      continue;
+    for (const auto& input : manifest_.graph(trajectory.run->shallow->graph).inputs)
+      for (const auto* features : {&residuals_, &deep_}) {
+        const auto made = features->find(input.name);
+        if (made == features->end())
+          continue;
+        auto kept = trajectory.kept.find(input.name);
+        if (kept == trajectory.kept.end()) {
+          RowBuffer two(graphs_.device(), input.dtype, made->second.row_shape(), 2);
+          kept = trajectory.kept.emplace(input.name, std::move(two)).first;
+        }
+        kept->second.copy_row(made->second, row, rows_[row].negative ? 1 : 0);
+      }
+  }
+}
+
+void StepBatch::recall_features() {
+  for (auto* features : {&residuals_, &deep_})
+    for (auto& [name, buffer] : *features)
+      for (std::size_t row = 0; row < rows_.size(); ++row)
+        buffer.copy_row(rows_[row].trajectory->kept.at(name), rows_[row].negative ? 1 : 0, row);
+}
+
 void StepBatch::run_backbone() {
   const auto count = rows_.size();
-  const auto& graph = manifest_.backbone_of(rows_.front().trajectory->run->factor);
+  const auto& graph = this->graph();
   const auto seen_in = [](const FactorRun& run) -> const auto& { return run.backbone_sees; };
   std::vector<NamedTensor> inputs{{"sample", seen_latents(graph, 0, count, seen_in)},
                                   {"timestep", timestep_.view(count)},
@@ -273,8 +323,11 @@ void StepBatch::run_backbone() {
                                   {"argmax_mask", argmax_mask_.view(count)}};
   for (auto& [input, buffer] : residuals_)
     inputs.push_back({input, buffer.view(count)});
-  const NamedTensor output{"noise_pred", noise_.view(count)};
-  charge("backbone", graphs_.run(graph, "backbone", inputs, {&output, 1}), 0, count);
+  std::vector<NamedTensor> outputs{{"noise_pred", noise_.view(count)}};
+  const bool takes_deep = rows_.front().trajectory->is_shallow();
+  for (auto& [name, buffer] : deep_)
+    (takes_deep ? inputs : outputs).push_back({name, buffer.view(count)});
+  charge("backbone", graphs_.run(graph, "backbone", inputs, outputs), 0, count);
 }
 
 void StepBatch::charge(const std::string& stage, double seconds, std::size_t first,

@@ -11,14 +11,15 @@
 namespace fgdm {
 
 // One sampler step for rows of one backbone and resolution, whatever request, factor, phase or step
-// they belong to: conditioning networks, backbone, guidance, sampler. Keeps its memory from batch
+// they belong to: conditioning networks, backbone, guidance, sampler. A shallow backbone's rows
+// have what their trajectories kept, in place of conditioning networks. Keeps its memory from batch
 // to batch.
 class StepBatch {
 public:
   StepBatch(const Manifest& manifest, Graphs& graphs) : manifest_(manifest), graphs_(graphs) {}
 
-  // Advances every trajectory by one step; all have the same backbone and latent size, also those
-  // of later calls, and none is done. If a
+  // Advances every trajectory by one step; all go through the same graph and have the same latent
+  // size, also those of later calls, and none is done. If a
   // graph fails (BackendError, OutOfMemoryError), no trajectory has changed. A latent that comes
   // out not finite disturbs no other.
   void run(std::span<Trajectory* const> trajectories);
@@ -40,7 +41,8 @@ private:
   };
 
   void place(std::span<Trajectory* const> trajectories);
-  void reserve(std::size_t rows, const FactorSpec& factor, const FactorSize& size);
+  const std::string& graph() const;
+  void reserve(std::size_t rows, const FactorSize& size);
   void fill_inputs();
   // What a graph sees in rows [first, first + count) of the latents that `seen_in` has for a run.
   using SeenIn = std::function<const std::vector<SeenLatent>&(const FactorRun&)>;
@@ -49,6 +51,8 @@ private:
   std::size_t providers(const Segment& segment, const std::string& input) const;
   void run_network(const Segment& segment, std::size_t network);
   void run_networks(const Segment& segment);
+  void keep_features();
+  void recall_features();
   void run_backbone();
   void guide_and_step();
   StepCoefficients place_history(const Trajectory& trajectory, std::size_t row);
@@ -67,6 +71,7 @@ private:
   RowBuffer sample_, x0_, step_noise_, timestep_, embeddings_, attn_scale_, argmax_mask_, noise_,
       conditioning_scale_;
   std::map<std::string, RowBuffer> residuals_;  // the backbone's, by input
+  std::map<std::string, RowBuffer> deep_;       // features that it makes or takes, by name
   // What one of several networks adds to the same residual; a ControlNet's hints and the latents
   // that an adapter or a backbone sees, by graph.
   std::map<std::string, RowBuffer> terms_, hints_, seen_;

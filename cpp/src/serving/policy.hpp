@@ -15,7 +15,7 @@ namespace fgdm {
 // The size of latents, and the graph they go through; rows of the same can share a batch.
 struct Resolution {
   int height, width;    // cells
-  std::string graph{};  // a factor's own backbone, or a decoder; "" = the shared backbone
+  std::string graph{};  // a factor's own backbone, a shallow one or a decoder; "" = the shared one
   bool decodes = false;
 
   auto operator<=>(const Resolution&) const = default;

@@ -47,8 +47,11 @@ bool is_out_of_memory(const std::exception_ptr& failure) {
 // Resolutions whose buffers are kept: maps and images of two sizes.
 std::size_t resolutions_kept(const Manifest& manifest) {
   std::set<Resolution> of_one_size;
-  for (const auto& factor : manifest.factors)
+  for (const auto& factor : manifest.factors) {
     of_one_size.insert({factor.height, factor.width, factor.own_backbone});
+    if (factor.cache.interval > 1)
+      of_one_size.insert({factor.height, factor.width, manifest.shallow_of(factor.cache).graph});
+  }
   return std::max<std::size_t>(4, 2 * of_one_size.size());
 }
 
@@ -247,9 +250,10 @@ void Scheduler::begin(const std::shared_ptr<JobState>& job) {
 
 Resolution Scheduler::resolution_of(const Work& work) {
   const auto& run = work.run();
-  const bool decodes = work.decode != nullptr;
-  return {run.size.latent_height, run.size.latent_width,
-          decodes ? *work.decode->decoder : run.factor.own_backbone, decodes};
+  const auto& [height, width, latent_height, latent_width] = run.size;
+  if (work.decode != nullptr)
+    return {latent_height, latent_width, *work.decode->decoder, true};
+  return {latent_height, latent_width, run.backbone(work.trajectory->step)};
 }
 
 // Runs the batch that the policy chooses of what waits.

@@ -315,6 +315,61 @@ TEST(Manifest, FactorsWithABackboneOfTheirOwn) {
   }
 }
 
+// The shared backbone's outer level as a graph of its own, and the factors that cache by it.
+TEST(Manifest, ShallowBackbones) {
+  auto document = valid_manifest();
+  EXPECT_TRUE(Manifest::parse(document.dump()).shallow.empty());
+  auto& graphs = document["graphs"];
+  document["backbone"]["shallow"] = {
+      {{"graph", "backbone_shallow_1"}, {"channels", 48}, {"stride", 2}}};
+  json features = graphs["backbone"]["inputs"][6];
+  features["name"] = "deep_features_1";
+  auto shallow = graphs["backbone"];
+  shallow["inputs"].erase(shallow["inputs"].begin() + 7, shallow["inputs"].end());
+  shallow["inputs"].push_back(features);
+  graphs["backbone_shallow_1"] = shallow;
+  graphs["backbone"]["outputs"].push_back(features);
+  document["factors"][1]["cache_interval"] = 3;
+  const auto manifest = Manifest::parse(document.dump());
+  ASSERT_EQ(manifest.shallow.size(), 1U);
+  EXPECT_EQ(manifest.shallow[0].graph, "backbone_shallow_1");
+  EXPECT_EQ(manifest.shallow[0].features.channels, 48);
+  EXPECT_EQ(manifest.shallow[0].features.stride, 2);
+  EXPECT_EQ(manifest.factors[0].cache.interval, 1);
+  EXPECT_EQ(manifest.factors[1].cache.interval, 3);
+  EXPECT_EQ(manifest.factors[1].cache.level, 1);
+  EXPECT_EQ(manifest.backbones(), (std::vector<std::string>{"backbone", "backbone_shallow_1"}));
+
+  using Change = std::function<void(json & manifest, json & factor, json & graphs)>;
+  const std::vector<std::pair<std::string, Change>> cases{
+      {"factors[1].cache_interval is 0, expected 1 to 1000",
+       [](auto&, auto& f, auto&) { f["cache_interval"] = 0; }},
+      {"factor image has a cache_interval of 3, but this bundle has shallow backbones of 1 to 1",
+       [](auto&, auto& f, auto&) { f["cache_level"] = 2; }},
+      {"factor image has a cache_interval of 3, but this bundle has no shallow backbones",
+       [](auto& m, auto&, auto&) { m["backbone"].erase("shallow"); }},
+      {"the stride of deep_features_1 is 3",
+       [](auto& m, auto&, auto&) { m["backbone"]["shallow"][0]["stride"] = 3; }},
+      {"names the graph \"nobody\"",
+       [](auto& m, auto&, auto&) { m["backbone"]["shallow"][0]["graph"] = "nobody"; }},
+      {"graph backbone has no output \"deep_features_1\"",
+       [](auto&, auto&, auto& g) { g["backbone"]["outputs"].erase(1); }},
+      {"graph backbone_shallow_1 has no input \"deep_features_1\"",
+       [](auto&, auto&, auto& g) { g["backbone_shallow_1"]["inputs"].erase(7); }},
+      {"graph backbone_shallow_1 has the input \"deep_features_1\" (float16",
+       [](auto&, auto&, auto& g) { g["backbone_shallow_1"]["inputs"][7]["dtype"] = "float16"; }},
+      {"graph backbone_shallow_1 has the input \"down_residual_0\" (float16",
+       [](auto&, auto&, auto& g) { g["backbone_shallow_1"]["inputs"][6]["dtype"] = "float16"; }},
+      {"graph backbone_shallow_1 has the input \"more\"",
+       [](auto&, auto&, auto& g) { g["backbone_shallow_1"]["inputs"][6]["name"] = "more"; }}};
+  for (const auto& [expected, change] : cases) {
+    auto changed = document;
+    change(changed, changed["factors"][1], changed["graphs"]);
+    const auto message = refusal(changed.dump());
+    EXPECT_NE(message.find(expected), std::string::npos) << expected << ": " << message;
+  }
+}
+
 // A chain may have an image only, which adapters may paint too.
 TEST(Manifest, TheImageAlone) {
   auto document = valid_manifest();

@@ -283,9 +283,11 @@ TEST_F(EngineTest, WritesATimelineWhenItIsDestroyed) {
 TEST_F(EngineTest, MeasuresBatchesOfEachFactor) {
   const std::array rows{1, 3};
   const auto times = engine_->measure_batches(rows, 1, 64, 64);
-  ASSERT_EQ(times.size(), 2U);
+  ASSERT_EQ(times.size(), 3U);
   EXPECT_EQ(times[0].latent_height, 8);
   EXPECT_EQ(times[1].latent_width, 16);
+  EXPECT_EQ(times[1].backbone, "");
+  EXPECT_EQ(times[2].backbone, "backbone_shallow_1") << "of the image, which caches by itself";
   for (const auto& measured : times) {
     ASSERT_EQ(measured.seconds.size(), 2U);
     EXPECT_GT(measured.seconds.at(3), 0);

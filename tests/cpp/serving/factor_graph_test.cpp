@@ -1,6 +1,7 @@
 // Chains of several factors, over fake graphs: what each factor's network sees, one after another
 // and jointly; maps that are given, refined and left out; pictures from pictures.
 #include <limits>
+#include <set>
 
 #include "chain_bundle.hpp"
 #include "fgdm/error.hpp"
@@ -226,6 +227,30 @@ TEST(FactorGraph, EveryFactorTakesItsOwnOptions) {
   EXPECT_EQ(run.result.factors.at("depth").candidates.size(), 2U);
   EXPECT_EQ(run.result.factors.at("depth").chosen, 0);
   EXPECT_EQ(run.result.map_rows, 2 * steps * 3 + 2 * 2 + 2 * steps);
+}
+
+// Optional factors of the shipped bundle are sampled where the request names them.
+TEST(FactorGraph, OptionalFactorsAreLeftOutUnlessTheyAreNamed) {
+  const auto& bundle = testing::shipped();
+  const auto sampled = [&](const Request& request) {
+    std::set<std::string> names;
+    for (const auto& [name, factor] : Recorded(request, bundle).result.factors)
+      names.insert(name);
+    return names;
+  };
+  const auto& manifest = bundle.manifest();
+  ASSERT_TRUE(std::ranges::any_of(manifest.factors, &FactorSpec::optional));
+  auto request = small_request(1, 2);
+  EXPECT_EQ(sampled(request), (std::set<std::string>{"segmentation"}));
+  const auto resolved = resolve(request, manifest);
+  EXPECT_TRUE(resolved.factors.at("depth").left_out);
+  EXPECT_EQ(resolved.condition_guidance_scale, 4.0) << "the default of those that are sampled";
+  request.factors["depth"] = {};
+  EXPECT_EQ(sampled(request), (std::set<std::string>{"segmentation", "depth"}));
+  EXPECT_EQ(resolve(request, manifest).condition_guidance_scale, std::nullopt);
+  request = small_request(1, 2);
+  request.joint = {"segmentation", "depth"};
+  EXPECT_EQ(sampled(request), (std::set<std::string>{"segmentation", "depth"}));
 }
 
 // Requests of every kind share batches, and none sees its company.

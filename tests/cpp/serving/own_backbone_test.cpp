@@ -155,7 +155,8 @@ TEST(OwnBackbone, BatchTimesAreMeasuredThroughIt) {
   EXPECT_EQ(times[1].backbone, "backbone_depth");
   EXPECT_EQ(times[2].backbone, "backbone_image");
   EXPECT_EQ(own_depth_and_image().manifest().backbones(),
-            (std::vector<std::string>{"backbone", "backbone_depth", "backbone_image"}));
+            (std::vector<std::string>{"backbone", "backbone_depth", "backbone_image",
+                                      "backbone_shallow_1", "backbone_shallow_2"}));
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ def test_every_graph_of_a_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
     options = Options("tensorrt-rtx", GPUS, max_candidates=1)
     outcome = build_plans(bundle, options, jobs=2)
-    assert len(outcome.built) == 13
+    assert len(outcome.built) == 21
     for order, metadata in outcome.built:
         assert metadata["covers"]["runtime"].startswith("1.")
         assert metadata["covers"]["gpus"] == ["sm_86", "sm_89"]
