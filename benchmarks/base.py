@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 
 
 def write_base_bundle(bundle: Path, folder: Path) -> Path:
-    """Copy a bundle with one condition factor to `folder`, which becomes the base's; see above."""
+    """Copy a bundle to `folder`, which becomes the base's; see above. Its factor samples by DDIM in
+    the schedule's spacing, whatever the bundle's image does by itself."""
     shutil.copytree(bundle, folder, ignore=shutil.ignore_patterns("plans", "manifest.*"))
     manifest = json.loads((bundle / "manifest.json").read_text())
-    condition, image = manifest["factors"]
+    condition = next(factor for factor in manifest["factors"] if "palette" in factor)
+    image = manifest["factors"][-1]
     shared = ("height", "width", "num_inference_steps", "guidance_scale")
     base = {key: image[key] for key in shared}
-    optional = ("sampler", "prompt_prefix", "prompt_suffix")
-    base |= {key: image[key] for key in optional if key in image}
+    base |= {key: image[key] for key in ("prompt_prefix", "prompt_suffix") if key in image}
     base |= {"name": condition["name"], "kind": "condition", "palette": condition["palette"]}
+    base["sampler"] = "ddim"
     manifest["factors"] = [base | {"conditionings": [], "guidance": "cfg"}, image]
     text = json.dumps(manifest, indent=1).encode()
     (folder / "manifest.json").write_bytes(text)
@@ -42,12 +44,13 @@ def write_base_bundle(bundle: Path, folder: Path) -> Path:
 
 
 def paint_base(
-    engine: Engine, prompt: str, latents: NDArray[np.float32], steps: int, **options: Any
+    engine: Engine, prompt: str, latents: NDArray[np.float32], **options: Any
 ) -> NDArray[np.uint8]:
     """The base's images (N, H, W, 3) of (N, 4, h, w) noise, classifier-free guidance.
 
-    engine: of a bundle that `write_base_bundle` wrote. An image is the decoded prediction of x₀ of
-    the last step, which DDIM would return up to the noise level of timestep 0.
+    engine: of a bundle that `write_base_bundle` wrote. options: as of a map, `condition_steps`
+    among them. An image is the decoded prediction of x₀ of the last step, which DDIM would return
+    up to the noise level of timestep 0.
     """
     pictures: dict[int, NDArray[np.uint8]] = {}
 
@@ -61,7 +64,6 @@ def paint_base(
             prompt,
             objects=[],
             candidates=len(latents),
-            condition_steps=steps,
             condition_latents=latents,
             step_callback=collect,
             **options,

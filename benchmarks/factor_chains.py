@@ -34,9 +34,8 @@ class Chain:
         """
         if IMAGE in self.joint and steps is None:
             steps = manifest["factors"][-1]["num_inference_steps"]
-        left_out = {name: None for name in factor_names(manifest) if name not in self.factors}
         return {
-            "factors": left_out,
+            "factors": {n: {} if n in self.factors else None for n in factor_names(manifest)},
             "joint": list(self.joint) or None,
             "condition_steps": steps,
             "num_inference_steps": steps,

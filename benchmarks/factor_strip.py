@@ -1,6 +1,6 @@
 """One prompt through all factors of a bundle, as one picture: every map, and the image.
 
-python -m benchmarks.factor_strip bundles/factors --output docs/figures/factors.png
+python -m benchmarks.factor_strip bundles/scenes --output docs/figures/factors.png
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from pathlib import Path
 
 from fgdm import Engine, Result, drawing
 from PIL import Image, ImageDraw
+
+from benchmarks.factor_chains import factor_names
 
 _PROMPT = "a person and two dogs beside a house under a tree with a kite"
 _SIDE = 192  # pixels: the least side of a map
@@ -72,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
             candidates=given.candidates,
             condition_steps=given.steps,
             num_inference_steps=given.steps,
+            factors={name: {} for name in factor_names(engine.manifest)},
         )
     partial = given.output.with_name(given.output.name + ".partial")
     strip(result).save(partial, format="PNG", optimize=True)

@@ -1,6 +1,6 @@
 """FG-DM's Tables 11 and 12 for our model: orders of the factors, and joint beside sequential.
 
-python -m benchmarks.factor_tables bundles/factors --every 8 --output out/factor_tables.json
+python -m benchmarks.factor_tables bundles/scenes --every 8 --output out/factor_tables.json
 
 A chain is an order of factors (Table 11), sampled one after another or jointly (Table 12). Every
 chain runs on a prompt before the next prompt begins, and a factor starts from the same noise in all

@@ -18,6 +18,7 @@ from fgdm import Engine, Result
 from benchmarks.command import PROMPT, engine_options, make_parser
 from benchmarks.machine import write_results
 from benchmarks.memory import peak_memory_mb
+from benchmarks.methods import AS_IN_THE_PAPERS
 from benchmarks.rival import DiffusersChain
 from benchmarks.statistics import summary
 
@@ -67,9 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
         "condition_steps": given.condition_steps,
         "num_inference_steps": given.num_inference_steps,
     }
-    as_the_rival = {"stop_at_recall": 0.0, "condition_sampler": "ddim", "sampler": "ddim"}
+    as_the_rival = {"stop_at_recall": 0.0, **AS_IN_THE_PAPERS, "condition_sampler": "ddim"}
     torch.set_num_threads(given.threads)
-    ours = time_engine(given.bundle, options | as_the_rival, given.runs, **engine_options(given))
+    ours = time_engine(given.bundle, as_the_rival | options, given.runs, **engine_options(given))
     results: dict[str, Any] = {"options": options, "fgdm": ours}
     print(f"{ours['runtime']}: loaded in {ours['load_seconds']:.2f} s")
     for stage, seconds in sorted(ours["stages"].items(), key=lambda item: -item[1]):

@@ -36,9 +36,10 @@ from benchmarks.command import (
     make_parser,
 )
 from benchmarks.machine import available_cores, write_results
+from benchmarks.methods import AS_IN_THE_PAPERS, PAPER_STEPS
 from benchmarks.statistics import Indices, bootstrap, paired_difference, summary
 
-STEPS = 20
+STEPS = PAPER_STEPS
 SCALES = (0.0, 5.0, 10.0, 20.0)
 STARTS = (1, 5, 10)
 
@@ -108,7 +109,7 @@ class Painter:
             min_area=MIN_AREA,
             stop_at_recall=0.0,
             seed=self._seed,
-            **options,
+            **{**AS_IN_THE_PAPERS, **options},
         )
 
 

@@ -19,7 +19,7 @@ class Method:
 
     system: "base", the base model alone in the engine's runtime; "diffusers", the same in PyTorch;
     "attend_and_excite", in PyTorch; or "fgdm". candidates: images or maps to choose from. options:
-    further arguments of ``Engine.generate``.
+    further arguments of ``Engine.generate``, of the base those that a map would have.
     """
 
     name: str
@@ -29,19 +29,34 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+#: Steps of an image in the papers.
+PAPER_STEPS = 20
+#: How the papers sample, whatever a bundle does by itself; but maps by DPM-Solver++.
+AS_IN_THE_PAPERS: Mapping[str, Any] = {
+    "num_inference_steps": PAPER_STEPS,
+    "sampler": "ddim",
+    "timestep_spacing": "leading",
+    "cache_interval": 1,
+    "condition_sampler": "dpmsolver++",
+    "condition_timestep_spacing": "leading",
+}
+
+
 def _fgdm(name: str, title: str, candidates: int, condition_steps: int, **options: Any) -> Method:
-    paper = {"condition_steps": condition_steps, "stop_at_recall": 0.0}
+    paper = {**AS_IN_THE_PAPERS, "condition_steps": condition_steps, "stop_at_recall": 0.0}
     return Method(name, title, "fgdm", candidates, {**paper, **options})
 
 
 _INTERVALS = {"guidance_interval": (0.0, 0.8), "condition_guidance_interval": (0.0, 0.8)}
-_MULTISTEP = {
-    "condition_sampler": "dpmsolver++",
+_FEW_STEPS = {
+    "condition_timestep_spacing": "trailing",
     "sampler": "dpmsolver++",
-    "num_inference_steps": 18,
+    "timestep_spacing": "trailing",
+    "num_inference_steps": 8,
 }
+_CACHE = {"cache_interval": 2}
 
-#: What FG-DM's Tables 3 and 4 hold. Maps take the bundle's sampler, and once DDIM.
+#: What FG-DM's Tables 3 and 4 hold. Maps are sampled by DPM-Solver++, and once by DDIM.
 PAPER = (
     Method("base_1", "base, N = 1", "base"),
     Method("base_10", "base, N = 10, then the segmenter", "base", 10),
@@ -62,16 +77,28 @@ SAVINGS = (
     _fgdm("stop", "stop at the first map that holds everything", 10, 10, stop_at_recall=1.0),
     _fgdm("waves", "stop likewise, four maps at a time", 10, 10, stop_at_recall=1.0, wave=4),
     _fgdm("intervals", "guidance in the first 80 % of the steps", 10, 10, **_INTERVALS),
-    _fgdm("multistep", "DPM-Solver++, 6 steps a map, 18 the image", 10, 6, **_MULTISTEP),
+    _fgdm("few_steps", "DPM-Solver++, 6 trailing steps a map, 8 the image", 10, 6, **_FEW_STEPS),
+    _fgdm("cache", "every second image step through one level alone", 10, 10, **_CACHE),
     _fgdm(
         "every_saving",
-        "every saving",
+        "stopping, waves, few steps and the cache",
         10,
         6,
         stop_at_recall=1.0,
         wave=4,
-        **_INTERVALS,
-        **_MULTISTEP,
+        **_FEW_STEPS,
+        **_CACHE,
+    ),
+    Method(
+        "base_10_few_steps",
+        "base, N = 10, 8 trailing steps of DPM-Solver++, the segmenter",
+        "base",
+        10,
+        {
+            "condition_steps": 8,
+            "condition_sampler": "dpmsolver++",
+            "condition_timestep_spacing": "trailing",
+        },
     ),
 )
 

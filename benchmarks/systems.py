@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.attend_and_excite import attend_and_excite, subject_tokens
 from benchmarks.base import paint_base, write_base_bundle
-from benchmarks.methods import Method
+from benchmarks.methods import PAPER_STEPS, Method
 from benchmarks.rival import DTYPES, DiffusersChain
 
 _CPU = torch.device("cpu")
@@ -106,9 +106,9 @@ class Systems:
 
     def _base(self, method: Method, prompt: HeldOutPrompt, seed: int) -> Outcome:
         noise = self._noise(method.candidates, seed)
-        steps = self._image["num_inference_steps"]
+        options = {"condition_steps": PAPER_STEPS, **method.options, "seed": seed}
         return self._choose(
-            lambda: paint_base(self.base_engine, prompt.prompt, noise, steps, seed=seed), prompt
+            lambda: paint_base(self.base_engine, prompt.prompt, noise, **options), prompt
         )
 
     def _diffusers(self, method: Method, prompt: HeldOutPrompt, seed: int) -> Outcome:
@@ -138,7 +138,7 @@ class Systems:
         return Outcome(time.perf_counter() - began, pictures[best], recalls)
 
     def _sampling(self) -> tuple[int, float]:
-        return self._image["num_inference_steps"], self._image["guidance_scale"]
+        return PAPER_STEPS, self._image["guidance_scale"]
 
     def _noise(self, count: int, seed: int) -> NDArray[np.float32]:
         return np.random.default_rng(seed).standard_normal((count, *self._latent), np.float32)

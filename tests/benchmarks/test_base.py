@@ -26,7 +26,7 @@ def test_the_base_bundle_paints_the_bases_images(tiny_bundle: Path, tmp_path: Pa
     prompt = "a dog and a ball on the grass"
     bundle = write_base_bundle(tiny_bundle, tmp_path / "base")
     with Engine(bundle, backend="cpu", precision="fp32") as engine:
-        painted = paint_base(engine, prompt, noise, 4)
+        painted = paint_base(engine, prompt, noise, condition_steps=4)
     chain = DiffusersChain(tiny_bundle, manifest)
     # The engine shows the last step's predicted x₀; diffusers ends there with this option.
     chain.base_pipeline.scheduler = DDIMScheduler.from_config(

@@ -18,10 +18,15 @@ PROMPT = "a dog beside a house"
 def test_all_factors_are_in_the_strip(
     untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bundle = untrained / "bundles" / "factors"
+    bundle = untrained / "bundles" / "scenes"
     with Engine(bundle, backend="cpu", threads=1) as engine:
         result = engine.generate(
-            PROMPT, seed=3, candidates=2, condition_steps=1, num_inference_steps=1
+            PROMPT,
+            seed=3,
+            candidates=2,
+            condition_steps=1,
+            num_inference_steps=1,
+            factors={name: {} for name in ("depth", "normal", "sketch", "pose")},
         )
     pixels = np.asarray(strip(result))
     lefts = []

@@ -78,7 +78,7 @@ def test_options_leave_the_other_factors_out() -> None:
     manifest["factors"][-1]["num_inference_steps"] = 20
     of_bundle = {"condition_steps": None, "num_inference_steps": None}
     assert Chain(("a", "c"), ("a", "c")).options(manifest, None) == {
-        "factors": {"b": None},
+        "factors": {"a": {}, "b": None, "c": {}},
         "joint": ["a", "c"],
         **of_bundle,
     }
@@ -111,7 +111,7 @@ def test_tables_by_hand() -> None:
 
 
 def _arguments(untrained: Path, output: Path) -> list[str]:
-    bundle = str(untrained / "bundles" / "factors")
+    bundle = str(untrained / "bundles" / "scenes")
     few = ["--every", "100", "--candidates", "2", "--steps", "1", "--threads", "1"]
     return [bundle, *few, "--backend", "cpu", "--output", str(output)]
 
