@@ -93,11 +93,15 @@ Resolution Policy::next_resolution(std::span<const Waiting> waiting) {
   return std::ranges::min_element(queues, {}, rank_of)->first;
 }
 
-// With "latency", the rows that take half as long as the next step of the pictures that wait at
-// other resolutions.
+// With "latency", the rows of maps that take half as long as the next step of the pictures that
+// wait at other resolutions. Pictures don't make each other's batches small.
 int Policy::rows_beside_pictures(Resolution resolution, std::span<const Waiting> waiting) const {
   const auto own = row_seconds_.find(resolution);
   if (throughput_ || own == row_seconds_.end() || own->second <= 0.0)
+    return max_batch_rows_;
+  if (std::ranges::any_of(waiting, [&](const Waiting& one) {
+        return one.is_image && one.resolution == resolution;
+      }))
     return max_batch_rows_;
   double rows = max_batch_rows_;
   for (const auto& one : waiting)

@@ -139,6 +139,23 @@ TEST(Policy, MapsBesidePicturesComeInSmallBatches) {
   }
 }
 
+TEST(Policy, PicturesOfTwoSizesComeInFullBatches) {
+  Policy policy("latency", 16, {});
+  auto small = image_row(1);
+  small.resolution = map_size;
+  std::vector<Waiting> waiting(8, small);
+  waiting.push_back(image_row(2));
+  policy.choose(waiting);
+  policy.served(map_size, 16, 1.0, 1.6);
+  policy.served(image_size, 2, 1.0, 1.6);
+  for (int round = 0; round < 2; ++round) {
+    const auto chosen = policy.choose(waiting);
+    const auto& resolution = waiting[chosen.front()].resolution;
+    EXPECT_EQ(chosen.size(), resolution == map_size ? 8U : 1U);
+    policy.served(resolution, resolution == map_size ? 16 : 2, 1.0, 1.6);
+  }
+}
+
 TEST(Policy, ThroughputServesTheFullestBatch) {
   Policy policy("throughput", 8, {});
   const std::vector<Waiting> waiting{image_row(0), map_row(1), map_row(2), map_row(3)};
