@@ -80,6 +80,14 @@ SAVINGS = (
     _fgdm("few_steps", "DPM-Solver++, 6 trailing steps a map, 8 the image", 10, 6, **_FEW_STEPS),
     _fgdm("cache", "every second image step through one level alone", 10, 10, **_CACHE),
     _fgdm(
+        "few_steps_cache",
+        "few steps and the cache: all ten maps finished",
+        10,
+        6,
+        **_FEW_STEPS,
+        **_CACHE,
+    ),
+    _fgdm(
         "every_saving",
         "stopping, waves, few steps and the cache",
         10,

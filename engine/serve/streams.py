@@ -55,6 +55,7 @@ async def picture_events(run: Run, channel: Channel, metrics: Metrics) -> AsyncG
     task = run.task
     ending = asyncio.ensure_future(_ended(run, channel))
     indices = [0] * task.count
+    outcome = "cancelled"  # unless the end is reached
     try:
         async for step in channel:
             if step.preview is not None:
@@ -66,12 +67,13 @@ async def picture_events(run: Run, channel: Channel, metrics: Metrics) -> AsyncG
         for result in await ending:
             metrics.painted(task, result)
             yield event(await run_in_threadpool(answers.completed_event, task, result))
-        metrics.answered(task, "done")
+        outcome = "done"
     except errors.Error as error:
         failure = of_engine(error)
-        metrics.answered(task, failure.code)
+        outcome = failure.code
         yield event({"type": "error", **failure.content()})
     finally:
+        metrics.answered(task, outcome)
         run.cancel()
         ending.cancel()
         with contextlib.suppress(asyncio.CancelledError, errors.Error):

@@ -119,6 +119,7 @@ def test_a_client_that_leaves_stops_costing(http: httpx.Client, engine: Engine) 
     with http.stream("POST", "/v1/images/generations", json={**LONG, "stream": True}) as stream:
         assert stream.status_code == 200
     wait_until(lambda: bool(engine.metrics()["cancelled"] == before + 2))
+    wait_until(lambda: 'outcome="cancelled"' in http.get("/metrics").text)
 
 
 def test_a_job_is_submitted_watched_and_fetched(http: httpx.Client, engine: Engine) -> None:
