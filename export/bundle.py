@@ -136,8 +136,10 @@ def export_bundle(
     )
     image_size = _image_size(models, chosen, factors)
     conditions, image = _assemble(models, factors, chosen, image_size)
-    for owner, steps in (*((c.name, c.defaults) for c in conditions), (IMAGE, chosen.image)):
-        _check_cache(owner, steps, len(cache_levels(models.unet)))
+    levels = len(cache_levels(models.unet))
+    for condition in conditions:
+        _check_cache(condition.name, condition.defaults, levels)
+    _check_cache(IMAGE, chosen.image, levels)
     labels = label_factors(factors)
     networks = name_networks(
         [condition.name for condition in conditions],

@@ -10,6 +10,7 @@ from PIL import Image
 
 from .pictures import encode, in_base64
 from .requests import Task
+from .runs import Step
 
 
 def revised_prompt(result: Result) -> str:
@@ -79,7 +80,9 @@ def picture_of(task: Task, result: Result) -> bytes:
     return encode(result.image, task.form, task.compression)
 
 
-def partial_event(task: Task, preview: Image.Image, index: int) -> dict[str, Any]:
+def partial_event(task: Task, step: Step, index: int) -> dict[str, Any]:
+    preview = step.preview
+    assert preview is not None, "only previews are sent"
     return {
         "type": f"{task.kind}.partial_image",
         "partial_image_index": index,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -15,6 +15,7 @@ from fgdm import __version__, errors
 from fgdm.result import Result
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from . import answers, streams
 from . import errors as http_errors
@@ -29,7 +30,29 @@ from .runs import Channel, Run, until_gone
 from .settings import Settings
 from .store import Store
 
-_STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+class _Events(StreamingResponse):
+    """Server-sent events. at_the_end: called when they have been sent, or nobody waits for them any
+    more, also where nothing was sent."""
+
+    def __init__(
+        self,
+        events: AsyncGenerator[str, None],
+        at_the_end: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__(
+            events,
+            media_type="text/event-stream",
+            headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
+        )
+        self._at_the_end = at_the_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._at_the_end is not None:
+                self._at_the_end()
 
 
 class Service:
@@ -51,11 +74,11 @@ class Service:
         if task.stream:
             channel = Channel()
             run = self._begin(task, lambda: Run(task, channel.send))
-            events = streams.picture_events(run, channel, self.metrics)
-            return StreamingResponse(
+            keep_running = self.settings.keep_running
+            events = streams.picture_events(run, channel, self.metrics, keep_running)
+            return _Events(
                 streams.with_comments(events, streams.KEEP_ALIVE),
-                media_type="text/event-stream",
-                headers=_STREAM_HEADERS,
+                None if keep_running else run.cancel,
             )
         run = self._begin(task, lambda: Run(task))
         try:
@@ -119,8 +142,7 @@ def create_app(models: Models, settings: Settings | None = None) -> FastAPI:
             yield
         finally:
             looking.cancel()
-            service.jobs.cancel_all()
-            await service.jobs.all_ended()
+            await service.jobs.end(chosen.grace_seconds)
 
     app = FastAPI(
         title="fgdm",
@@ -221,11 +243,11 @@ def _job_routes(service: Service) -> APIRouter:
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
     @router.post("", status_code=202)
-    async def submit(body: ImageRequest) -> dict[str, Any]:
+    async def submit(body: ImageRequest, request: Request) -> dict[str, Any]:
         """The body of a generation; the answer has the job's id."""
         task = read_task(body, service.models.find(body.model), service.settings)
         check_prompt(task.prompt)
-        return service.jobs.describe(service.jobs.submit(task))
+        return service.jobs.describe(service.jobs.submit(task, request.state.who))
 
     @router.get("/{name}", responses={404: {}})
     async def show(name: str) -> dict[str, Any]:
@@ -242,8 +264,7 @@ def _job_routes(service: Service) -> APIRouter:
     @router.get("/{name}/events", responses={404: {}})
     async def events(name: str) -> Response:
         job = service.jobs.get(name)
-        stream = streams.with_comments(service.jobs.events(job), streams.KEEP_ALIVE)
-        return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
+        return _Events(streams.with_comments(service.jobs.events(job), streams.KEEP_ALIVE))
 
     @router.get("/{name}/images/{index}", responses={404: {}, 409: {}})
     async def image(name: str, index: int) -> Response:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import ipaddress
 import logging
+import math
 import signal
 import socket
 import sys
@@ -82,10 +83,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--log-prompts", action="store_true", help="prompts stand in the log")
     more.add_argument(
         "--grace-seconds",
-        type=int,
-        default=30,
+        type=float,
+        default=defaults.grace_seconds,
         metavar="N",
-        help="for running requests after SIGTERM (default: 30)",
+        help=f"for running requests after SIGTERM (default: {defaults.grace_seconds:g})",
     )
     engine = parser.add_argument_group("engines")
     engine.add_argument("--backend", default="auto", help="as of fgdm generate (default: auto)")
@@ -123,20 +124,20 @@ def run(args: argparse.Namespace) -> int:
         host, port = listener.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
         print(f"fgdm serves {', '.join(engines)} at http://{address}:{port}", flush=True)
-        _Server(app, args.grace_seconds).run(sockets=[listener])
+        _Server(app, settings.grace_seconds).run(sockets=[listener])
     return 0
 
 
 class _Server(uvicorn.Server):
     """Ends with its running requests at the first SIGTERM or Ctrl-C, at once at the second."""
 
-    def __init__(self, app: FastAPI, grace_seconds: int) -> None:
+    def __init__(self, app: FastAPI, grace_seconds: float) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 log_level="warning",
                 access_log=False,
-                timeout_graceful_shutdown=grace_seconds,
+                timeout_graceful_shutdown=math.ceil(grace_seconds),
                 server_header=False,
             )
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fgdm import errors
+from fgdm.request import RequestOptions
 from starlette.exceptions import HTTPException
 
 #: What a client closed before it was answered; nobody reads it but the log.
@@ -59,14 +59,24 @@ def wrong(param: str, message: str) -> ApiError:
     return ApiError(400, message, code="invalid_value", param=param)
 
 
+def too_many(at_work: int) -> ApiError:
+    """429 for somebody who has as many requests at work as may be."""
+    return ApiError(
+        429,
+        f"{at_work} requests of yours are at work, as many as may be; wait for one of them",
+        code="too_many_requests",
+        kind="rate_limit_error",
+        headers={"retry-after": "1"},
+    )
+
+
 def of_engine(error: errors.Error) -> ApiError:
     """What an engine's error is over HTTP. A wrong option's message begins with its name."""
     text = str(error)
     if isinstance(error, errors.RequestError):
-        named = re.match(r"[a-z_]+\b", text)
-        return ApiError(
-            400, text, code="invalid_value", param=named[0] if named and "_" in named[0] else None
-        )
+        first = text.partition(" ")[0]
+        param = first if first in RequestOptions.__annotations__ else None
+        return ApiError(400, text, code="invalid_value", param=param)
     if isinstance(error, errors.QueueFullError):
         return ApiError(
             429,

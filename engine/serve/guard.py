@@ -16,7 +16,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import CLIENT_GONE, ApiError
+from .errors import CLIENT_GONE, ApiError, too_many
 from .settings import Settings
 
 log = logging.getLogger("fgdm.serve")
@@ -67,31 +67,24 @@ class Guard:
         if scope["path"] in _OPEN:
             await self._app(scope, receive, answer)
             return
-        who = ""
+        begins_work = scope["method"] == "POST"
         try:
-            who = self._key(headers)
+            who = scope["state"]["who"] = self._key(headers)
             self._check_length(headers)
-            if self._is_draining():
+            if begins_work and self._is_draining():
                 raise ApiError(
                     503, "this service is ending; try another", code="draining", retry=True
                 )
-            if self._at_work[who] >= self._settings.max_requests:
-                raise ApiError(
-                    429,
-                    f"{self._at_work[who]} requests of yours are at work, as many as may be; wait "
-                    "for one of them",
-                    code="too_many_requests",
-                    kind="rate_limit_error",
-                    headers={"retry-after": "1"},
-                )
+            if begins_work and self._at_work[who] >= self._settings.max_requests:
+                raise too_many(self._at_work[who])
         except ApiError as error:
             await error.response()(scope, receive, answer)
             return
-        self._at_work[who] += 1
+        self._at_work[who] += begins_work
         try:
             await self._app(scope, self._counted(receive), answer)
         finally:
-            self._at_work[who] -= 1
+            self._at_work[who] -= begins_work
             if not self._at_work[who]:
                 del self._at_work[who]
 

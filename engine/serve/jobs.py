@@ -12,7 +12,7 @@ from typing import Any, Literal
 from fgdm import errors
 from fgdm.result import Result
 
-from .errors import ApiError, of_engine
+from .errors import ApiError, of_engine, too_many
 from .metrics import Metrics
 from .requests import Task
 from .runs import Run, Step
@@ -25,9 +25,10 @@ Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 @dataclass(eq=False)
 class ServedJob:
-    """A task on its way. For the event loop, but for `watch`."""
+    """A task on its way. who: whose it is. For the event loop, but for `watch`."""
 
     task: Task
+    who: str
     name: str = ""
     status: Status = "queued"
     created: float = field(default_factory=time.time)
@@ -62,14 +63,17 @@ class Jobs:
     """The jobs of a service."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self._metrics = metrics
+        self._metrics, self._most = metrics, settings.max_requests
         self._store: Store[ServedJob] = Store(
             settings.job_seconds, settings.most_jobs, lambda job: job.ended
         )
 
-    def submit(self, task: Task) -> ServedJob:
-        """Raises what `Run` raises."""
-        job = ServedJob(task)
+    def submit(self, task: Task, who: str) -> ServedJob:
+        """Raises ApiError (429) for one too many of somebody's, and what `Run` raises."""
+        at_work = sum(job.who == who and not job.ended for job in self._store.values())
+        if at_work >= self._most:
+            raise too_many(at_work)
+        job = ServedJob(task, who)
         loop = asyncio.get_running_loop()
         job.run = Run(task, lambda step: job.watch(loop, step))
         job.name = self._store.add(job)
@@ -131,17 +135,17 @@ class Jobs:
                 return
             await changed.wait()
 
-    def cancel_all(self) -> None:
-        for job in self._store.values():
-            if job.run is not None and not job.ended:
+    async def end(self, grace_seconds: float) -> None:
+        """Lets what is at work end, so many seconds long, and cancels the rest."""
+        working = [job for job in self._store.values() if job.work is not None and not job.ended]
+        if not working:
+            return
+        work = [job.work for job in working if job.work is not None]
+        await asyncio.wait(work, timeout=grace_seconds)
+        for job in working:
+            if job.run is not None:
                 job.run.cancel()
-
-    async def all_ended(self) -> None:
-        """Waits for what is at work."""
-        await asyncio.gather(
-            *(job.work for job in self._store.values() if job.work is not None),
-            return_exceptions=True,
-        )
+        await asyncio.wait(work)
 
     async def _finish(self, job: ServedJob) -> None:
         assert job.run is not None

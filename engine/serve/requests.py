@@ -108,7 +108,8 @@ def read_task(request: ImageRequest, model: Model, settings: Settings) -> Task:
 async def read_form(form: FormData) -> tuple[ImageRequest, dict[str, list[bytes]]]:
     """The fields of a multipart body, and its files by their fields' names (without ``[]``).
 
-    What isn't OpenAI's is JSON where it can be read as such, else text.
+    What isn't OpenAI's is JSON where it can be read as such, else text; fields whose names end with
+    ``[]`` are a list's entries.
     """
     fields: dict[str, Any] = {}
     files: dict[str, list[bytes]] = {}
@@ -118,17 +119,23 @@ async def read_form(form: FormData) -> tuple[ImageRequest, dict[str, list[bytes]
             files.setdefault(name, []).append(await value.read())
         elif name in ImageRequest.model_fields:
             fields[name] = value
+        elif key.endswith("[]"):
+            fields.setdefault(name, []).append(_read_json(value))
         else:
-            try:
-                fields[name] = json.loads(value)
-            except ValueError:
-                fields[name] = value
+            fields[name] = _read_json(value)
     try:
         return ImageRequest.model_validate(fields), files
     except ValidationError as error:
         first = error.errors()[0]
         param = ".".join(str(part) for part in first["loc"])
         raise wrong(param, f"{param}: {first['msg']}") from None
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def read_edit(

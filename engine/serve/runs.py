@@ -34,7 +34,7 @@ class Step:
 
 
 class Channel:
-    """Steps from the engine's thread to the event loop; nobody on the engine's thread waits."""
+    """Previews from the engine's thread to the event loop; nobody on the engine's thread waits."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -43,7 +43,9 @@ class Channel:
         self._closed = False
 
     def send(self, step: Step) -> None:
-        """From any thread."""
+        """From any thread; of steps without a preview nothing is told."""
+        if step.preview is None:
+            return
         self._steps.append(step)
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             self._loop.call_soon_threadsafe(self._filled.set)

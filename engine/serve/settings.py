@@ -16,6 +16,7 @@ class Settings:
     url_seconds, job_seconds: how long a picture's address and an ended job are kept.
     most_urls, most_jobs: how many of them at a time; the oldest go first.
     keep_running: whether a request goes on when its client has left.
+    grace_seconds: for jobs that are at work when the service ends.
     stalled_seconds: after which an engine that has work and makes no step counts as stuck.
     """
 
@@ -33,4 +34,5 @@ class Settings:
     most_jobs: int = 256
     keep_running: bool = False
     log_prompts: bool = False
+    grace_seconds: float = 30.0
     stalled_seconds: float = 120.0

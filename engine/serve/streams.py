@@ -50,20 +50,24 @@ async def with_comments(
         await events.aclose()
 
 
-async def picture_events(run: Run, channel: Channel, metrics: Metrics) -> AsyncGenerator[str, None]:
-    """Previews while the pictures form, and each picture; an error is the last event."""
+async def picture_events(
+    run: Run, channel: Channel, metrics: Metrics, keep_running: bool
+) -> AsyncGenerator[str, None]:
+    """Previews while the pictures form, and each picture; an error is the last event.
+
+    keep_running: whether the run goes on when nobody reads any more.
+    """
     task = run.task
     ending = asyncio.ensure_future(_ended(run, channel))
     indices = [0] * task.count
     outcome = "cancelled"  # unless the end is reached
     try:
         async for step in channel:
-            if step.preview is not None:
-                content = await run_in_threadpool(
-                    answers.partial_event, task, step.preview, indices[step.picture]
-                )
-                indices[step.picture] += 1
-                yield event(content)
+            content = await run_in_threadpool(
+                answers.partial_event, task, step, indices[step.picture]
+            )
+            indices[step.picture] += 1
+            yield event(content)
         for result in await ending:
             metrics.painted(task, result)
             yield event(await run_in_threadpool(answers.completed_event, task, result))
@@ -74,10 +78,11 @@ async def picture_events(run: Run, channel: Channel, metrics: Metrics) -> AsyncG
         yield event({"type": "error", **failure.content()})
     finally:
         metrics.answered(task, outcome)
-        run.cancel()
-        ending.cancel()
-        with contextlib.suppress(asyncio.CancelledError, errors.Error):
-            await ending
+        if not keep_running:
+            run.cancel()
+            ending.cancel()
+            with contextlib.suppress(asyncio.CancelledError, errors.Error):
+                await ending
 
 
 async def _ended(run: Run, channel: Channel) -> list[Any]:

@@ -94,7 +94,7 @@ def test_the_documented_curl_commands(tmp_path: Path) -> None:
         ("--host 0.0.0.0", "--api-key-file"),
         ("--host 0.0.0.0 --api-key-file none.txt", "can't read the keys"),
         ("--max-images 0", "--max-images is 0"),
-        ("--grace-seconds 0 --port 99999", "can't listen"),
+        ("--grace-seconds 5 --port 99999", "can't listen"),
     ],
 )
 def test_what_is_refused(options: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,7 +110,7 @@ def test_an_edit_keeps_what_the_mask_does_not_touch(client: openai.OpenAI) -> No
     pixels = np.random.default_rng(2).integers(0, 256, (128, 128, 3), np.uint8)
     mask = np.zeros((128, 128, 4), np.uint8)
     mask[:, 64:, 3] = 255  # opaque: stays
-    extra: dict[str, Any] = {"seed": 5, **QUICK}
+    extra: dict[str, Any] = {"seed": 5, "objects": ["dog", "house"], **QUICK}
     response = client.images.edit(
         image=("photo.png", png(Image.fromarray(pixels))),
         mask=("mask.png", png(Image.fromarray(mask))),
@@ -118,6 +118,8 @@ def test_an_edit_keeps_what_the_mask_does_not_touch(client: openai.OpenAI) -> No
         extra_body=extra,
     )
     assert response.data is not None
+    facts: Any = (response.data[0].model_extra or {})["fgdm"]
+    assert facts["requested"] == ["dog", "house"], "a list in a form"
     got = np.asarray(picture(response.data[0].b64_json))
     np.testing.assert_array_equal(got[:, 64:], pixels[:, 64:])
     assert not np.array_equal(got[:, :64], pixels[:, :64])
@@ -162,11 +164,11 @@ def test_models_are_listed(client: openai.OpenAI) -> None:
         ({"n": 9}, "n", "1 to 4"),
         ({"size": "huge"}, "size", "auto or WIDTHxHEIGHT"),
         ({"size": "0x5"}, "size", "1 to 16384"),
-        ({"candidates": 0}, None, "candidates is 0, expected 1 to 1000"),
+        ({"candidates": 0}, "candidates", "candidates is 0, expected 1 to 1000"),
         ({"candidates": 999}, "candidates", "at most 32"),
         ({"num_inference_steps": 31}, "num_inference_steps", "at most 30"),
         ({"factors": {"segmentation": {"condition_steps": 31}}}, "condition_steps", "at most 30"),
-        ({"guidance": "strong"}, None, "guidance is"),
+        ({"guidance": "strong"}, "guidance", "guidance is"),
         ({"guidance_scale": "much"}, "guidance_scale", "number"),
         ({"objects": ["unicorn"]}, None, "unicorn"),
         ({"output_format": "gif"}, "output_format", "png"),

@@ -18,8 +18,10 @@ from fgdm.serve import streams
 from fgdm.serve.errors import of_engine
 from fgdm.serve.models import Models
 from fgdm.serve.requests import ImageRequest, read_task
+from fgdm.serve.runs import Channel, Step
 from fgdm.serve.settings import Settings
 from fgdm.serve.store import Store
+from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serve.conftest import QUICK, serving
@@ -208,6 +210,59 @@ def test_as_many_requests_as_may_be(models: Models, engine: Engine) -> None:
             assert error_of(refused)["code"] == "too_many_requests"
             wait_until(lambda: bool(engine.metrics()["cancelled"] > before))
             assert http.post("/v1/images/generations", json=BODY).status_code == 200
+
+
+def test_jobs_count_as_requests(models: Models, engine: Engine) -> None:
+    with (
+        serving(models, Settings(max_requests=1, max_steps=30)) as address,
+        httpx.Client(base_url=address, timeout=60) as http,
+    ):
+        name = http.post("/v1/jobs", json=LONG).json()["id"]
+        refused = http.post("/v1/jobs", json=BODY)
+        assert refused.status_code == 429 and error_of(refused)["code"] == "too_many_requests"
+        before = engine.metrics()["cancelled"]
+        http.delete(f"/v1/jobs/{name}")
+        wait_until(lambda: http.get(f"/v1/jobs/{name}").json()["status"] == "cancelled")
+        assert engine.metrics()["cancelled"] == before + 1
+        assert http.post("/v1/jobs", json=BODY).status_code == 202
+
+
+def test_a_request_may_go_on_without_its_client(models: Models, engine: Engine) -> None:
+    body = {**BODY, "num_inference_steps": 10}
+    with (
+        serving(models, Settings(keep_running=True, max_steps=30)) as address,
+        httpx.Client(base_url=address, timeout=60) as http,
+    ):
+        before = engine.metrics()
+        with http.stream("POST", "/v1/images/generations", json={**body, "stream": True}):
+            pass
+        with pytest.raises(httpx.ReadTimeout):
+            http.post("/v1/images/generations", json=body, timeout=0.1)
+        wait_until(lambda: bool(engine.metrics()["finished"] == before["finished"] + 2))
+        assert engine.metrics()["cancelled"] == before["cancelled"]
+
+
+def test_a_service_that_ends_lets_jobs_end(models: Models, engine: Engine) -> None:
+    before = engine.metrics()
+    with serving(models, Settings(max_steps=30, grace_seconds=60)) as address:
+        assert httpx.post(f"{address}/v1/jobs", json=BODY, timeout=60).status_code == 202
+    assert engine.metrics()["finished"] == before["finished"] + 1
+    with serving(models, Settings(max_steps=30, grace_seconds=0.1)) as address:
+        assert httpx.post(f"{address}/v1/jobs", json=LONG, timeout=60).status_code == 202
+    assert engine.metrics()["cancelled"] == before["cancelled"] + 1
+
+
+def test_no_preview_is_lost_to_other_steps() -> None:
+    async def read() -> list[int]:
+        channel = Channel()
+        preview = Image.new("RGB", (8, 8))
+        channel.send(Step(0, "image", 1, 20, preview))
+        for step in range(2, 12):
+            channel.send(Step(0, "image", step, 20))
+        channel.close()
+        return [step.step async for step in channel]
+
+    assert asyncio.run(read()) == [1]
 
 
 def test_several_models_answer_to_their_names(engine: Engine) -> None:
