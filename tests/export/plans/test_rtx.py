@@ -43,7 +43,7 @@ def test_every_graph_of_a_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
 
     description = describe(bundle, verify=True)
     shown = json.loads(json.dumps(description.to_json()))["plans"]
-    assert len(shown) == 13 and all(plan["problem"] is None for plan in shown)
+    assert len(shown) == 21 and all(plan["problem"] is None for plan in shown)
 
 
 def test_one_plan_with_several_profiles_holds_the_weights_once(
