@@ -55,6 +55,20 @@ class _Events(StreamingResponse):
                 self._at_the_end()
 
 
+def _makes(*media_types: str) -> dict[str, Any]:
+    """What FastAPI is told of a route whose answer it doesn't make itself; errors are JSON."""
+    contents: dict[str, Any] = {media_type: {} for media_type in media_types}
+    errors_of_all = {"description": "error", "content": {"application/json": {}}}
+    return {
+        "response_class": Response,
+        "responses": {
+            200: {"description": "done", "content": contents},
+            "4XX": errors_of_all,
+            "5XX": errors_of_all,
+        },
+    }
+
+
 class Service:
     """What the routes share. For one event loop."""
 
@@ -168,7 +182,7 @@ def create_app(models: Models, settings: Settings | None = None) -> FastAPI:
 def _openai_routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["OpenAI"])
 
-    @router.post("/v1/images/generations")
+    @router.post("/v1/images/generations", **_makes("application/json", "text/event-stream"))
     async def generate(body: ImageRequest, request: Request) -> Response:
         """One prompt, n pictures of n seeds. The engine's options stand beside OpenAI's fields."""
         task = read_task(body, service.models.find(body.model), service.settings)
@@ -177,6 +191,7 @@ def _openai_routes(service: Service) -> APIRouter:
     @router.post(
         "/v1/images/edits",
         openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": _EDIT}}}},
+        **_makes("application/json", "text/event-stream"),
     )
     async def edit(request: Request) -> Response:
         """A picture, and words for what it becomes; a mask says where it is painted anew."""
@@ -186,7 +201,7 @@ def _openai_routes(service: Service) -> APIRouter:
         task = await run_in_threadpool(read_edit, body, files, model, service.settings)
         return await service.answer(task, request)
 
-    @router.get("/v1/images/{name}", name="picture", responses={404: {}})
+    @router.get("/v1/images/{name}", name="picture", **_makes(*MEDIA_TYPES.values()))
     async def picture(name: str) -> Response:
         """A picture that was asked for by ``response_format: "url"``."""
         found = service.pictures.get(name.partition(".")[0])
@@ -261,12 +276,12 @@ def _job_routes(service: Service) -> APIRouter:
             job.run.cancel()
         return service.jobs.describe(job)
 
-    @router.get("/{name}/events", responses={404: {}})
+    @router.get("/{name}/events", **_makes("text/event-stream"))
     async def events(name: str) -> Response:
         job = service.jobs.get(name)
         return _Events(streams.with_comments(service.jobs.events(job), streams.KEEP_ALIVE))
 
-    @router.get("/{name}/images/{index}", responses={404: {}, 409: {}})
+    @router.get("/{name}/images/{index}", **_makes(*MEDIA_TYPES.values()))
     async def image(name: str, index: int) -> Response:
         """A picture of a job that is done, in its format."""
         job = service.jobs.get(name)
@@ -274,7 +289,7 @@ def _job_routes(service: Service) -> APIRouter:
         content = await run_in_threadpool(answers.picture_of, job.task, result)
         return Response(content, media_type=MEDIA_TYPES[job.task.form])
 
-    @router.get("/{name}/images/{index}/candidates/{candidate}", responses={404: {}, 409: {}})
+    @router.get("/{name}/images/{index}/candidates/{candidate}", **_makes("image/png"))
     async def candidate_map(name: str, index: int, candidate: int) -> Response:
         """A candidate's map as PNG."""
         job = service.jobs.get(name)
@@ -323,7 +338,7 @@ def _operators_routes(service: Service) -> APIRouter:
             raise ApiError(503, "this service is ending", code="draining")
         return {"status": "ok"}
 
-    @router.get("/metrics")
+    @router.get("/metrics", **_makes("text/plain"))
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
