@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,20 @@ def learning_rate(step: int, budget: StageBudget) -> float:
     return budget.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+@contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Where gradients all but vanish, the moments become denormal numbers, which processors handle
+    so slowly that the optimiser would take longer than the network. Afterwards the thread has them
+    again."""
+    had_none = sys.float_info.min / 2 == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(had_none)
+
+
+@_flushed_denormals()
 def train_stage(
     name: str,
     modules: nn.ModuleDict,
@@ -61,9 +77,6 @@ def train_stage(
     """
     state_path, log_path = folder / f"{name}.state.pt", folder / f"{name}.jsonl"
     parameters = [p for p in modules.parameters() if p.requires_grad]
-    # Where gradients all but vanish, the moments become denormal numbers, which processors handle
-    # so slowly that the optimiser would take longer than the network.
-    torch.set_flush_denormal(True)
     optimizer = torch.optim.AdamW(
         parameters, lr=budget.learning_rate, weight_decay=1e-2, fused=True
     )

@@ -3,6 +3,7 @@ whole recipe runs."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path: Path)
         def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
             if step == stop_at:
                 raise _Interrupted
+            assert sys.float_info.min / 2 == 0, "denormal numbers, which are slow, are zero"
             x = torch.from_numpy(rng.standard_normal((4, 3), dtype=np.float32))
             return (model(x) - x.sum(1, keepdim=True)).pow(2).mean(), {}
 
@@ -144,6 +146,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path: Path)
         run(tmp_path / "parts", 7)
     assert torch.equal(run(tmp_path / "parts", None), whole)
     assert not torch.equal(run(tmp_path / "other", None, seed=1), whole)
+    assert sys.float_info.min / 2 > 0, "they are back for whoever else is in the process"
 
 
 def test_table_rows_are_the_papers_statistics() -> None:
