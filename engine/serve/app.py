@@ -25,7 +25,7 @@ from .jobs import Jobs
 from .metrics import Metrics
 from .models import Models
 from .pictures import MEDIA_TYPES, encode, in_base64
-from .requests import ImageRequest, Task, check_prompt, read_edit, read_form, read_task
+from .requests import ImageRequest, Task, read_edit, read_form, read_task
 from .runs import Channel, Run, until_gone
 from .settings import Settings
 from .store import Store
@@ -121,7 +121,6 @@ class Service:
         return True
 
     def _begin(self, task: Task, begin: Callable[[], Run]) -> Run:
-        check_prompt(task.prompt)
         try:
             return begin()
         except errors.Error as error:
@@ -261,7 +260,6 @@ def _job_routes(service: Service) -> APIRouter:
     async def submit(body: ImageRequest, request: Request) -> dict[str, Any]:
         """The body of a generation; the answer has the job's id."""
         task = read_task(body, service.models.find(body.model), service.settings)
-        check_prompt(task.prompt)
         return service.jobs.describe(service.jobs.submit(task, request.state.who))
 
     @router.get("/{name}", responses={404: {}})

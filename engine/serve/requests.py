@@ -6,7 +6,7 @@ import json
 import math
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from PIL import Image
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from . import pictures
-from .errors import ApiError, wrong
+from .errors import wrong
 from .models import Model
 from .settings import Settings
 
@@ -66,7 +66,6 @@ class Task:
     stream: bool
     partial_images: int
     kind: Literal["image_generation", "image_edit"] = "image_generation"
-    labels: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def size(self) -> str:
@@ -76,6 +75,8 @@ class Task:
 
 def read_task(request: ImageRequest, model: Model, settings: Settings) -> Task:
     """Raises ApiError (400) for what the service doesn't allow; the engine checks the rest."""
+    if not request.prompt.strip():
+        raise wrong("prompt", "prompt is empty")
     count = request.n or 1
     if count > settings.max_images:
         raise wrong("n", f"n is {count}; this service makes 1 to {settings.max_images} at a time")
@@ -89,8 +90,6 @@ def read_task(request: ImageRequest, model: Model, settings: Settings) -> Task:
         options["factors"] = _factors(options["factors"])
     if "control_images" in options:
         options["control_images"] = _pictures(options["control_images"], "control_images")
-    if "guidance_interval" in options and isinstance(options["guidance_interval"], list):
-        options["guidance_interval"] = tuple(options["guidance_interval"])
     return Task(
         model=model,
         prompt=request.prompt,
@@ -160,7 +159,7 @@ def read_edit(
         options["mask"] = _mask(mask).resize(size, Image.Resampling.NEAREST)
     elif "A" in image.getbands():
         options["mask"] = image.getchannel("A").point(lambda a: 0 if a >= 128 else 255).resize(size)
-    return Task(**{**vars(task), "options": options, "kind": "image_edit"})
+    return replace(task, options=options, kind="image_edit")
 
 
 def _mask(mask: Image.Image) -> Image.Image:
@@ -248,9 +247,3 @@ def _pictures(given: object, param: str) -> dict[str, Image.Image]:
         name: pictures.from_base64(text, f"{param}.{name}").convert("RGB")
         for name, text in given.items()
     }
-
-
-def check_prompt(prompt: str) -> None:
-    """Raises ApiError (400) for none."""
-    if not prompt.strip():
-        raise ApiError(400, "prompt is empty", code="invalid_value", param="prompt")

@@ -93,7 +93,7 @@ class Run:
 
     async def results(self) -> list[Result]:
         """Every picture's; the first failure cancels the others."""
-        waiting = [asyncio.ensure_future(_awaited(job)) for job in self.jobs]
+        waiting = [asyncio.ensure_future(job) for job in self.jobs]
         try:
             return list(await asyncio.gather(*waiting))
         except BaseException:
@@ -117,10 +117,6 @@ class Run:
             return False
 
         return step
-
-
-async def _awaited(job: Job) -> Result:
-    return await job
 
 
 def _previewed_steps(count: int) -> Callable[[int], set[int]]:

@@ -83,12 +83,12 @@ public:
   Metrics metrics() const;
 
   // Measures a step of each factor with each number of rows (of maps of one size and backbone, the
-  // first factor's); the median of `repeats` calls after a
-  // first that doesn't count. Numbers of rows that find no memory are left out. `height` and
-  // `width` are the image's; unset: the bundle's. For an idle engine: requests wait meanwhile.
-  // Throws RequestError for a number of rows outside 1 to max_batch_rows or a size that no request
-  // can have, OutOfMemoryError if even the fewest rows find no memory. `poll` is called a few times
-  // a second on the caller's thread; what it throws stops the measuring, and is thrown.
+  // first factor's); the median of `repeats` calls after a first that doesn't count. Numbers of
+  // rows that find no memory are left out. `height` and `width` are the image's; unset: the
+  // bundle's. For an idle engine: requests wait meanwhile. Throws RequestError for a number of rows
+  // outside 1 to max_batch_rows or a size that no request can have, OutOfMemoryError if even the
+  // fewest rows find no memory. `poll` is called a few times a second on the caller's thread; what
+  // it throws stops the measuring, and is thrown.
   std::vector<BatchTimes> measure_batches(std::span<const int> rows, int repeats,
                                           std::optional<int> height = {},
                                           std::optional<int> width = {},
