@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fgdm.statistics import paired_difference, paired_ratio
 from fgdm.train.figures import table_row
 from fgdm.train.prompts import HeldOutPrompt
 from fgdm.train.segmenter import load_segmenter
@@ -29,7 +30,7 @@ from benchmarks.command import (
 )
 from benchmarks.machine import write_results
 from benchmarks.methods import METHODS, Method
-from benchmarks.statistics import paired_difference, paired_ratio, shares, summary
+from benchmarks.statistics import shares, summary
 from benchmarks.systems import Outcome, Systems
 
 _RIVAL, _PAPER = "base_10", "fgdm_10x10"

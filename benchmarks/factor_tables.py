@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from fgdm import Engine, Result
+from fgdm.statistics import paired_difference
 from fgdm.train.consistency import SCORES, consistency, consistency_limits
 from fgdm.train.figures import MIN_AREA, label_recall, mean_iou
 from fgdm.train.prompts import HeldOutPrompt
@@ -35,7 +36,6 @@ from benchmarks.command import (
 )
 from benchmarks.factor_chains import Chain, chains, outputs
 from benchmarks.machine import write_results
-from benchmarks.statistics import paired_difference
 
 #: A row's figures, one value a prompt; NaN where a prompt says nothing.
 Figures = dict[str, list[float]]

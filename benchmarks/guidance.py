@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from fgdm import Engine, Result, StepInfo
+from fgdm.statistics import Indices, bootstrap, paired_difference
 from fgdm.train.classes import CLASSES
 from fgdm.train.figures import MIN_AREA, label_recall, mean_iou
 from fgdm.train.prompts import HeldOutPrompt
@@ -37,7 +38,7 @@ from benchmarks.command import (
 )
 from benchmarks.machine import available_cores, write_results
 from benchmarks.methods import AS_IN_THE_PAPERS, PAPER_STEPS
-from benchmarks.statistics import Indices, bootstrap, paired_difference, summary
+from benchmarks.statistics import summary
 
 STEPS = PAPER_STEPS
 SCALES = (0.0, 5.0, 10.0, 20.0)

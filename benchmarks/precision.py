@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from fgdm import BackendError, Engine
+from fgdm.statistics import psnr
 from PIL import Image
 
 from benchmarks.machine import write_results
-from benchmarks.statistics import psnr
 
 PROMPTS = [
     "two dogs beside a house under a tree with a kite and the sun",

@@ -28,10 +28,12 @@ from fgdm.errors import (
 
 if TYPE_CHECKING:
     from fgdm._core import StepInfo
+    from fgdm.compliance import MapCheck, check_map
     from fgdm.engine import Engine
+    from fgdm.inversion import Edit, Inversion
     from fgdm.job import Job
     from fgdm.pictures import candidates_picture, overview_picture
-    from fgdm.result import Candidate, Result
+    from fgdm.result import Candidate, MapInfo, Result
 
 __version__ = "0.1.0"
 
@@ -41,25 +43,35 @@ __all__ = [
     "CancelledError",
     "Candidate",
     "DeadlineError",
+    "Edit",
     "Engine",
     "Error",
+    "Inversion",
     "Job",
+    "MapCheck",
+    "MapInfo",
     "OutOfMemoryError",
     "QueueFullError",
     "RequestError",
     "Result",
     "StepInfo",
     "candidates_picture",
+    "check_map",
     "overview_picture",
 ]
 
 _HOME = {
     "Candidate": "fgdm.result",
+    "Edit": "fgdm.inversion",
     "Engine": "fgdm.engine",
+    "Inversion": "fgdm.inversion",
     "Job": "fgdm.job",
+    "MapCheck": "fgdm.compliance",
     "Result": "fgdm.result",
+    "MapInfo": "fgdm.result",
     "StepInfo": "fgdm._core",
     "candidates_picture": "fgdm.pictures",
+    "check_map": "fgdm.compliance",
     "overview_picture": "fgdm.pictures",
 }
 

@@ -10,7 +10,7 @@ def main() -> int:
     """Runs the command; the exit code. Ctrl-C ends it without a traceback from the first import
     on, which takes the longest on a cold disk."""
     try:
-        from fgdm.cli import main as run  # noqa: PLC0415
+        from fgdm.cli.command import main as run  # noqa: PLC0415
 
         return run()
     except KeyboardInterrupt:

@@ -116,6 +116,15 @@ class Candidate:
     def pruned(self) -> bool: ...
     @property
     def failed(self) -> bool: ...
+    @property
+    def met(self) -> list[bool | None]:
+        """Of each requirement of the factor; None where a map can't say."""
+
+    @property
+    def compliance(self) -> float: ...
+    @property
+    def refused(self) -> str:
+        """What it holds that must not be painted."""
 
 class FactorResult:
     @property
@@ -129,6 +138,12 @@ class FactorResult:
     @property
     def excluded(self) -> list[str]: ...
     @property
+    def requirements(self) -> list[tuple[str, str]]:
+        """Kind and text of each."""
+
+    @property
+    def not_understood(self) -> list[str]: ...
+    @property
     def unknown_pixels(self) -> int: ...
     @property
     def truncated(self) -> str: ...
@@ -136,6 +151,43 @@ class FactorResult:
     def negative_truncated(self) -> str: ...
     @property
     def timings(self) -> dict[str, float]: ...
+
+class Inversion:
+    """A picture that was taken back into noise. `settings`: those of fgdm.Inversion, steps as
+    num_inference_steps. An engine checks that all fits together."""
+
+    def __init__(
+        self,
+        *,
+        settings: dict[str, Any],
+        bundle: str,
+        height: int,
+        width: int,
+        picture: npt.NDArray[np.uint8],
+        latents: npt.NDArray[np.float32],
+        remainders: npt.NDArray[np.float32],
+        visited: npt.NDArray[np.float32],
+    ) -> None: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    @property
+    def bundle(self) -> str: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def picture(self) -> npt.NDArray[np.uint8]:
+        """RGB, (h, w, 3)."""
+
+    @property
+    def latents(self) -> npt.NDArray[np.float32]:
+        """All numbers, in a row; so the others."""
+
+    @property
+    def remainders(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def visited(self) -> npt.NDArray[np.float32]: ...
 
 class Result:
     @property
@@ -150,6 +202,12 @@ class Result:
     def requested(self) -> list[str]: ...
     @property
     def excluded(self) -> list[str]: ...
+    @property
+    def requirements(self) -> list[tuple[str, str]]:
+        """Kind and text of each."""
+
+    @property
+    def not_understood(self) -> list[str]: ...
     @property
     def unread(self) -> list[str]:
         """Classes that are named only in `truncated`."""
@@ -174,6 +232,10 @@ class Result:
     def map_rows(self) -> int: ...
     @property
     def timings(self) -> dict[str, float]: ...
+    @property
+    def inversion(self) -> Inversion | None:
+        """Of a request that inverts."""
+
     @property
     def parameters(self) -> dict[str, object]: ...
 
@@ -202,12 +264,15 @@ class Engine:
         threads: int = 0,
         library: str = "",
         tensorrt_library: str = "",
+        plugins: Sequence[str] = [],
+        device: int = 0,
         max_batch_rows: int = 32,
         max_queue: int = 256,
         max_active: int = 16,
         policy: str = "latency",
         profile: str = "",
         trace: str = "",
+        forbid: str = "",
     ) -> None: ...
     @property
     def manifest(self) -> str:
@@ -247,13 +312,35 @@ class Engine:
         prompt: str,
         *,
         step_callback: Callable[[StepInfo], bool | None] | None = None,
+        map_callback: Callable[[str, Candidate, int, bool], bool | None] | None = None,
+        select_callback: Callable[[str, list[Candidate]], int | None] | None = None,
         **options: object,
     ) -> Job:
-        """Options as in fgdm.request.RequestOptions, checked by it."""
+        """Options as in fgdm.request.RequestOptions, checked by it. editing: of a request that
+        inverts {"settings", "noise"}, of one that edits {"inversion", "edits", "keep"}."""
 
 def find_objects(palette_json: str, prompt: str) -> tuple[list[str], list[str], list[str], int]:
     """The palette's classes that a prompt asks for, its content words that name none (the first
     hundred), the classes that it excludes, and how many more such words there are."""
+
+def find_requirements(
+    palette_json: str, prompt: str, articles_count: bool
+) -> tuple[str, list[str]]:
+    """The requirements of a prompt as JSON, and what of it was not understood."""
+
+def check_map(
+    palette_json: str,
+    labels: npt.NDArray[np.uint8],
+    requirements_json: str,
+    min_area: float,
+    opening: int,
+) -> dict[str, Any]:
+    """The fields of fgdm.compliance.MapCheck."""
+
+def number_instances(
+    labels: npt.NDArray[np.uint8], min_area: float, opening: int
+) -> npt.NDArray[np.uint32]:
+    """What fgdm.compliance.number_instances returns."""
 
 def check_manifest(json: bytes) -> None:
     """Raises BundleError unless an engine would take these bytes as a bundle's manifest.json."""
@@ -308,6 +395,13 @@ def select_map(maps: Sequence[tuple[float, float]]) -> int:
 
 def finish_closing() -> None:
     """Waits for engines that were dropped within their own callbacks."""
+
+def runtime_devices(
+    library: str, plugins: Sequence[str]
+) -> tuple[list[tuple[str, str, str, str, str]], list[str]]:
+    """What the execution providers of a libonnxruntime offer once it has loaded those plugins:
+    provider, vendor, version, kind and name of every device. And why plugins weren't loaded.
+    BackendError without the library."""
 
 def tensorrt_headers() -> str:
     """The TensorRT version whose headers the core was built with; "" if it has no such backend."""

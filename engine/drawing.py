@@ -68,11 +68,12 @@ def enlarge(picture: Image.Image, least: int) -> Image.Image:
 
 @dataclass(frozen=True)
 class Chip:
-    """A class name after a swatch of its palette colour, or after a cross if it is missing."""
+    """A name after a swatch of its colour, after a cross if it is missing, or after a tick."""
 
     name: str
     color: Color | None
     missing: bool = False
+    met: bool = False
 
 
 def chip_rows(chips: Sequence[Chip], size: int, width: int) -> list[list[Chip]]:
@@ -117,11 +118,16 @@ def _swatch(size: int) -> int:
 def _draw_chip(draw: ImageDraw.ImageDraw, x: int, y: int, chip: Chip, size: int) -> None:
     side = _swatch(size)
     box = (x, y + 2, x + side, y + 2 + side)
-    draw.rectangle(box, fill=CARD if chip.missing else chip.color, outline=QUIET)
+    draw.rectangle(box, fill=CARD if chip.missing or chip.met else chip.color, outline=QUIET)
     if chip.missing:
         left, top, right, bottom = x + 3, y + 5, x + side - 3, y + side - 1
         draw.line((left, top, right, bottom), fill=MISSING, width=2)
         draw.line((left, bottom, right, top), fill=MISSING, width=2)
+    elif chip.met:
+        left, top, right, bottom = x + 3, y + 5, x + side - 3, y + side - 1
+        knee = (left + (right - left) // 3, bottom)
+        draw.line((left, (top + bottom) // 2, *knee), fill=FOUND, width=2)
+        draw.line((*knee, right, top), fill=FOUND, width=2)
     text = (x + side + size // 3, y)
     draw.text(text, chip.name, font=font(size), fill=MISSING if chip.missing else TEXT)
 

@@ -5,43 +5,36 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
 from fgdm import __version__, machine, open_engines, request
+from fgdm.editing import Editor
 from fgdm.errors import BundleError, RequestError
 from fgdm.files import read_regular
-from fgdm.job import CallbackGuard, Job, complete
-from fgdm.result import Color, EngineInfo, Result
+from fgdm.job import Job, MapCallback, StepCallback, complete
+from fgdm.requirements import (
+    Filters,
+    PromptObjects,
+    PromptRequirements,
+    as_filters,
+    flag,
+)
+from fgdm.result import EngineInfo, Result
 
 if TYPE_CHECKING:
     from fgdm.request import RequestOptions
+    from fgdm.watermark import Watermark
     from typing_extensions import Unpack
 
 #: Version of the JSON that Engine.profile returns.
 PROFILE_SCHEMA = 1
 
-StepCallback = Callable[[_core.StepInfo], "bool | None"]
 
-
-class PromptObjects(NamedTuple):
-    """What a prompt asks for, in a palette's words.
-
-    requested: classes, in the order of their first mention. unrecognized: content words that name
-    none, the first hundred; unrecognized_omitted: how many more there are. excluded: classes that
-    the prompt names only as what shall not be there ("a house without trees").
-    """
-
-    requested: list[str]
-    unrecognized: list[str]
-    excluded: list[str]
-    unrecognized_omitted: int
-
-
-class Engine:
+class Engine(Editor):
     """A loaded bundle, which works on many requests at once. Any thread may use it.
 
     Rows of all requests share backbone batches, whatever step they are at; what a request results
@@ -49,7 +42,8 @@ class Engine:
 
     bundle: folder with a manifest.json, as ``fgdm export`` writes it.
     backend: "auto" (the bundle's plans if they fit, then CUDA, OpenVINO and CPU, as installed),
-    "cpu", "openvino", "cuda" or "tensorrt".
+    "cpu", "openvino", "cuda", "tensorrt", "tensorrt-rtx" or "webgpu" (docs/runtimes.md).
+    device: which GPU, as the runtime counts them; 0 is the first.
     precision: "auto", "fp32", "bf16" or "fp16", the arithmetic of the networks.
     threads: of the runtime, at most eight a processor; 0 lets it choose. library: path of
     libonnxruntime, or of libnvinfer for "tensorrt"; "" takes the one that $FGDM_ONNXRUNTIME or
@@ -59,6 +53,11 @@ class Engine:
     policy: "latency" (pictures before maps) or "throughput" (the fullest batch first).
     profile: a file of ``fgdm profile``; "" takes the bundle's plans/profile.json, if it is there.
     trace: a file to write a timeline to, for Perfetto (ui.perfetto.dev); "" writes none.
+    forbid: as in ``submit``, of every request, whatever it says; where an entry has no min_area,
+    from the bundle's min_area on.
+    watermark: a text of 1 to 12 bytes that every result's image carries invisibly (fgdm.watermark,
+    which takes 0.4 s of a core for 256x256 pixels); requests for fewer than 256x256 pixels are
+    refused then, and one whose picture can't carry it fails. "" marks nothing.
 
     Close it, or use it in a ``with`` statement; one that is open when the interpreter exits is
     closed then. From within a callback of its own, what would wait for that callback raises
@@ -75,6 +74,7 @@ class Engine:
         bundle: str | os.PathLike[str],
         *,
         backend: str = "auto",
+        device: int = 0,
         precision: str = "auto",
         threads: int = 0,
         library: str | os.PathLike[str] = "",
@@ -84,10 +84,14 @@ class Engine:
         policy: str = "latency",
         profile: str | os.PathLike[str] = "",
         trace: str | os.PathLike[str] = "",
+        forbid: Filters = (),
+        watermark: str = "",
     ) -> None:
+        self.watermark = _watermark(request.text("watermark", watermark))
         folder = request.path("bundle", bundle)
         options: dict[str, Any] = {
             "backend": request.text("backend", backend),
+            "device": request.required_integer("device", device),
             "precision": request.text("precision", precision),
             "threads": request.required_integer("threads", threads),
             "max_batch_rows": request.required_integer("max_batch_rows", max_batch_rows),
@@ -96,18 +100,17 @@ class Engine:
             "policy": request.text("policy", policy),
             "profile": request.path("profile", profile),
             "trace": request.path("trace", trace),
+            "forbid": as_filters("forbid", forbid),
         }
         options |= _libraries(folder, backend, request.path("library", library))
         with open_engines.call():
-            self._engine: _core.Engine | None = _core.Engine(folder, **options)
+            self._engine = _core.Engine(folder, **options)
             open_engines.add(self)
-        self._manifest: dict[str, Any] = json.loads(self._engine.manifest)
+        self._manifest = json.loads(self._engine.manifest)
         self._factors = [str(factor["name"]) for factor in self._manifest["factors"]]
         self._palette_json = _read_palette(Path(folder), self._manifest)
         palette = json.loads(self._palette_json or '{"classes": []}')
-        self._colors: dict[str, Color] = {
-            entry["name"]: tuple(entry["color"]) for entry in palette["classes"]
-        }
+        self._colors = {entry["name"]: tuple(entry["color"]) for entry in palette["classes"]}
         self.info = EngineInfo(
             version=__version__,
             bundle=str(self._manifest["name"]),
@@ -120,6 +123,17 @@ class Engine:
     def manifest(self) -> dict[str, Any]:
         """The bundle's manifest.json as parsed."""
         return self._manifest
+
+    @property
+    def palette(self) -> dict[str, Any] | None:
+        """The palette of the last factor that makes labels, as its file has it (docs/bundles.md):
+        name, tolerance, and classes with their colours. None where no factor makes labels."""
+        return None if self._palette_json is None else json.loads(self._palette_json)
+
+    @property
+    def classes(self) -> list[str]:
+        """What maps can hold, in the palette's words; none where no factor makes labels."""
+        return list(self._colors)
 
     @property
     def load_seconds(self) -> float:
@@ -137,20 +151,30 @@ class Engine:
 
         Raises RequestError for a bundle without a factor that makes labels.
         """
-        if self._palette_json is None:
-            raise RequestError(
-                f"the bundle {self.info.bundle} has no factor that makes labels, so it has no "
-                "palette whose classes a prompt could name"
-            )
+        palette = self._palette()
         with open_engines.call():
-            found = _core.find_objects(self._palette_json, request.text("prompt", prompt))
+            found = _core.find_objects(palette, request.text("prompt", prompt))
         return PromptObjects(*found)
+
+    def find_requirements(self, prompt: str, articles_count: bool = False) -> PromptRequirements:
+        """What `prompt` asks for beside its classes: counts, places, what shall be absent, colours.
+
+        articles_count: whether "a dog" is exactly one. Raises RequestError for a bundle without a
+        factor that makes labels.
+        """
+        palette = self._palette()
+        with open_engines.call():
+            text, unread = _core.find_requirements(
+                palette, request.text("prompt", prompt), flag("articles_count", articles_count)
+            )
+        return PromptRequirements(json.loads(text), unread)
 
     def generate(
         self,
         prompt: str,
         *,
         step_callback: StepCallback | None = None,
+        map_callback: MapCallback | None = None,
         **options: Unpack[RequestOptions],
     ) -> Result:
         """Samples maps, keeps the one with the best recall, and paints it.
@@ -158,13 +182,16 @@ class Engine:
         Takes the parameters of ``submit`` and waits. Ctrl-C cancels the request before
         KeyboardInterrupt passes on.
         """
-        return complete(self.submit(prompt, step_callback=step_callback, **options))
+        return complete(
+            self.submit(prompt, step_callback=step_callback, map_callback=map_callback, **options)
+        )
 
     def submit(
         self,
         prompt: str,
         *,
         step_callback: StepCallback | None = None,
+        map_callback: MapCallback | None = None,
         **options: Unpack[RequestOptions],
     ) -> Job:
         """Queues a request and returns at once; see Job for how to wait, await and cancel.
@@ -230,36 +257,54 @@ class Engine:
         stop_at_recall: with which a candidate has won, so that no other needs to be finished, 0 to
         1; 0 samples every candidate to its end. Without prune, the kept map's recall reaches it
         whenever it would if all were finished. wave: candidates sampled at a time until one has
-        won; 0 samples all at once.
+        won; 0 samples all at once; by default the bundle's number, where there is a stop_at_recall.
+        select: "recall", or "compliance": of the maps with the highest recall the one that meets
+        most requirements. Or a function, which chooses: it gets a list of the Candidates that were
+        sampled to their end and may be painted, one or more, and returns the place of one in it, or
+        a number for each, the largest of which chooses. It is called on the engine's thread, where
+        all requests wait for it; what it raises ends its request alone, as does an answer that is
+        neither (RequestError). Then nothing stops early: no stop_at_recall is allowed.
+        stop_at_compliance: with "compliance" in place of stop_at_recall, whose value it has by
+        default: the share of requirements with which a candidate has won.
+        requirements: {"objects": ["sun", {"class": "dog", "count": 2}, {"class": "tree",
+        "at_least": 2}, {"class": "house", "color": "red"}], "relations": [{"subject": "dog",
+        "relation": "left of", "object": "house"}], "absent": ["person"]}, in place of what the
+        prompt says, and not together with objects. Relations: left of, right of, above, below, on,
+        under, beside, in front of, behind, and between, whose object is a list of two. An end may
+        say how many, and which of several: {"class": "dog", "count": 2, "which": 2}. Or a
+        Reading of fgdm.llm, which Result.reading tells again.
+        articles_count: whether "a dog" in the prompt is exactly one. instance_opening: pixels of
+        the map, 0 to 64, by which classes are opened before their instances are counted, so that
+        touching ones come apart. docs/compliance.md says how each is read and checked.
+        forbid: classes that must not be painted, such as ["person", {"classes": ["dog", "cat"],
+        "min_area": 0.01}]: a map on which all classes of an entry have that area (of the map;
+        default: the request's min_area) is refused. Where every map is, the request fails with
+        RequestError before an image is sampled.
         priority: -1000 to 1000, larger goes first. deadline: seconds from now, after which the
         request fails with DeadlineError.
         step_callback: called on the engine's thread after every step with a StepInfo, which is
         valid during the call; returning True stops the request (CancelledError). All requests wait
-        for it.
+        for it. map_callback: likewise, with a MapInfo of every map that was looked at, given or
+        chosen.
 
         Raises RequestError at once for an argument that isn't allowed, with what is, and
         QueueFullError when `max_queue` requests are waiting.
         """
-        engine = self._open()
-        if step_callback is not None and not callable(step_callback):
-            raise RequestError(
-                f"step_callback must be a function, got {type(step_callback).__name__}"
-            )
-        guard = None if step_callback is None else CallbackGuard(step_callback)
-        words, checked = request.text("prompt", prompt), request.checked(options)
-        with open_engines.call():
-            core_job = engine.submit(words, step_callback=guard, **checked)
-        return Job(
-            core_job,
-            lambda core: Result.from_core(core, prompt, self.info, self._colors, self._factors),
-            guard,
+        return self._submit(
+            prompt,
+            dict(options),
+            self._result_of(prompt, options),
+            step_callback=step_callback,
+            map_callback=map_callback,
         )
 
     def metrics(self) -> dict[str, Any]:
         """What the engine has done since it was opened.
 
         accepted, finished, failed, cancelled, refused (queue full), queued and active (now):
-        requests. batches, rows: of the backbone. padding: rows computed besides, to fill up the
+        requests. batches, rows: of the backbone. batches_of_rows: batches by their rows.
+        waiting_rows: that could be in a batch now, were there room for all: of active requests, and
+        what those that are queued begin with. padding: rows computed besides, to fill up the
         batch of a TensorRT plan. rows_saved: of maps that were dropped or never begun, and of their
         joint images.
         candidates_failed: maps whose latent or picture was not finite.
@@ -335,27 +380,46 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _open(self) -> _core.Engine:
-        if self._engine is None:
-            raise RequestError("this engine is closed; open the bundle again with fgdm.Engine(...)")
-        return self._engine
+    def _palette(self) -> str:
+        if self._palette_json is None:
+            raise RequestError(
+                f"the bundle {self.info.bundle} has no factor that makes labels, so it has no "
+                "palette whose classes a prompt could name"
+            )
+        return self._palette_json
 
 
-def _libraries(bundle: str, backend: str, given: str) -> dict[str, str]:
+def _watermark(text: str) -> Watermark | None:
+    if not text:
+        return None
+    from fgdm.watermark import Watermark  # noqa: PLC0415 (an extra's, for those who mark)
+
+    return Watermark(text)
+
+
+def _libraries(bundle: str, backend: str, given: str) -> dict[str, Any]:
     """The runtimes' libraries: the one that is `given`, else the environment's, else those in
-    installed wheels; "" leaves the choice to the core."""
+    installed wheels; "" leaves the choice to the core. And ONNX Runtime's plugins."""
     if backend == "tensorrt":
         return {"tensorrt_library": given or _find_tensorrt()}
+    plugins = machine.choose_plugins(machine.find_plugins(), backend)
     library = (
         given
         or os.environ.get("FGDM_ONNXRUNTIME", "")
-        or machine.choose_library(machine.find_runtimes(), backend)
+        or machine.choose_library(machine.find_runtimes(), backend, plugins)
     )
+    for plugin in plugins:
+        machine.prepare_plugin(plugin)
     if backend in ("auto", "cuda") and machine.provides_cuda(library):
         machine.open_cuda_libraries()
     # Unlike Path.is_dir, this has no error for a name that is too long.
     has_plans = backend == "auto" and os.path.isdir(f"{bundle}/plans/tensorrt")  # noqa: PTH112
-    return {"library": library, "tensorrt_library": _find_tensorrt() if has_plans else ""}
+    named = "FGDM_ONNXRUNTIME_PLUGINS" in os.environ  # which the core reads
+    return {
+        "library": library,
+        "tensorrt_library": _find_tensorrt() if has_plans else "",
+        "plugins": [] if named else [plugin.library for plugin in plugins],
+    }
 
 
 def _find_tensorrt() -> str:

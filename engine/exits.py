@@ -25,7 +25,8 @@ TERMINATED = 143
 
 TABLE = {
     0: "done (doctor: this machine can generate)",
-    INTERNAL: "internal error; doctor: this machine can't generate; export: it failed",
+    INTERNAL: "internal error; doctor: this machine can't generate; export: it failed; "
+    "tune: nothing was written; watermark: none was found",
     REQUEST: "wrong usage or request",
     BUNDLE: "the bundle is missing, damaged or too new",
     BACKEND: "the runtime or device failed, is missing, or ran out of memory",

@@ -58,8 +58,7 @@ class OutputFolder:
         try:
             create_folder(self.path, self._created)
             self._refuse_folders(self._names)
-            probe = _write_beside(self.path / self._names[0], b"")
-            probe.unlink()
+            _prove(self.path / self._names[0])
         except (OSError, ValueError) as error:
             remove_empty(self._created)
             raise _refusal(self.path, error) from None
@@ -159,11 +158,31 @@ def write_all(
     return list(contents)
 
 
+def check_replaceable(paths: Iterable[Path], remedy: str) -> None:
+    """Raises OutputError unless each file can be replaced; one without write permission is meant to
+    stay, whatever its folder allows."""
+    for path in paths:
+        try:
+            if not path.stat().st_mode & 0o222 or not os.access(path, os.W_OK):
+                raise OSError(errno.EACCES, "it is read-only")
+            _prove(path)
+        except OSError as error:
+            raise _refusal(path, error, remedy) from None
+
+
+def _prove(path: Path) -> None:
+    """Raises OSError where no file can be written beside `path`."""
+    _write_beside(path, b"").unlink()
+
+
 def _write_beside(path: Path, content: bytes | memoryview) -> Path:
-    """Writes `content` to a new hidden file in the folder of `path`; its path."""
+    """Writes `content` to a new hidden file in the folder of `path`, with the mode of what is there
+    already; its path."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
     try:
         with open(temporary, "xb") as stream:
+            with contextlib.suppress(OSError):
+                os.fchmod(stream.fileno(), stat.S_IMODE(path.stat().st_mode))
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

@@ -157,6 +157,7 @@ def _factor_line(factor: Factor) -> str:
     lines = "" if factor.lines is None else f" in {factor.lines} lines"
     spacing = "" if factor.timestep_spacing is None else f" in {factor.timestep_spacing} spacing"
     cache = "" if factor.cache_interval == 1 else f", {_cache(factor)}"
+    stop = f", {_stop(factor)}" if factor.stop_at_recall > 0 else ""
     networks = " + ".join(
         [
             *([] if factor.own_backbone is None else [_own_backbone(factor)]),
@@ -165,7 +166,7 @@ def _factor_line(factor: Factor) -> str:
     )
     return (
         f"  {factor.name}  {made}{lines}{optional}, {factor.width}×{factor.height} px, "
-        f"{factor.num_inference_steps} steps of {factor.sampler}{spacing}{cache}, "
+        f"{factor.num_inference_steps} steps of {factor.sampler}{spacing}{cache}{stop}, "
         f"{networks or 'no networks'}, "
         f"guidance {_guidance(factor)}"
     )
@@ -174,6 +175,11 @@ def _factor_line(factor: Factor) -> str:
 def _cache(factor: Factor) -> str:
     levels = "1 level" if factor.cache_level == 1 else f"{factor.cache_level} levels"
     return f"all but one of {factor.cache_interval} through {levels} alone"
+
+
+def _stop(factor: Factor) -> str:
+    wave = f"{factor.wave} at a time" if factor.wave else "all at once"
+    return f"maps {wave} until one has recall {factor.stop_at_recall:g}"
 
 
 def _own_backbone(factor: Factor) -> str:

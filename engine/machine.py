@@ -13,9 +13,12 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from fgdm.errors import Error
 
 _COMMAND_SECONDS = 15
 _FEATURES = (
@@ -29,7 +32,12 @@ _CUDA_LIBRARIES = (
     *("libcufft", "libcurand", "libcudnn"),
 )
 _CUDA_PROVIDER = "libonnxruntime_providers_cuda.so"
-_PROVIDER = re.compile(r"libonnxruntime_providers_(\w+)\.so")
+_PROVIDER = re.compile(r"libonnxruntime_providers_(\w+?)(?:_plugin)?\.so")
+#: Wheels with a plugin of ONNX Runtime, and the first version that takes plugins.
+_PLUGIN_WHEELS = "onnxruntime-ep-"
+_PLUGIN_RUNTIME = (1, 23)
+#: Backends that a plugin's library is called otherwise than.
+_PLUGIN_BACKENDS = {"nv_tensorrt_rtx": "tensorrt-rtx"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,35 @@ class Runtime:
     version: str
     library: str | None
     providers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An installed wheel with an execution provider that ONNX Runtime loads at run time.
+
+    library: path of the provider's library. backend: "openvino", "cuda", "tensorrt-rtx" or
+    "webgpu", else the library's own word.
+    """
+
+    package: str
+    version: str
+    library: str
+    backend: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device as an execution provider of ONNX Runtime offers it.
+
+    provider: the runtime's name for it, such as "OpenVINOExecutionProvider". version: the
+    plugin's. kind: "CPU", "GPU", "NPU" or "other". What a plugin doesn't tell is "".
+    """
+
+    provider: str
+    vendor: str
+    version: str
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -94,13 +131,81 @@ PLAN_RUNTIMES = (
 
 
 def find_runtimes() -> tuple[Runtime, ...]:
-    """Every installed distribution called onnxruntime or onnxruntime-<variant>."""
+    """Every installed distribution called onnxruntime or onnxruntime-<variant>; no plugins."""
     found: dict[str, Runtime] = {}
-    for distribution in importlib.metadata.distributions():
-        name = str(distribution.metadata["Name"] or "").lower().replace("_", "-")
-        if name == "onnxruntime" or name.startswith("onnxruntime-"):
+    for name, distribution in _onnxruntime_wheels():
+        if not name.startswith(_PLUGIN_WHEELS):
             found.setdefault(name, _runtime(name, distribution))
     return tuple(found[name] for name in sorted(found))
+
+
+def _onnxruntime_wheels() -> Iterator[tuple[str, importlib.metadata.Distribution]]:
+    """Distributions called onnxruntime or onnxruntime-<variant>, in the order of sys.path.
+
+    Chosen by the names of their folders: to read all metadata takes as long as to open a small
+    bundle.
+    """
+    for place in dict.fromkeys(sys.path):
+        for folder in sorted(Path(place or ".").glob("onnxruntime*-info")):
+            distribution = importlib.metadata.Distribution.at(folder)
+            name = str(distribution.metadata["Name"] or "").lower().replace("_", "-")
+            if name == "onnxruntime" or name.startswith("onnxruntime-"):
+                yield name, distribution
+
+
+def find_plugins() -> tuple[Plugin, ...]:
+    """The plugins of ONNX Runtime in installed wheels called onnxruntime-ep-<variant>."""
+    found: dict[str, Plugin] = {}
+    for name, distribution in _onnxruntime_wheels():
+        if not name.startswith(_PLUGIN_WHEELS):
+            continue
+        for file in distribution.files or ():
+            match = _PROVIDER.fullmatch(file.name)
+            path = Path(str(distribution.locate_file(file)))
+            if match and path.is_file():
+                backend = _PLUGIN_BACKENDS.get(match[1], match[1])
+                found.setdefault(name, Plugin(name, distribution.version, str(path), backend))
+    return tuple(found[name] for name in sorted(found))
+
+
+def takes_plugins(runtime: Runtime) -> bool:
+    """Whether an installed runtime loads plugins: ONNX Runtime 1.23 and later do."""
+    numbers = re.findall(r"\d+", runtime.version)[:2]
+    return runtime.library is not None and tuple(map(int, numbers)) >= _PLUGIN_RUNTIME
+
+
+def prepare_plugin(plugin: Plugin) -> None:
+    """Makes ready what a plugin's library is linked against.
+
+    TensorRT-RTX's wheel holds its libraries under names that the loader doesn't look for; importing
+    the package makes the others. It imports onnxruntime, whose reports fgdm never asks for.
+    """
+    if plugin.backend == "tensorrt-rtx":
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        importlib.import_module(Path(plugin.library).parent.name)
+
+
+def plugin_devices(
+    library: str, plugins: Sequence[Plugin]
+) -> tuple[tuple[Device, ...], tuple[str, ...]]:
+    """What the plugins offer when a libonnxruntime has loaded them, and why others offer nothing.
+
+    Never raises: that there is no core, or no runtime, is a problem too.
+    """
+    problems = []
+    for plugin in plugins:
+        try:
+            prepare_plugin(plugin)
+        except (ImportError, OSError) as error:
+            problems.append(f"{plugin.package}: {error}")
+    try:
+        core = importlib.import_module("fgdm._core")
+        devices, refused = core.runtime_devices(library, [plugin.library for plugin in plugins])
+    except (ImportError, Error) as error:
+        return (), (*problems, str(error))
+    offered = (Device(*words) for words in devices)
+    own = "CPUExecutionProvider"
+    return tuple(device for device in offered if device.provider != own), (*problems, *refused)
 
 
 def _runtime(name: str, distribution: importlib.metadata.Distribution) -> Runtime:
@@ -119,17 +224,29 @@ def _runtime(name: str, distribution: importlib.metadata.Distribution) -> Runtim
     return Runtime(name, distribution.version, library, tuple(sorted(providers)))
 
 
-def choose_library(runtimes: Sequence[Runtime], backend: str) -> str:
+def choose_library(
+    runtimes: Sequence[Runtime], backend: str, plugins: Sequence[Plugin] = ()
+) -> str:
     """The path of the libonnxruntime that serves a backend best; "" if no wheel holds one.
 
-    "auto" prefers a runtime with CUDA, then one with OpenVINO, then any.
+    "auto" prefers a runtime with CUDA, then one with OpenVINO, then any. A plugin serves as well as
+    a runtime that has the provider inside, which comes first.
     """
     wanted = ["cuda", "openvino", "cpu"] if backend == "auto" else [backend, "cpu"]
     for provider in wanted:
         for runtime in runtimes:
             if provider in runtime.providers and runtime.library is not None:
                 return runtime.library
+        if any(plugin.backend == provider for plugin in plugins):
+            for runtime in filter(takes_plugins, runtimes):
+                return str(runtime.library)
     return ""
+
+
+def choose_plugins(plugins: Sequence[Plugin], backend: str) -> list[Plugin]:
+    """Those that a backend may need; "auto" may need CUDA's and OpenVINO's."""
+    wanted = {"cuda", "openvino"} if backend == "auto" else {backend}
+    return [plugin for plugin in plugins if plugin.backend in wanted]
 
 
 def provides_cuda(library: str) -> bool:

@@ -74,8 +74,8 @@ class Factor:
     own_backbone: the graph of a backbone of its own; None over the shared one. latents: the factors
     whose latents that backbone sees, its own name for the noisy one.
     output: of a condition factor, one of OUTPUTS; None of the image. lines: of a sketch, one of
-    LINES. cache_interval, cache_level: as in requests. optional: left out, unless a request names
-    it.
+    LINES. cache_interval, cache_level: as in requests. stop_at_recall, wave: likewise; 0 of what
+    makes no labels. optional: left out, unless a request names it.
     """
 
     name: str
@@ -95,6 +95,8 @@ class Factor:
     latents: tuple[str, ...] = ()
     cache_interval: int = 1
     cache_level: int = 1
+    stop_at_recall: float = 0.0
+    wave: int = 0
     optional: bool = False
 
 
@@ -140,7 +142,7 @@ def read_manifest(bundle: Path) -> Manifest:
 
     Raises BundleError if either is missing or altered, or the schema is newer than ours.
     """
-    return parse_manifest(_checked(bundle), str(bundle / MANIFEST))
+    return parse_manifest(read_checked(bundle), str(bundle / MANIFEST))
 
 
 def check_manifest(bundle: Path) -> None:
@@ -150,7 +152,7 @@ def check_manifest(bundle: Path) -> None:
         from fgdm import _core  # noqa: PLC0415 (the rest works where the core isn't built)
     except ImportError:
         return
-    _core.check_manifest(_checked(bundle))
+    _core.check_manifest(read_checked(bundle))
 
 
 def sampling_weaknesses(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
@@ -160,7 +162,7 @@ def sampling_weaknesses(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
         from fgdm import _core  # noqa: PLC0415 (the rest works where the core isn't built)
     except ImportError:
         return ()
-    schedule = _core.NoiseSchedule(_checked(bundle).decode())
+    schedule = _core.NoiseSchedule(read_checked(bundle).decode())
     found = (
         (factor.name, schedule.known_weakness(*_sampling(factor))) for factor in manifest.factors
     )
@@ -171,16 +173,25 @@ def _sampling(factor: Factor) -> tuple[str, int, str | None]:
     return factor.sampler, factor.num_inference_steps, factor.timestep_spacing
 
 
-def _checked(bundle: Path) -> bytes:
-    """The bytes of manifest.json, whose hash is the recorded one."""
-    content = _read(bundle / MANIFEST)
-    recorded = _read(bundle / MANIFEST_HASH)[:64]
-    if recorded != hashlib.sha256(content).hexdigest().encode():
-        raise BundleError(
-            f"{bundle / MANIFEST} doesn't match {MANIFEST_HASH}, so one of them has been altered; "
-            "copy the bundle again or export it again"
-        )
-    return content
+def read_checked(bundle: Path) -> bytes:
+    """The bytes of manifest.json, whose hash is a recorded one. BundleError if it isn't.
+
+    While the manifest is being replaced, its hash stands beside that of the one before.
+    """
+    for _ in range(2):  # once more, where both were replaced between the two reads
+        content = _read(bundle / MANIFEST)
+        recorded = {line[:64] for line in _read(bundle / MANIFEST_HASH).splitlines()}
+        if hashlib.sha256(content).hexdigest().encode() in recorded:
+            return content
+    raise BundleError(
+        f"{bundle / MANIFEST} doesn't match {MANIFEST_HASH}, so one of them has been altered; "
+        "copy the bundle again or export it again"
+    )
+
+
+def hash_line(content: bytes) -> bytes:
+    """The line of a manifest in manifest.sha256."""
+    return f"{hashlib.sha256(content).hexdigest()}  {MANIFEST}\n".encode("ascii")
 
 
 def _read(path: Path) -> bytes:
@@ -372,6 +383,15 @@ def _cache(factor: Fields, key: str, most: int) -> int:
     return 1 if factor.value.get(key) is None else factor.whole(key, 1, most)
 
 
+def _recall(factor: Fields) -> float:
+    given = factor.value.get("stop_at_recall") is not None
+    return factor.number("stop_at_recall") if given else 0.0
+
+
+def _wave(factor: Fields) -> int:
+    return 0 if factor.value.get("wave") is None else factor.whole("wave", 0, 1000)
+
+
 def _factor(fields: Fields, graphs: set[str]) -> Factor:
     name, kind = fields.text("name"), fields.choice("kind", ("condition", "image"))
     output = lines = None
@@ -407,5 +427,7 @@ def _factor(fields: Fields, graphs: set[str]) -> Factor:
         latents=_latents(fields, name) if has_own else (),
         cache_interval=_cache(fields, "cache_interval", 1000),
         cache_level=_cache(fields, "cache_level", 16),
+        stop_at_recall=_recall(fields) if output == "labels" else 0.0,
+        wave=_wave(fields) if output == "labels" else 0,
         optional=fields.value.get("optional") is True,
     )

@@ -1,4 +1,4 @@
-"""Reads the picture files that a command's arguments name."""
+"""Pictures as files: those that a command's arguments name are read, results become PNG."""
 
 from __future__ import annotations
 
@@ -36,3 +36,11 @@ def read_picture(argument: str, file: str) -> Picture:
     except Exception as error:  # of damaged files
         reason = str(error)
     raise RequestError(f"can't read the picture {file!r} of {argument}: {reason:.200}")
+
+
+def png(picture: Image.Image, compress_level: int = 6) -> bytes:
+    """The picture as a PNG file in its own mode: class indices are 8-bit grey. compress_level: 0 to
+    9, zlib's."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=compress_level)
+    return buffer.getvalue()

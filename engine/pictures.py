@@ -21,7 +21,8 @@ _CHIP = 15
 
 
 def candidates_picture(result: Result) -> Image.Image:
-    """A contact sheet: every candidate with its recall and its found and missing classes.
+    """A contact sheet: every candidate with its recall, its found and missing classes, and a tick
+    or a cross for each other requirement that a map can meet.
 
     Under the prompt, one card a candidate in the order of their indices. Missing classes are
     crossed out; the chosen card has a border and a label that says so.
@@ -93,7 +94,12 @@ def _columns(count: int) -> int:
 
 def _candidate_chips(result: Result, candidate: Candidate) -> list[Chip]:
     missing = set(candidate.missing)
-    return [Chip(name, result.colors.get(name), name in missing) for name in result.requested]
+    chips = [Chip(name, result.colors.get(name), name in missing) for name in result.requested]
+    return chips + [
+        Chip(one.text, None, missing=not met, met=met)
+        for one, met in zip(result.requirements, candidate.met, strict=False)
+        if one.kind != "present" and met is not None
+    ]
 
 
 def _header(result: Result, width: int) -> Image.Image:
@@ -145,6 +151,8 @@ def _draw_recall(
     left_at = f", step {candidate.steps}" if candidate.pruned else ""
     if candidate.failed:
         left_at = f", failed at step {candidate.steps}"
+    if candidate.refused:
+        left_at = ", refused"
     draw.text((left, top), f"map {candidate.index + 1}{left_at}", font=font, fill=drawing.QUIET)
     requested = len(candidate.found) + len(candidate.missing)
     if not requested:

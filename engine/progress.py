@@ -54,7 +54,8 @@ class Progress:
             if self._terminal:
                 self._redraw(_bar(stage, done, total, elapsed))
             elif done >= total or now - self._written >= _PLAIN_INTERVAL_SECONDS:
-                self._line(f"{stage}: step {done} of {total}, {elapsed:.1f} s")
+                left = f", {_left(done, total, elapsed)}" if 0 < done < total else ""
+                self._line(f"{stage}: step {done} of {total}, {elapsed:.1f} s{left}")
 
     def close(self) -> None:
         """Ends the last stage and leaves the cursor on a line of its own."""
@@ -109,7 +110,12 @@ def _bar(stage: str, done: int, total: int, elapsed: float) -> str:
     if done >= total:
         time_text = f"{elapsed:.1f} s"
     elif done:
-        time_text = f"{elapsed / done * (total - done):.0f} s left"
+        time_text = _left(done, total, elapsed)
     else:
         time_text = ""
     return f"{stage:<28} [{bar}] {done:>3}/{total}  {time_text}".rstrip()
+
+
+def _left(done: int, total: int, elapsed: float) -> str:
+    """How long the steps to go will take, at the pace of those that are done."""
+    return f"{elapsed / done * (total - done):.0f} s left"

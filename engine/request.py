@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 from fgdm.errors import RequestError
+from fgdm.requirements import as_filters, as_requirements, flag
 from PIL import Image
 
 if TYPE_CHECKING:
     from typing import TypeGuard
+
+    from fgdm.requirements import Filters, Reading, Requirements
+    from fgdm.result import Candidate
 
 _INT_RANGE = (-(2**31), 2**31 - 1)
 _SEED_RANGE = (0, 2**64 - 1)
@@ -25,6 +29,9 @@ _SEED_RANGE = (0, 2**64 - 1)
 
 #: A picture as a request takes it.
 Picture = Image.Image | npt.NDArray[np.uint8]
+
+#: Chooses among a factor's maps: the place of one, or a number for each.
+SelectFunction = Callable[["list[Candidate]"], "int | Sequence[float] | npt.NDArray[Any]"]
 
 
 class FactorOptions(TypedDict, total=False):
@@ -89,6 +96,12 @@ class RequestOptions(TypedDict, total=False):
     prune: Sequence[int] | None
     stop_at_recall: float | None
     wave: int | None
+    select: str | SelectFunction | None
+    stop_at_compliance: float | None
+    requirements: Requirements | Reading | None
+    articles_count: bool | None
+    instance_opening: int | None
+    forbid: Filters | None
     priority: int | None
     deadline: float | None
 
@@ -112,6 +125,16 @@ def _all_checked(
         for name, value in options.items()
         if value is not None
     }
+
+
+def select(name: str, value: object) -> object:
+    """The name of what a map is chosen by, or the function that chooses. Raises RequestError."""
+    if callable(value):
+        return value
+    chosen = text(name, value)
+    if chosen not in ("recall", "compliance"):
+        raise RequestError(f'{name} is "{chosen}", expected "recall", "compliance" or a function')
+    return chosen
 
 
 def _checked(name: str, value: object, check: Callable[[str, object], object]) -> object:
@@ -419,6 +442,12 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "prune": integers,
     "stop_at_recall": required_real,
     "wave": required_integer,
+    "select": select,
+    "stop_at_compliance": required_real,
+    "requirements": as_requirements,
+    "articles_count": flag,
+    "instance_opening": required_integer,
+    "forbid": as_filters,
     "priority": required_integer,
     "deadline": required_real,
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from fgdm.errors import RequestError
+from fgdm.requirements import Reading, Requirement
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 Color = tuple[int, int, int]
 
 #: Version of the JSON form; result.schema.json describes it.
-RESULT_SCHEMA = 4
+RESULT_SCHEMA = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,9 @@ class Candidate:
     then map and recall are those of what it was about to become. failed: whether its latent, or the
     picture that a decoder made of it, was not finite (NaN or infinite, which lower precision can
     do); then it holds nothing and can't be chosen.
+    met: whether the map meets each of the factor's requirements; None where a map can't say.
+    compliance: met / checked requirements, 1 if there are none. refused: what the map holds that
+    must not be painted, so that it can't be chosen; "" if nothing.
     """
 
     index: int
@@ -47,6 +51,9 @@ class Candidate:
     steps: int
     pruned: bool
     failed: bool
+    met: tuple[bool | None, ...] = ()
+    compliance: float = 1.0
+    refused: str = ""
 
     @classmethod
     def from_core(cls, core: _core.Candidate) -> Candidate:
@@ -63,6 +70,9 @@ class Candidate:
             steps=core.steps,
             pruned=core.pruned,
             failed=core.failed,
+            met=tuple(core.met),
+            compliance=core.compliance,
+            refused=core.refused,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -77,7 +87,32 @@ class Candidate:
             "steps": self.steps,
             "pruned": self.pruned,
             "failed": self.failed,
+            "met": list(self.met),
+            "compliance": self.compliance,
+            "refused": self.refused,
         }
+
+
+@dataclass(frozen=True, eq=False)
+class MapInfo:
+    """What a map callback sees: a map of a request that is at work.
+
+    factor: which one's. candidate: the map, and what it holds, after so many of `num_steps` steps;
+    with fewer, it is what the candidate is about to become (predicted x0). chosen: whether the
+    request goes on with it, as it does with a map that was given.
+    """
+
+    factor: str
+    candidate: Candidate
+    num_steps: int
+    chosen: bool
+
+    @classmethod
+    def from_core(
+        cls, factor: str, candidate: _core.Candidate, num_steps: int, chosen: bool
+    ) -> MapInfo:
+        """Takes over the core's arrays as pictures."""
+        return cls(factor, Candidate.from_core(candidate), num_steps, chosen)
 
 
 @dataclass(frozen=True)
@@ -105,7 +140,7 @@ class FactorResult:
     unknown_pixels: how many of its pixels have a colour that is near none of the palette's.
     requested, excluded: classes of the factor's own prompt, as in Result.
     truncated, negative_truncated: the ends of prompts of the factor's own that the text encoder
-    doesn't read. timings: seconds per stage.
+    doesn't read. timings: seconds per stage. requirements, not_understood: as in Result.
     """
 
     candidates: tuple[Candidate, ...]
@@ -117,6 +152,8 @@ class FactorResult:
     truncated: str
     negative_truncated: str
     timings: Mapping[str, float]
+    requirements: tuple[Requirement, ...] = ()
+    not_understood: tuple[str, ...] = ()
 
     @property
     def map(self) -> Image.Image:
@@ -146,6 +183,8 @@ class FactorResult:
             truncated=core.truncated,
             negative_truncated=core.negative_truncated,
             timings=dict(core.timings),
+            requirements=tuple(Requirement(*one) for one in core.requirements),
+            not_understood=tuple(core.not_understood),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -161,7 +200,42 @@ class FactorResult:
             "negative_truncated": self.negative_truncated,
             "map": {"width": self.map.width, "height": self.map.height},
             "timings": dict(self.timings),
+            "requirements": [one.to_json() for one in self.requirements],
+            "not_understood": list(self.not_understood),
         }
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A picture that was painted and scored (fgdm.repaint).
+
+    seed, candidate: the map that it was painted from, as in Candidate. value, passed, unmet: what
+    the scorer said of it.
+    """
+
+    seed: int
+    candidate: int
+    value: float
+    passed: bool
+    unmet: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The fields by name."""
+        return {**vars(self), "unmet": list(self.unmet)}
+
+
+@dataclass(frozen=True)
+class Repaint:
+    """What was tried until a picture passed. passed: whether the result's did. kept: which of the
+    attempts, from 0, the result is of."""
+
+    passed: bool
+    kept: int
+    attempts: tuple[Attempt, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The fields by name."""
+        return {**vars(self), "attempts": [one.to_json() for one in self.attempts]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +261,11 @@ class Result:
     (everything outside the network sessions), total (without the queue).
     parameters: every parameter as used, bundle defaults filled in.
     colors: the palette's RGB colour (0 to 255) of every class by name.
+    requirements: what each map was checked against, of the prompt or of the request; a candidate's
+    `met` has an entry for each. not_understood: what of the prompt's counts and relations was not
+    read, word for word. met, compliance, unmet: of the chosen map. reading: by a language model, if
+    the request was given one. repaint: what was tried, if pictures were scored (fgdm.repaint).
+    watermark: the text that the image carries invisibly (fgdm.watermark); "" without one.
     """
 
     prompt: str
@@ -207,6 +286,11 @@ class Result:
     parameters: Mapping[str, object]
     engine: EngineInfo
     colors: Mapping[str, Color]
+    requirements: tuple[Requirement, ...] = ()
+    not_understood: tuple[str, ...] = ()
+    reading: Reading | None = None
+    repaint: Repaint | None = None
+    watermark: str = ""
 
     @classmethod
     def from_core(
@@ -237,9 +321,11 @@ class Result:
             seed=core.seed,
             map_rows=core.map_rows,
             timings=dict(core.timings),
-            parameters=dict(core.parameters),
+            parameters=core.parameters,
             engine=engine,
             colors=colors,
+            requirements=tuple(Requirement(*one) for one in core.requirements),
+            not_understood=tuple(core.not_understood),
         )
 
     @property
@@ -267,6 +353,22 @@ class Result:
         """Requested classes that it doesn't hold."""
         return self._chosen().missing if self.candidates else ()
 
+    @property
+    def met(self) -> tuple[bool | None, ...]:
+        """Whether the chosen map meets each requirement; None where a map can't say."""
+        return self._chosen().met if self.candidates else ()
+
+    @property
+    def compliance(self) -> float:
+        """Met / checked requirements of the chosen map; 1 where there was no map."""
+        return self._chosen().compliance if self.candidates else 1.0
+
+    @property
+    def unmet(self) -> tuple[str, ...]:
+        """The requirements that the chosen map doesn't meet, in words."""
+        pairs = zip(self.requirements, self.met, strict=False)
+        return tuple(one.text for one, met in pairs if met is False)
+
     def _chosen(self) -> Candidate:
         if not self.candidates:
             raise RequestError(
@@ -289,6 +391,10 @@ class Result:
             "recall": self.recall,
             "found": list(self.found),
             "missing": list(self.missing),
+            "requirements": [one.to_json() for one in self.requirements],
+            "not_understood": list(self.not_understood),
+            "met": list(self.met),
+            "compliance": self.compliance,
             "chosen": self.chosen,
             "candidates": [candidate.to_json() for candidate in self.candidates],
             "seed": self.seed,
@@ -301,6 +407,9 @@ class Result:
             "timings": dict(self.timings),
             "parameters": {name: _plain(value) for name, value in self.parameters.items()},
             "engine": self.engine.to_json(),
+            **({"reading": self.reading.to_json()} if self.reading else {}),
+            **({"repaint": self.repaint.to_json()} if self.repaint else {}),
+            **({"watermark": self.watermark} if self.watermark else {}),
         }
 
 

@@ -19,6 +19,7 @@ def summary(result: Result, measured: str | None, left_out: Iterable[str]) -> li
         *_factors(result, measured, left_out),
         *_objects(result, measured),
         *_texts(result),
+        *_repaint(result),
     ]
     if failed := sum(candidate.failed for candidate in result.candidates):
         lines.append(
@@ -66,12 +67,59 @@ def _objects(result: Result, measured: str | None) -> list[str]:
         )
     if result.excluded:
         lines.append(f"excluded by the prompt, not counted: {', '.join(result.excluded)}")
+    lines += _requirements(result)
     if result.unrecognized:
         more = result.unrecognized_omitted
         lines.append(
             f"not in the palette: {', '.join(result.unrecognized)}"
             + (f" and {more} more" if more else "")
         )
+    return lines
+
+
+def _requirements(result: Result) -> list[str]:
+    """What is required beside classes, and whether the chosen map meets it."""
+    lines = []
+    beside = [
+        (one.text, met)
+        for one, met in zip(result.requirements, result.met, strict=False)
+        if one.kind != "present"
+    ]
+    if checked := [(text, met) for text, met in beside if met is not None]:
+        lines.append(
+            "counts and places: "
+            + ", ".join(f"{text} ({'met' if met else 'NOT met'})" for text, met in checked)
+        )
+    if result.reading:
+        lines.append(
+            f"read by {result.reading.model} in {result.reading.seconds:.1f} s"
+            if result.reading.source == "llm"
+            else f"NOT read by {result.reading.model}, so by fgdm's grammar: "
+            f"{result.reading.problem}"
+        )
+    if colors := [text for text, met in beside if met is None]:
+        lines.append(f"not checked on a map: {', '.join(colors)}")
+    if result.not_understood:
+        lines.append(f"not understood: {', '.join(result.not_understood)}")
+    if refused := [c for c in result.candidates if c.refused]:
+        what = sorted({candidate.refused for candidate in refused})
+        lines.append(
+            f"{len(refused)} of {len(result.candidates)} maps refused, they hold {', '.join(what)}"
+        )
+    return lines
+
+
+def _repaint(result: Result) -> list[str]:
+    if result.repaint is None:
+        return []
+    attempts = result.repaint.attempts
+    kept = attempts[result.repaint.kept]
+    lines = [
+        f"picture {result.repaint.kept + 1} of {len(attempts)} kept, score {kept.value:.3f}"
+        + ("" if kept.passed else ": NONE passed")
+    ]
+    if kept.unmet:
+        lines.append(f"not met by the picture: {', '.join(kept.unmet)}")
     return lines
 
 

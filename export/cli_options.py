@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fgdm.arguments import names, picture_size
+from fgdm.cli.arguments import names, picture_size
 from fgdm.manifest import OUTPUTS
 
 from . import cli_forms

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fgdm import __version__
-from fgdm.manifest import MANIFEST, MANIFEST_HASH, SCHEMA
+from fgdm.manifest import MANIFEST, MANIFEST_HASH, SCHEMA, hash_line
 
 from .defaults import ImageDefaults, cache_json
 from .layout import BackboneLayout
@@ -122,9 +122,9 @@ def save_manifest(root: Path, manifest: dict[str, Any]) -> None:
     """Write `root`/manifest.json, and manifest.sha256 beside it, which holds its hash as
     ``sha256sum`` writes it. Raises ExportError for what its schema refuses."""
     check_form("manifest", manifest)
-    (root / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    digest = describe_file(root / MANIFEST)["sha256"]
-    (root / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n", encoding="ascii")
+    content = (json.dumps(manifest, indent=1) + "\n").encode("utf-8")
+    (root / MANIFEST).write_bytes(content)
+    (root / MANIFEST_HASH).write_bytes(hash_line(content))
 
 
 def describe_file(path: Path) -> dict[str, Any]:

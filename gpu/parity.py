@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from fgdm import Engine
+from fgdm.statistics import psnr
 
 from benchmarks.machine import write_results
-from benchmarks.statistics import psnr
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "scenes"
 PROMPTS = ("two dogs beside a house under a tree", "a boat on the sea", "a cat and a ball")

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 import torch
-from fgdm.cli import main as fgdm_command
+from fgdm.cli.command import main as fgdm_command
 from fgdm.train.classes import palette_json
 from fgdm.train.models import (
     build_adapter,

@@ -27,6 +27,7 @@ examples:
   python -m fgdm.train scenes --output runs/more --start bundles/scenes --seed 1
   python -m fgdm.train decoder --output runs/factors --start bundles/scenes
   python -m fgdm.train factor depth normal --output runs/factors --start bundles/scenes
+  python -m fgdm.train controlnet --output runs/painter --start bundles/scenes --preset cpu-large
   python -m fgdm.train joint --output runs/joint --start bundles/scenes
 An interrupted run goes on where it stopped when the same command is given again.
 """
@@ -73,10 +74,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="whose map the adapters see, for chains of another order; of a factor itself, its own "
         "noisy latent (default: %(default)s)",
     )
+    controlnet = commands.add_parser(
+        "controlnet", parents=[common], help="the image factor goes on over a frozen base"
+    )
     joint = commands.add_parser(
         "joint", parents=[common], help="segmentation and image factor, fine-tuned together"
     )
-    for command in (decoder, factor, joint):
+    for command in (decoder, factor, controlnet, joint):
         command.add_argument(
             "--start", type=Path, required=True, help="the run or bundle whose base stays as it is"
         )
@@ -102,6 +106,8 @@ def _train(options: argparse.Namespace) -> None:
     )
     if options.command == "decoder":
         factors.decoder()
+    elif options.command == "controlnet":
+        factors.controlnet()
     elif options.command == "joint":
         factors.joint()
     else:

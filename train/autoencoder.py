@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -14,6 +14,9 @@ from .dataset import SceneSet
 from .loop import LoopOptions, mixed_precision, train_stage
 from .presets import Preset
 from .render import colorize
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL  # seconds, which who only measures needn't wait
 
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -24,9 +24,9 @@ from .factor import FactorData, train_factor
 from .joint import JointData, JointModels, train_joint
 from .loop import LoopOptions
 from .models import build_adapter, build_scheduler
-from .painter import area_weights
+from .painter import Pictures, area_weights, hint_maps, train_controlnet
 from .presets import Preset
-from .recipe import LARGE_SEED, SMALL_SEED
+from .recipe import LARGE_SEED, SMALL_SEED, made_once
 from .render import colorize
 from .tokens import load_tokenizer
 from .truth import FactorName, map_picture
@@ -37,8 +37,8 @@ _CHUNK = 500
 
 class FactorRecipe:
     """Factors of one run in one folder: ``adapter_depth`` and so on, ``vae``, the autoencoder
-    with a decoder that has learnt their pictures, and ``adapter`` and ``controlnet``, the factors
-    of `start` fine-tuned together.
+    with a decoder that has learnt their pictures, ``controlnet``, the image factor gone on with
+    alone, or it and ``adapter``, the factors of `start` fine-tuned together.
 
     `start` is a run's folder or a bundle: its autoencoder, base and tokenizer are used and stay as
     they are. `work` holds what only training needs.
@@ -104,12 +104,38 @@ class FactorRecipe:
             CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
             NoisingProcess(build_scheduler(), self.device),
             data,
-            self.preset.factor,
+            self.preset.pose if kind == "pose" else self.preset.factor,
             self.work,
             self.options,
         )
         self._save(adapter, folder)
         return adapter
+
+    def controlnet(self) -> ControlNetModel:
+        """The ControlNet of `start`, gone on with on large pictures over the base as it is."""
+        folder = self.folder / "controlnet"
+        if folder.exists():
+            return ControlNetModel.from_pretrained(folder).to(self.device).eval()
+        scenes = self._scenes(LARGE_SEED, self.preset.large_scenes, self.preset.image_size)
+        vae: AutoencoderKL = self.load(AutoencoderKL, "vae")
+        hints = made_once(
+            self.work / "hints-large.npy", lambda: hint_maps(vae, scenes.labels, self.device)
+        )
+        controlnet: ControlNetModel = self._load_factor(ControlNetModel, "controlnet")
+        train_controlnet(
+            controlnet.requires_grad_(True),
+            self.load(UNet2DConditionModel, "unet"),
+            self.load(CLIPTextModel, "text_encoder"),
+            CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
+            NoisingProcess(build_scheduler(), self.device),
+            None,
+            Pictures(self._pictures(scenes), hints, scenes.labels, scenes.captions),
+            self.preset,
+            self.work,
+            self.options,
+        )
+        self._save(controlnet, folder)
+        return controlnet
 
     def joint(self) -> tuple[TimestepAdapter, ControlNetModel]:
         """The segmentation's adapter and the ControlNet of `start`, fine-tuned together."""
@@ -133,7 +159,7 @@ class FactorRecipe:
             CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
             NoisingProcess(build_scheduler(), self.device),
             JointData(
-                self._latents("large", scenes, lambda part: scenes.images[part.start : part.stop]),
+                self._pictures(scenes),
                 self._latents("large-maps", scenes, lambda part: _label_pictures(scenes, part)),
                 scenes.labels,
                 scenes.captions,
@@ -168,6 +194,10 @@ class FactorRecipe:
 
         return self._latents(kind, scenes, pictures)
 
+    def _pictures(self, scenes: SceneSet) -> Tensor:
+        """Latents of the large scenes' pictures."""
+        return self._latents("large", scenes, lambda part: scenes.images[part.start : part.stop])
+
     def _latents(
         self, name: str, scenes: SceneSet, pictures: Callable[[range], np.ndarray]
     ) -> Tensor:
@@ -175,19 +205,17 @@ class FactorRecipe:
 
         pictures: of the scenes of some numbers, (n, S, S, 3).
         """
-        path = self.work / f"latents-{name}.npy"
-        if not path.exists():
-            print(f"making latents-{name}", flush=True)
+
+        def make() -> np.ndarray:
             vae: AutoencoderKL = self.load(AutoencoderKL, "vae")
-            chunks = []
-            for first in range(0, len(scenes), _CHUNK):
-                part = range(first, min(first + _CHUNK, len(scenes)))
-                chunks.append(encode(vae, pictures(part), self.device).numpy())
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
-                np.save(file, np.concatenate(chunks))
-            partial.replace(path)
-        return torch.from_numpy(np.load(path))
+            parts = (
+                range(first, min(first + _CHUNK, len(scenes)))
+                for first in range(0, len(scenes), _CHUNK)
+            )
+            chunks = [encode(vae, pictures(part), self.device).numpy() for part in parts]
+            return np.concatenate(chunks)
+
+        return torch.from_numpy(made_once(self.work / f"latents-{name}.npy", make))
 
     def _save(self, model: Any, folder: Path) -> None:
         """Write a model's folder under another name first: a folder that exists is complete."""

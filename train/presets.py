@@ -56,6 +56,7 @@ class Preset:
     segmenter: StageBudget = field(default=StageBudget(1500, 16, 3e-3, 50))
     decoder: StageBudget = field(default=StageBudget(1200, 16, 1e-3, 20))
     factor: StageBudget = field(default=StageBudget(280, 64, 1.2e-3, 50))
+    pose: StageBudget = field(default=StageBudget(900, 64, 1.2e-3, 50))  # persons are rare and thin
     joint: StageBudget = field(default=StageBudget(400, 16, 2e-4, 20))
 
     @property
@@ -102,6 +103,7 @@ GPU = Preset(
     segmenter=StageBudget(2000, 64, 2e-3),
     decoder=StageBudget(3000, 64, 5e-4),
     factor=StageBudget(6000, 256, 8e-4),
+    pose=StageBudget(12000, 256, 8e-4),
     joint=StageBudget(2000, 64, 1e-4),
 )
 
@@ -123,6 +125,7 @@ SMOKE = replace(
     segmenter=StageBudget(2, 4, 1e-3, 1),
     decoder=StageBudget(2, 4, 1e-3, 1),
     factor=StageBudget(2, 4, 1e-3, 1),
+    pose=StageBudget(2, 4, 1e-3, 1),
     joint=StageBudget(2, 2, 1e-3, 1),
 )
 

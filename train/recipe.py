@@ -40,6 +40,18 @@ from .tokens import load_tokenizer, train_tokenizer
 SMALL_SEED, LARGE_SEED = 1_000_000, 2_000_000
 
 
+def made_once(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array of a .npy file, mapped into memory, which is made the first time."""
+    if not path.exists():
+        print(f"making {path.stem}", flush=True)
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.save(file, make())
+        partial.replace(path)
+    array: np.ndarray = np.load(path, mmap_mode="c")
+    return array
+
+
 class Recipe:
     """One training run in one folder.
 
@@ -112,29 +124,17 @@ class Recipe:
             latents: np.ndarray = encode(self.autoencoder(), images(), self.device).numpy()
             return latents
 
-        return torch.from_numpy(np.load(self._made_once(f"latents-{name}", make)))
+        return torch.from_numpy(made_once(self.work / f"latents-{name}.npy", make))
 
     def _hints(self, name: str, labels: np.ndarray) -> np.ndarray:
-        def make() -> np.ndarray:
-            return hint_maps(self.autoencoder(), labels, self.device)
-
-        hints: np.ndarray = np.load(self._made_once(f"hints-{name}", make), mmap_mode="r")
-        return hints
+        return made_once(
+            self.work / f"hints-{name}.npy",
+            lambda: hint_maps(self.autoencoder(), labels, self.device),
+        )
 
     def _pictures(self, name: str, scenes: SceneSet) -> Pictures:
         latents = self._latents(name, lambda: scenes.images)
         return Pictures(latents, self._hints(name, scenes.labels), scenes.labels, scenes.captions)
-
-    def _made_once(self, name: str, make: Callable[[], np.ndarray]) -> Path:
-        """The file of an array that is made the first time it is asked for."""
-        path = self.work / f"{name}.npy"
-        if not path.exists():
-            print(f"making {name}", flush=True)
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
-                np.save(file, make())
-            partial.replace(path)
-        return path
 
     def _begin(self, model: Any, name: str) -> None:
         if self.start is not None:

@@ -30,9 +30,9 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class Segmenter(nn.Module):
-    """A small U-shaped network: (B, 3, S, S) pictures in [-1, 1] to (B, classes, S/2, S/2)."""
+    """A small U-shaped network: (B, 3, S, S) pictures in [-1, 1] to (B, outputs, S/2, S/2)."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, outputs: int = len(CLASSES)) -> None:
         super().__init__()
         self.first = _block(12, width)
         self.second = _block(width, 2 * width)
@@ -40,7 +40,7 @@ class Segmenter(nn.Module):
         self.fourth = _block(4 * width, 4 * width)
         self.up_third = _block(8 * width, 2 * width)
         self.up_second = _block(4 * width, width)
-        self.head = nn.Conv2d(2 * width, len(CLASSES), 3, padding=1)
+        self.head = nn.Conv2d(2 * width, outputs, 3, padding=1)
 
     def forward(self, pictures: Tensor) -> Tensor:
         first = self.first(functional.pixel_unshuffle(pictures, 2))

@@ -1,5 +1,3 @@
-#include <array>
-
 #include <pybind11/chrono.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -7,21 +5,20 @@
 
 #include <thread>
 
+#include "compliance.hpp"
 #include "errors.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/engine.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/manifest.hpp"
-#include "fgdm/noise.hpp"
-#include "fgdm/objects.hpp"
-#include "fgdm/palette.hpp"
-#include "fgdm/sampler.hpp"
-#include "fgdm/selection.hpp"
+#include "fgdm/ort_session.hpp"
 #include "fgdm/tensorrt.hpp"
-#include "fgdm/tokenizer.hpp"
+#include "fgdm/version.hpp"
 #include "interpreter.hpp"
+#include "inversion.hpp"
 #include "request.hpp"
 #include "results.hpp"
+#include "rules.hpp"
 
 namespace py = pybind11;
 
@@ -81,24 +78,64 @@ std::shared_ptr<py::object> shared_python(const py::object& object) {
           }};
 }
 
+// Whether a callback wants its request to stop; what it raises stops it too.
+template <typename Call> bool ask(const py::object& function, const char* what, const Call& call) {
+  if (is_finalizing())
+    return true;
+  const py::gil_scoped_acquire lock;
+  try {
+    const py::object answer = call(function);
+    return !answer.is_none() && answer.cast<bool>();
+  } catch (py::error_already_set& error) {
+    // It must not leave this thread, where nobody may hold it without the lock.
+    error.discard_as_unraisable(what);
+    return true;
+  }
+}
+
 StepCallback callback_from(const py::object& function) {
   if (function.is_none())
     return {};
   const auto held = shared_python(function);
   return [held](const StepInfo& info) {
+    return ask(*held, "a step callback", [&](const py::object& called) {
+      const auto step = std::make_shared<PythonStep>(&info);
+      const PythonStep::Validity valid(*step);
+      return called(step);
+    });
+  };
+}
+
+MapCallback map_callback_from(const py::object& function) {
+  if (function.is_none())
+    return {};
+  const auto held = shared_python(function);
+  return [held](const MapInfo& info) {
+    return ask(*held, "a map callback", [&](const py::object& called) {
+      return called(info.factor, candidate_of(info.candidate, info.seed), info.num_steps,
+                    info.chosen);
+    });
+  };
+}
+
+SelectCallback select_callback_from(const py::object& function) {
+  if (function.is_none())
+    return {};
+  const auto held = shared_python(function);
+  return [held](const Choice& choice) -> std::optional<std::size_t> {
     if (is_finalizing())
-      return true;
+      return std::nullopt;
     const py::gil_scoped_acquire lock;
-    const auto step = std::make_shared<PythonStep>(&info);
-    const PythonStep::Validity valid(*step);
     try {
-      const py::object answer = (*held)(step);
-      return !answer.is_none() && answer.cast<bool>();
+      py::list candidates;
+      for (const auto* candidate : choice.candidates)
+        candidates.append(candidate_of(*candidate, choice.seed));
+      const py::object answer = (*held)(choice.factor, candidates);
+      return answer.cast<std::optional<std::size_t>>();
     } catch (py::error_already_set& error) {
-      // It must not leave this thread, where nobody may hold it without the lock.
-      error.discard_as_unraisable("a step callback");
-      return true;
+      error.discard_as_unraisable("a select callback");
     }
+    return std::nullopt;
   };
 }
 
@@ -162,6 +199,7 @@ py::dict metrics_of(const Metrics& metrics) {
       "accepted"_a = metrics.accepted, "finished"_a = metrics.finished, "failed"_a = metrics.failed,
       "cancelled"_a = metrics.cancelled, "refused"_a = metrics.refused, "queued"_a = metrics.queued,
       "active"_a = metrics.active, "batches"_a = metrics.batches, "rows"_a = metrics.rows,
+      "batches_of_rows"_a = metrics.batches_of_rows, "waiting_rows"_a = metrics.waiting_rows,
       "padding"_a = metrics.padding, "rows_saved"_a = metrics.rows_saved,
       "candidates_failed"_a = metrics.candidates_failed, "context_hits"_a = metrics.context_hits,
       "context_misses"_a = metrics.context_misses, "retries"_a = metrics.retries,
@@ -171,29 +209,35 @@ py::dict metrics_of(const Metrics& metrics) {
 void bind_engine(py::module_& module) {
   // The destructor waits for the engine's thread, whose callbacks need the interpreter lock.
   py::class_<Engine>(module, "Engine", py::release_gil_before_calling_cpp_dtor())
-      .def(py::init([](const std::string& bundle, std::string backend, std::string precision,
-                       int threads, const std::string& library, const std::string& tensorrt_library,
-                       int max_batch_rows, int max_queue, int max_active, std::string policy,
-                       const std::string& profile, const std::string& trace) {
-             const EngineOptions options{std::move(backend),
-                                         std::move(precision),
-                                         threads,
-                                         library,
-                                         tensorrt_library,
-                                         max_batch_rows,
-                                         max_queue,
-                                         max_active,
-                                         std::move(policy),
-                                         profile,
-                                         trace};
-             const Unlocked unlocked;
-             return std::make_unique<Engine>(bundle, options);
-           }),
-           py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
-           py::arg("precision") = "auto", py::arg("threads") = 0, py::arg("library") = "",
-           py::arg("tensorrt_library") = "", py::arg("max_batch_rows") = 32,
-           py::arg("max_queue") = 256, py::arg("max_active") = 16, py::arg("policy") = "latency",
-           py::arg("profile") = "", py::arg("trace") = "")
+      .def(
+          py::init([](const std::string& bundle, std::string backend, std::string precision,
+                      int threads, const std::string& library, const std::string& tensorrt_library,
+                      const std::vector<std::string>& plugins, int device, int max_batch_rows,
+                      int max_queue, int max_active, std::string policy, const std::string& profile,
+                      const std::string& trace, const std::string& forbid) {
+            const EngineOptions options{std::move(backend),
+                                        std::move(precision),
+                                        threads,
+                                        library,
+                                        tensorrt_library,
+                                        {plugins.begin(), plugins.end()},
+                                        device,
+                                        max_batch_rows,
+                                        max_queue,
+                                        max_active,
+                                        std::move(policy),
+                                        profile,
+                                        trace,
+                                        forbid};
+            const Unlocked unlocked;
+            return std::make_unique<Engine>(bundle, options);
+          }),
+          py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
+          py::arg("precision") = "auto", py::arg("threads") = 0, py::arg("library") = "",
+          py::arg("tensorrt_library") = "", py::arg("plugins") = std::vector<std::string>{},
+          py::arg("device") = 0, py::arg("max_batch_rows") = 32, py::arg("max_queue") = 256,
+          py::arg("max_active") = 16, py::arg("policy") = "latency", py::arg("profile") = "",
+          py::arg("trace") = "", py::arg("forbid") = "")
       .def_property_readonly("manifest", &Engine::manifest_json)
       .def_property_readonly("backend", &Engine::backend)
       .def_property_readonly("precision", &Engine::precision)
@@ -229,150 +273,20 @@ void bind_engine(py::module_& module) {
           "submit",
           [](Engine& engine, const std::string& prompt, const py::kwargs& kwargs) {
             py::dict options = kwargs.attr("copy")();
-            const py::object function = options.attr("pop")("step_callback", py::none());
+            const py::object on_step = options.attr("pop")("step_callback", py::none());
+            const py::object on_map = options.attr("pop")("map_callback", py::none());
+            const py::object editing = options.attr("pop")("editing", py::none());
+            const py::object on_select = options.attr("pop")("select_callback", py::none());
             auto request = request_from(prompt, py::kwargs(options));
-            auto callback = callback_from(function);
+            request.editing = editing_from(editing);
+            auto step_callback = callback_from(on_step);
+            auto map_callback = map_callback_from(on_map);
+            auto select_callback = select_callback_from(on_select);
             const Unlocked unlocked;
-            return engine.submit(std::move(request), std::move(callback));
+            return engine.submit(std::move(request), std::move(step_callback),
+                                 std::move(map_callback), std::move(select_callback));
           },
           py::arg("prompt"));
-}
-
-void bind_text(py::module_& module) {
-  py::class_<Tokenizer>(module, "Tokenizer")
-      .def(py::init([](const std::string& folder, int max_length) {
-             return Tokenizer::load(folder, max_length);
-           }),
-           py::arg("folder"), py::arg("max_length"))
-      .def(
-          "encode",
-          [](const Tokenizer& self, const std::string& text) { return self.encode(text); },
-          py::arg("text"))
-      .def(
-          "tokenize",
-          [](const Tokenizer& self, const std::string& text) { return self.tokenize(text); },
-          py::arg("text"));
-  module.def(
-      "find_objects",
-      [](const std::string& palette_json, const std::string& prompt) {
-        const auto palette = Palette::parse(palette_json);
-        auto objects = find_objects(palette, prompt);
-        const auto names = [&](const std::vector<int>& indices) {
-          std::vector<std::string> found;
-          for (const int index : indices)
-            found.push_back(palette.classes()[static_cast<std::size_t>(index)].name);
-          return found;
-        };
-        return std::tuple(names(objects.requested), std::move(objects.unrecognized),
-                          names(objects.excluded), objects.unrecognized_omitted);
-      },
-      py::arg("palette_json"), py::arg("prompt"), py::call_guard<Unlocked>());
-}
-
-// The numbers behind a bundle's samplers, for those who compare them with other implementations.
-void bind_schedule(py::module_& module) {
-  const auto kind_of = [](const std::string& name) {
-    const auto kind = sampler_kind(name);
-    if (!kind)
-      throw RequestError("sampler is \"" + name + "\", expected " + sampler_names());
-    return *kind;
-  };
-  const auto spacing_of =
-      [](const std::optional<std::string>& name) -> std::optional<TimestepSpacing> {
-    const auto spacing = name ? timestep_spacing(*name) : std::nullopt;
-    if (name && !spacing)
-      throw RequestError("spacing is \"" + *name + "\", expected " + spacing_names());
-    return spacing;
-  };
-  py::class_<NoiseSchedule>(module, "NoiseSchedule")
-      .def(py::init([](const std::string& manifest_json) {
-             return Manifest::parse(manifest_json).schedule;
-           }),
-           py::arg("manifest_json"))
-      .def("alphas_cumprod", [](const NoiseSchedule& self) { return alphas_cumprod(self); })
-      .def(
-          "timesteps",
-          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps,
-              const std::optional<std::string>& spacing) {
-            return timesteps(self, num_inference_steps, kind_of(sampler), spacing_of(spacing));
-          },
-          py::arg("sampler"), py::arg("num_inference_steps"), py::arg("spacing") = py::none())
-      .def(
-          "coefficients",
-          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps,
-              const std::optional<std::string>& spacing) {
-            const Sampler made(kind_of(sampler), self, num_inference_steps, 0, spacing_of(spacing));
-            std::vector<std::array<float, 8>> all;
-            for (int i = 0; i < num_inference_steps; ++i) {
-              const auto& step = made.coefficients(i);
-              all.push_back({step.x0_from_sample, step.x0_from_epsilon, step.sample, step.epsilon,
-                             step.x0, step.history, step.older, step.noise});
-            }
-            return all;
-          },
-          py::arg("sampler"), py::arg("num_inference_steps"), py::arg("spacing") = py::none())
-      .def(
-          "known_weakness",
-          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps,
-              const std::optional<std::string>& spacing) {
-            const auto kind = kind_of(sampler);
-            return known_weakness(self, num_inference_steps, kind,
-                                  spacing_of(spacing).value_or(self.spacing(kind)));
-          },
-          py::arg("sampler"), py::arg("num_inference_steps"), py::arg("spacing") = py::none())
-      .def(
-          "initial_scale",
-          [=](const NoiseSchedule& self, const std::string& sampler, int num_inference_steps,
-              const std::optional<std::string>& spacing) {
-            return Sampler(kind_of(sampler), self, num_inference_steps, 0, spacing_of(spacing))
-                .initial_scale();
-          },
-          py::arg("sampler"), py::arg("num_inference_steps"), py::arg("spacing") = py::none());
-  module.def(
-      "normal_noise",
-      [](std::uint64_t seed, std::uint32_t candidate, std::uint32_t factor, std::uint32_t draw,
-         std::size_t size) {
-        py::array_t<float> noise(static_cast<py::ssize_t>(size));
-        normal_noise(seed, candidate, factor, {noise.mutable_data(), size}, draw);
-        return noise;
-      },
-      py::arg("seed"), py::arg("candidate"), py::arg("factor"), py::arg("draw"), py::arg("size"));
-}
-
-// What selection goes by: a map's recall, and its smallest area.
-std::vector<MapRecall> recalls_of(const std::vector<std::pair<double, double>>& maps) {
-  std::vector<MapRecall> recalls;
-  for (const auto& [recall, smallest_area] : maps)
-    recalls.push_back({recall, {}, {}, smallest_area});
-  return recalls;
-}
-
-void bind_selection(py::module_& module) {
-  py::class_<Selection>(module, "Selection")
-      .def(py::init([](int candidates, int steps, std::vector<int> prune, double stop_at_recall,
-                       int wave) {
-             return Selection({candidates, steps, std::move(prune), stop_at_recall, wave});
-           }),
-           py::kw_only(), py::arg("candidates"), py::arg("steps"),
-           py::arg("prune") = std::vector<int>{}, py::arg("stop_at_recall") = 0.0,
-           py::arg("wave") = 0)
-      .def_property_readonly("sampling", &Selection::sampling)
-      .def_property_readonly("until", &Selection::until)
-      .def_property_readonly("looks", &Selection::looks)
-      .def_property_readonly("done", &Selection::done)
-      .def(
-          "seen",
-          [](Selection& self, const std::vector<std::pair<double, double>>& maps) {
-            if (maps.size() != (self.looks() ? self.sampling().size() : 0))
-              throw RequestError("seen() was given " + std::to_string(maps.size()) +
-                                 " maps, expected all of sampling where it looks, else none");
-            return self.seen(recalls_of(maps));
-          },
-          py::arg("maps"));
-  module.def(
-      "select_map",
-      [](const std::vector<std::pair<double, double>>& maps) { return select(recalls_of(maps)); },
-      py::arg("maps"));
 }
 
 }  // namespace
@@ -383,12 +297,12 @@ PYBIND11_MODULE(_core_module, module) {
   module.doc() = "The C++ core of fgdm.";
   bind_errors(module);
   bind_step(module);
+  bind_inversion(module);
   bind_result(module);
   bind_job(module);
   bind_engine(module);
-  bind_text(module);
-  bind_schedule(module);
-  bind_selection(module);
+  bind_rules(module);
+  bind_compliance(module);
   module.def(
       "check_manifest",
       [](const py::bytes& json) { fgdm::Manifest::parse(std::string_view(json)); },
@@ -406,6 +320,19 @@ PYBIND11_MODULE(_core_module, module) {
   module.def("version", [] { return FGDM_VERSION; });
   module.def("finish_closing", &fgdm::Engine::finish_closing, pybind11::call_guard<Unlocked>());
   module.def("tensorrt_headers", &fgdm::tensorrt_headers);
+  module.def(
+      "runtime_devices",
+      [](const std::string& library, const std::vector<std::string>& plugins) {
+        const Unlocked unlocked;
+        const std::vector<std::filesystem::path> paths(plugins.begin(), plugins.end());
+        const auto runtime = fgdm::OrtRuntime::open(library, 1, paths);
+        std::vector<std::tuple<std::string, std::string, std::string, std::string, std::string>>
+            devices;
+        for (auto& [provider, vendor, version, kind, name] : runtime->devices())
+          devices.emplace_back(provider, vendor, version, kind, name);
+        return std::pair(std::move(devices), runtime->plugin_problems());
+      },
+      pybind11::arg("library"), pybind11::arg("plugins"));
 }
 
 // What `import fgdm._core` calls. pybind11 itself waits for ever in some versions'

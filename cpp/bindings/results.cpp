@@ -7,6 +7,8 @@
 
 #include <pybind11/stl.h>
 
+#include "compliance.hpp"
+#include "inversion.hpp"
 #include "request.hpp"
 
 namespace py = pybind11;
@@ -14,10 +16,10 @@ namespace py = pybind11;
 namespace fgdm::python {
 namespace {
 
-// A candidate and the result that owns it.
+// A candidate, which its result or nobody else owns, and the request's seed.
 struct PythonCandidate {
-  std::shared_ptr<const Result> result;
-  const Candidate* candidate;
+  std::shared_ptr<const Candidate> candidate;
+  std::uint64_t seed;
 };
 
 // A factor's result, which the request's result holds.
@@ -30,7 +32,7 @@ std::vector<PythonCandidate> all_of(const std::shared_ptr<const Result>& result,
                                     const std::vector<Candidate>& candidates) {
   std::vector<PythonCandidate> all;
   for (const auto& candidate : candidates)
-    all.push_back({result, &candidate});
+    all.push_back({{result, &candidate}, result->seed});
   return all;
 }
 
@@ -43,6 +45,10 @@ void bind_factor_result(py::module_& module) {
       .def_property_readonly("given", [](const F& self) { return self.factor->given; })
       .def_property_readonly("requested", [](const F& self) { return self.factor->requested; })
       .def_property_readonly("excluded", [](const F& self) { return self.factor->excluded; })
+      .def_property_readonly("requirements",
+                             [](const F& self) { return pairs_of(self.factor->requirements); })
+      .def_property_readonly("not_understood",
+                             [](const F& self) { return self.factor->not_understood; })
       .def_property_readonly("unknown_pixels",
                              [](const F& self) { return self.factor->unknown_pixels; })
       .def_property_readonly("truncated", [](const F& self) { return self.factor->truncated; })
@@ -62,11 +68,15 @@ py::array_t<std::uint8_t> array_of(const Pixels& pixels) {
   return py::array_t<std::uint8_t>(shape, pixels.data.data());
 }
 
+py::object candidate_of(const Candidate& candidate, std::uint64_t seed) {
+  return py::cast(PythonCandidate{std::make_shared<const Candidate>(candidate), seed});
+}
+
 void bind_result(py::module_& module) {
   using C = PythonCandidate;
   py::class_<C>(module, "Candidate")
       .def_property_readonly("index", [](const C& self) { return self.candidate->index; })
-      .def_property_readonly("seed", [](const C& self) { return self.result->seed; })
+      .def_property_readonly("seed", [](const C& self) { return self.seed; })
       .def_property_readonly("recall", [](const C& self) { return self.candidate->recall; })
       .def_property_readonly("found", [](const C& self) { return self.candidate->found; })
       .def_property_readonly("missing", [](const C& self) { return self.candidate->missing; })
@@ -77,7 +87,10 @@ void bind_result(py::module_& module) {
                              [](const C& self) { return array_of(self.candidate->labels); })
       .def_property_readonly("steps", [](const C& self) { return self.candidate->steps; })
       .def_property_readonly("pruned", [](const C& self) { return self.candidate->pruned; })
-      .def_property_readonly("failed", [](const C& self) { return self.candidate->failed; });
+      .def_property_readonly("failed", [](const C& self) { return self.candidate->failed; })
+      .def_property_readonly("met", [](const C& self) { return answers_of(self.candidate->met); })
+      .def_property_readonly("compliance", [](const C& self) { return self.candidate->compliance; })
+      .def_property_readonly("refused", [](const C& self) { return self.candidate->refused; });
 
   bind_factor_result(module);
   py::class_<Result, std::shared_ptr<Result>>(module, "Result")
@@ -91,6 +104,9 @@ void bind_result(py::module_& module) {
                              })
       .def_readonly("requested", &Result::requested)
       .def_readonly("excluded", &Result::excluded)
+      .def_property_readonly("requirements",
+                             [](const Result& self) { return pairs_of(self.requirements); })
+      .def_readonly("not_understood", &Result::not_understood)
       .def_readonly("unrecognized", &Result::unrecognized)
       .def_readonly("unrecognized_omitted", &Result::unrecognized_omitted)
       .def_readonly("truncated", &Result::truncated)
@@ -103,8 +119,11 @@ void bind_result(py::module_& module) {
       .def_readonly("seed", &Result::seed)
       .def_readonly("map_rows", &Result::map_rows)
       .def_readonly("timings", &Result::timings)
+      .def_property_readonly(
+          "inversion",
+          [](const Result& self) { return std::const_pointer_cast<Inversion>(self.inversion); })
       .def_property_readonly("parameters",
-                             [](const Result& self) { return parameters_of(self.request); });
+                             [](const Result& self) { return python_parameters_of(self.request); });
 }
 
 }  // namespace fgdm::python

@@ -60,8 +60,8 @@ int run(const std::string& program, std::vector<std::string> words) {
   }
   if (words.size() < 3 || words.size() > 4 || words.front().starts_with("--")) {
     std::fprintf(stderr,
-                 "usage: %s [--backend auto|cpu|openvino|cuda|tensorrt] BUNDLE PROMPT OUTPUT.ppm "
-                 "[LIBRARY]\n"
+                 "usage: %s [--backend NAME] BUNDLE PROMPT OUTPUT.ppm [LIBRARY]\n"
+                 "NAME: auto, cpu, openvino, cuda, tensorrt, tensorrt-rtx or webgpu\n"
                  "LIBRARY: libonnxruntime.so, or libnvinfer.so for tensorrt\n",
                  program.c_str());
     return 2;

@@ -10,7 +10,7 @@ from PIL import Image
 
 from .pictures import encode, in_base64
 from .requests import Task
-from .runs import Step
+from .runs import Seen, Step
 
 
 def revised_prompt(result: Result) -> str:
@@ -34,12 +34,27 @@ def facts(task: Task, result: Result) -> dict[str, Any]:
         "missing": list(result.missing),
         "excluded": list(result.excluded),
         "unrecognized": list(result.unrecognized),
+        "requirements": [
+            {**one.to_json(), "met": met}
+            for one, met in zip(result.requirements, result.met, strict=False)
+        ],
+        "not_understood": list(result.not_understood),
+        "compliance": result.compliance,
         "chosen": result.chosen,
         "candidates": [
-            {"recall": c.recall, "found": list(c.found), "missing": list(c.missing)}
+            {
+                "recall": c.recall,
+                "found": list(c.found),
+                "missing": list(c.missing),
+                "met": list(c.met),
+                "compliance": c.compliance,
+                "refused": c.refused,
+            }
             for c in result.candidates
         ],
         "timings": dict(result.timings),
+        **({"watermark": result.watermark} if result.watermark else {}),
+        **({"reading": result.reading.to_json()} if result.reading else {}),
     }
 
 
@@ -77,16 +92,28 @@ def images_response(task: Task, results: list[Result], data: list[dict[str, Any]
 
 
 def picture_of(task: Task, result: Result) -> bytes:
-    return encode(result.image, task.form, task.compression)
+    """The picture's file, signed if the service signs."""
+    content = encode(result.image, task.form, task.compression)
+    if task.model.credentials is None:
+        return content
+    composed = task.kind == "image_edit"
+    return task.model.credentials.sign(content, task.form, result.engine.bundle, composed)
 
 
-def partial_event(task: Task, step: Step, index: int) -> dict[str, Any]:
-    preview = step.preview
+def partial_event(task: Task, event: Step | Seen, index: int) -> dict[str, Any]:
+    """A preview of the picture, or the chosen map, as large as the picture."""
+    preview = event.preview
     assert preview is not None, "only previews are sent"
+    if isinstance(event, Seen):
+        facts = event.facts()
+        preview = preview.resize(task.pixels, Image.Resampling.NEAREST)
+    else:
+        facts = {"factor": event.factor, "steps": event.step + 1, "num_steps": event.num_steps}
     return {
         "type": f"{task.kind}.partial_image",
         "partial_image_index": index,
         **_common(task, encode(preview, task.form, task.compression), _size(preview)),
+        "fgdm": facts,
     }
 
 

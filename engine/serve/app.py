@@ -4,55 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response
 from fgdm import __version__, errors
-from fgdm.result import Result
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
 
-from . import answers, streams
 from . import errors as http_errors
-from .errors import ApiError
+from . import streams, studio, studio_page
+from .board import Board, Picture
+from .bodies import JsonRoute
+from .errors import ApiError, no_more
+from .event_response import Events
 from .guard import Guard
-from .jobs import Jobs
-from .metrics import Metrics
-from .models import Models
-from .pictures import MEDIA_TYPES, encode, in_base64
-from .requests import ImageRequest, Task, read_edit, read_form, read_task
-from .runs import Channel, Run, until_gone
+from .jobs import Jobs, own_job
+from .models import Model, Models
+from .pictures import MEDIA_TYPES
+from .requests import ImageRequest, read_edit, read_form
+from .service import Service
 from .settings import Settings
 from .store import Store
-
-
-class _Events(StreamingResponse):
-    """Server-sent events. at_the_end: called when they have been sent, or nobody waits for them any
-    more, also where nothing was sent."""
-
-    def __init__(
-        self,
-        events: AsyncGenerator[str, None],
-        at_the_end: Callable[[], object] | None = None,
-    ) -> None:
-        super().__init__(
-            events,
-            media_type="text/event-stream",
-            headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
-        )
-        self._at_the_end = at_the_end
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            if self._at_the_end is not None:
-                self._at_the_end()
 
 
 def _makes(*media_types: str) -> dict[str, Any]:
@@ -69,79 +44,19 @@ def _makes(*media_types: str) -> dict[str, Any]:
     }
 
 
-class Service:
-    """What the routes share. For one event loop."""
-
-    def __init__(self, models: Models, settings: Settings) -> None:
-        self.models, self.settings = models, settings
-        self.metrics = Metrics(models)
-        self.jobs = Jobs(settings, self.metrics)
-        self.pictures: Store[tuple[bytes, str]] = Store(settings.url_seconds, settings.most_urls)
-        self.draining = False
-        self._moved: dict[str, tuple[int, float]] = {}
-
-    async def answer(self, task: Task, request: Request) -> Response:
-        """Pictures in one body, or as a stream of events."""
-        request.state.log = {"model": task.model.name, "n": task.count, "size": task.size}
-        if self.settings.log_prompts:
-            request.state.log["prompt"] = task.prompt
-        if task.stream:
-            channel = Channel()
-            run = self._begin(task, lambda: Run(task, channel.send))
-            keep_running = self.settings.keep_running
-            events = streams.picture_events(run, channel, self.metrics, keep_running)
-            return _Events(
-                streams.with_comments(events, streams.KEEP_ALIVE),
-                None if keep_running else run.cancel,
-            )
-        run = self._begin(task, lambda: Run(task))
-        try:
-            results: list[Result] = await until_gone(
-                run.results(), _gone(request), run, self.settings.keep_running
-            )
-        except errors.Error as error:
-            self.metrics.answered(task, http_errors.of_engine(error).code)
-            raise
-        for result in results:
-            self.metrics.painted(task, result)
-        self.metrics.answered(task, "done")
-        data = [await self._data(task, result, request) for result in results]
-        return JSONResponse(answers.images_response(task, results, data))
-
-    def is_moving(self) -> bool:
-        """Whether no engine has had work for `stalled_seconds` without a step."""
-        now = time.monotonic()
-        for model in self.models:
-            numbers = model.engine.metrics()
-            batches, since = self._moved.get(model.name, (-1, now))
-            if numbers["batches"] != batches or not numbers["active"]:
-                self._moved[model.name] = numbers["batches"], now
-            elif now - since > self.settings.stalled_seconds:
-                return False
-        return True
-
-    def _begin(self, task: Task, begin: Callable[[], Run]) -> Run:
-        try:
-            return begin()
-        except errors.Error as error:
-            self.metrics.answered(task, http_errors.of_engine(error).code)
-            raise
-
-    async def _data(self, task: Task, result: Result, request: Request) -> dict[str, str]:
-        content = await run_in_threadpool(answers.picture_of, task, result)
-        if not task.as_url:
-            return {"b64_json": in_base64(content)}
-        name = self.pictures.add((content, MEDIA_TYPES[task.form]))
-        return {"url": str(request.url_for("picture", name=f"{name}.{task.form}"))}
-
-
-def create_app(models: Models, settings: Settings | None = None) -> FastAPI:
+def create_app(
+    models: Models,
+    settings: Settings | None = None,
+    board: Callable[[Jobs, Store[Picture]], Board] = Board,
+    with_studio: bool = True,
+) -> FastAPI:
     """The application over open engines, which stay the caller's to close.
 
+    with_studio: whether it has the studio's page, whose jobs stay in one process.
     `app.state.service` is its Service.
     """
     chosen = settings or Settings()
-    service = Service(models, chosen)
+    service = Service(models, chosen, board)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -150,12 +65,14 @@ def create_app(models: Models, settings: Settings | None = None) -> FastAPI:
                 service.is_moving()
                 await asyncio.sleep(1.0)
 
+        service.begin()
         looking = asyncio.ensure_future(look())
+        await service.board.begin()
         try:
             yield
         finally:
             looking.cancel()
-            await service.jobs.end(chosen.grace_seconds)
+            await service.board.end(chosen.grace_seconds)
 
     app = FastAPI(
         title="fgdm",
@@ -167,24 +84,31 @@ def create_app(models: Models, settings: Settings | None = None) -> FastAPI:
             errors.Error: http_errors.answer_engine_error,
             HTTPException: http_errors.answer_http_error,
             RequestValidationError: http_errors.answer_invalid,
-            Exception: http_errors.answer_internal,
         },
     )
     app.state.service = service
     app.include_router(_openai_routes(service))
     app.include_router(_job_routes(service))
     app.include_router(_operators_routes(service))
-    app.add_middleware(Guard, settings=chosen, is_draining=lambda: service.draining)
+    if with_studio:
+        app.include_router(studio.routes(service))
+        app.include_router(studio_page.routes())
+    app.add_middleware(
+        Guard,
+        settings=chosen,
+        is_draining=lambda: service.draining,
+        refused=service.metrics.refused,
+    )
     return app
 
 
 def _openai_routes(service: Service) -> APIRouter:
-    router = APIRouter(tags=["OpenAI"])
+    router = APIRouter(tags=["OpenAI"], route_class=JsonRoute)
 
     @router.post("/v1/images/generations", **_makes("application/json", "text/event-stream"))
     async def generate(body: ImageRequest, request: Request) -> Response:
         """One prompt, n pictures of n seeds. The engine's options stand beside OpenAI's fields."""
-        task = read_task(body, service.models.find(body.model), service.settings)
+        task = await service.read(body, request)
         return await service.answer(task, request)
 
     @router.post(
@@ -194,31 +118,37 @@ def _openai_routes(service: Service) -> APIRouter:
     )
     async def edit(request: Request) -> Response:
         """A picture, and words for what it becomes; a mask says where it is painted anew."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
+            raise ApiError(
+                400,
+                f"an edit is a form, multipart/form-data; got {kind[:60] or 'no content-type'}",
+                code="invalid_body",
+            )
         async with request.form(max_files=8, max_fields=64, max_part_size=2**20) as form:
             body, files = await read_form(form)
-        model = service.models.find(body.model)
+        model = await service.model(body.model, request)
         task = await run_in_threadpool(read_edit, body, files, model, service.settings)
+        task = await service.read_prompt(task, body)
         return await service.answer(task, request)
 
     @router.get("/v1/images/{name}", name="picture", **_makes(*MEDIA_TYPES.values()))
     async def picture(name: str) -> Response:
         """A picture that was asked for by ``response_format: "url"``."""
-        found = service.pictures.get(name.partition(".")[0])
-        if found is None:
-            raise ApiError(
-                404, "there is no such picture; addresses hold for a time", code="not_found"
-            )
-        return Response(found[0], media_type=found[1])
+        return _picture(await service.board.kept(name.partition(".")[0]))
 
     @router.get("/v1/models")
     async def list_models() -> dict[str, Any]:
-        return {"object": "list", "data": [_described(model) for model in service.models]}
+        opened = [_described(*known) for known in service.models.named()]
+        return {"object": "list", "data": opened + [_named(n) for n in service.models.closed]}
 
-    @router.get("/v1/models/{name}")
+    @router.get("/v1/models/{name:path}")
     async def show_model(name: str) -> dict[str, Any]:
-        for model in service.models:
-            if model.name == name:
-                return _described(model)
+        for known, model in service.models.named():
+            if known == name:
+                return _described(known, model)
+        if name in service.models.closed:
+            return _named(name)
         raise ApiError(404, f"there is no model {name!r:.100}", code="model_not_found")
 
     return router
@@ -235,88 +165,76 @@ _EDIT = {
 }
 
 
-def _described(model: Any) -> dict[str, Any]:
+def _named(name: str) -> dict[str, Any]:
+    """Of a bundle that isn't open."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "fgdm"}
+
+
+def _described(name: str, model: Model) -> dict[str, Any]:
     info = model.engine.info
     return {
-        "id": model.name,
-        "object": "model",
+        **_named(name),
         "created": model.created,
-        "owned_by": "fgdm",
         "fgdm": {
             "backend": info.backend,
             "precision": info.precision,
             "runtime": info.runtime,
             "height": model.size[0],
             "width": model.size[1],
+            "bundle": model.name,
             "factors": [factor["name"] for factor in model.engine.manifest["factors"]],
         },
     }
 
 
 def _job_routes(service: Service) -> APIRouter:
-    router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+    router, board = APIRouter(tags=["jobs"], route_class=JsonRoute), service.board
+    one = APIRouter(prefix="/v1/jobs/{name}", dependencies=[Depends(own_job)])
 
-    @router.post("", status_code=202)
+    @router.post("/v1/jobs", status_code=202)
     async def submit(body: ImageRequest, request: Request) -> dict[str, Any]:
         """The body of a generation; the answer has the job's id."""
-        task = read_task(body, service.models.find(body.model), service.settings)
-        return service.jobs.describe(service.jobs.submit(task, request.state.who))
+        task = await service.read(body, request)
+        service.note(task, request)
+        described = await board.submit(task, body, request.state.who)
+        request.state.accepted = True
+        return described
 
-    @router.get("/{name}", responses={404: {}})
+    @one.get("", responses={404: {}})
     async def show(name: str) -> dict[str, Any]:
-        return service.jobs.describe(service.jobs.get(name))
+        return await board.show(name)
 
-    @router.delete("/{name}", responses={404: {}})
+    @one.delete("", responses={404: {}})
     async def cancel(name: str) -> dict[str, Any]:
         """No effect on a job that has ended."""
-        job = service.jobs.get(name)
-        if job.run is not None:
-            job.run.cancel()
-        return service.jobs.describe(job)
+        return await board.cancel(name)
 
-    @router.get("/{name}/events", **_makes("text/event-stream"))
+    @one.get("/events", **_makes("text/event-stream"))
     async def events(name: str) -> Response:
-        job = service.jobs.get(name)
-        return _Events(streams.with_comments(service.jobs.events(job), streams.KEEP_ALIVE))
+        return Events(streams.with_comments(await board.events(name), streams.KEEP_ALIVE))
 
-    @router.get("/{name}/images/{index}", **_makes(*MEDIA_TYPES.values()))
+    @one.get("/images/{index}", **_makes(*MEDIA_TYPES.values()))
     async def image(name: str, index: int) -> Response:
         """A picture of a job that is done, in its format."""
-        job = service.jobs.get(name)
-        result = _nth(_done(job), index, "image")
-        content = await run_in_threadpool(answers.picture_of, job.task, result)
-        return Response(content, media_type=MEDIA_TYPES[job.task.form])
+        return _picture(await board.image(name, index))
 
-    @router.get("/{name}/images/{index}/candidates/{candidate}", **_makes("image/png"))
+    @one.get("/images/{index}/candidates/{candidate}", **_makes("image/png"))
     async def candidate_map(name: str, index: int, candidate: int) -> Response:
-        """A candidate's map as PNG."""
-        job = service.jobs.get(name)
-        result = _nth(_done(job), index, "image")
-        found = _nth(list(result.candidates), candidate, "candidate")
-        content = await run_in_threadpool(encode, found.map, "png", 100)
-        return Response(content, media_type=MEDIA_TYPES["png"])
+        """A candidate's map as PNG, of the factor that the picture is judged by."""
+        return _picture(await board.candidate(name, index, None, candidate))
 
+    @one.get("/images/{index}/factors/{factor}/candidates/{candidate}", **_makes("image/png"))
+    async def factor_map(name: str, index: int, factor: str, candidate: int) -> Response:
+        """A candidate's map of any factor; of a job at work, what it is about to become."""
+        return _picture(await board.candidate(name, index, factor, candidate))
+
+    router.include_router(one)
     return router
 
 
-def _done(job: Any) -> list[Result]:
-    if job.status != "done":
-        raise ApiError(
-            409,
-            f"the job is {job.status}; its pictures are there once it is done",
-            code="not_done",
-            retry=False,
-        )
-    results: list[Result] = job.results
-    return results
-
-
-def _nth(entries: list[Any], index: int, what: str) -> Any:
-    if not 0 <= index < len(entries):
-        raise ApiError(
-            404, f"there is no {what} {index}; there are {len(entries)}", code="not_found"
-        )
-    return entries[index]
+def _picture(picture: Picture) -> Response:
+    content, media_type = picture
+    return Response(content, media_type=media_type)
 
 
 def _operators_routes(service: Service) -> APIRouter:
@@ -333,7 +251,7 @@ def _operators_routes(service: Service) -> APIRouter:
     async def ready() -> dict[str, str]:
         """Whether new requests are taken."""
         if service.draining:
-            raise ApiError(503, "this service is ending", code="draining")
+            raise no_more()
         return {"status": "ok"}
 
     @router.get("/metrics", **_makes("text/plain"))
@@ -341,11 +259,3 @@ def _operators_routes(service: Service) -> APIRouter:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
     return router
-
-
-async def _gone(request: Request) -> None:
-    """Ends when the client leaves."""
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            return

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import importlib.util
 import ipaddress
 import logging
-import math
-import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType
 
-import uvicorn
-from fastapi import FastAPI
+from fgdm.cli.arguments import filters
+from fgdm.cli.opening import add_credentials_arguments, read_credentials
 from fgdm.engine import Engine
 from fgdm.errors import RequestError
 from fgdm.files import read_regular
 
-from .app import create_app
-from .models import Models
+from .memory import check_memory
+from .reading import read_reader
 from .settings import Settings
+
+#: What the server imports of fgdm[serve].
+_PACKAGES = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 
 EPILOG = """\
 example:
@@ -45,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]BUNDLE",
         help="bundles, each with the name that requests give as model (default: its folder's)",
     )
+    parser.add_argument(
+        "--alias",
+        action="append",
+        default=[],
+        metavar="ALIAS=NAME",
+        help="another name of a bundle, such as dall-e-3=scenes; can be given again",
+    )
     net = parser.add_argument_group("where, and for whom")
     net.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     net.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
@@ -57,14 +67,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits = parser.add_argument_group("limits")
     for flag, name, kind, what in (
         ("--max-body-bytes", "max_body_bytes", int, "of a request's body"),
+        ("--body-seconds", "body_seconds", float, "for a request's body to come"),
         ("--max-pixels", "max_pixels", int, "of a picture; default: each bundle's own size"),
         ("--max-images", "max_images", int, "n of one request"),
         ("--max-candidates", "max_candidates", int, "of one request"),
         ("--max-steps", "max_steps", int, "of maps, and of the picture"),
         ("--max-requests", "max_requests", int, "of one key at a time"),
+        ("--max-streams", "max_streams", int, "of jobs' events, of one key at a time"),
         ("--deadline", "deadline", float, "seconds for a request; default: none"),
         ("--url-seconds", "url_seconds", float, "for which a picture's address holds"),
+        ("--most-urls", "most_urls", int, "pictures with an address"),
+        ("--url-bytes", "url_bytes", int, "of pictures with an address, all together"),
         ("--job-seconds", "job_seconds", float, "for which an ended job is kept"),
+        ("--most-jobs", "most_jobs", int, "ended jobs, and those at work"),
+        ("--job-bytes", "job_bytes", int, "of ended jobs' pixels, all together"),
         ("--stalled-seconds", "stalled_seconds", float, "without a step, until /health says so"),
     ):
         value = getattr(defaults, name)
@@ -96,18 +112,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     engine.add_argument("--max-queue", type=int, default=256, metavar="N", help="waiting requests")
     engine.add_argument("--max-active", type=int, default=16, metavar="N", help="worked on at once")
+    engine.add_argument(
+        "--forbid", type=filters, default=[], metavar="NAME,NAME", help="maps that aren't painted"
+    )
+    engine.add_argument("--watermark", default="", metavar="TEXT", help="in every picture")
+    add_credentials_arguments(engine.add_argument)
+    engine.add_argument(
+        "--llm-base-url",
+        metavar="URL",
+        help="an OpenAI-compatible endpoint, which requests may have their prompts read by",
+    )
+    engine.add_argument("--llm-model", metavar="NAME", help="the model's name there")
+    engine.add_argument(
+        "--llm-timeout", type=float, default=30.0, metavar="N", help="seconds (default: 30)"
+    )
     engine.add_argument("--policy", default="latency", help="latency or throughput")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Serves until SIGTERM or Ctrl-C, lets running requests end, and returns 0."""
+def run(args: argparse.Namespace, listening: Callable[[str], object] | None = None) -> int:
+    """Serves until SIGTERM or Ctrl-C, lets running requests end, and returns 0.
+
+    listening: called with the service's address once it answers there.
+    """
     settings = _settings(args)
     _check_exposure(args.host, settings, args.insecure)
+    credentials, reader = read_credentials(args), read_reader(args)
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
-    with contextlib.ExitStack() as stack:
+    for package in _PACKAGES:  # said before the engines are opened, not after
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as beside:
+        # FastAPI takes as long to import as a small bundle to open, which is done meanwhile.
+        importing = beside.submit(importlib.import_module, "fgdm.serve.server")
         listener = stack.enter_context(_listen(args.host, args.port))
+        bundles = named(args.bundles)
+        aliases = _aliases(args.alias, [name for name, _ in bundles])
+        check_memory([Path(folder) for _, folder in bundles])
         engines = {}
-        for name, folder in _named(args.bundles):
+        for name, folder in bundles:
             engines[name] = stack.enter_context(
                 Engine(
                     folder,
@@ -117,48 +159,20 @@ def run(args: argparse.Namespace) -> int:
                     max_queue=args.max_queue,
                     max_active=args.max_active,
                     policy=args.policy,
+                    forbid=args.forbid,
+                    watermark=args.watermark,
                 )
             )
-        app = create_app(Models(engines), settings)
+        module = importing.result()
+        server = module.Server(module.Models(engines, aliases, credentials, reader), settings)
         listener.listen()  # from here on who connects is answered a moment later
         host, port = listener.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
         print(f"fgdm serves {', '.join(engines)} at http://{address}:{port}", flush=True)
-        _Server(app, settings.grace_seconds).run(sockets=[listener])
+        if listening is not None:
+            listening(f"http://{address}:{port}/")
+        server.run(sockets=[listener])
     return 0
-
-
-class _Server(uvicorn.Server):
-    """Ends with its running requests at the first SIGTERM or Ctrl-C, at once at the second."""
-
-    def __init__(self, app: FastAPI, grace_seconds: float) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                timeout_graceful_shutdown=math.ceil(grace_seconds),
-                server_header=False,
-            )
-        )
-        self._service = app.state.service
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Unlike uvicorn's own, it doesn't raise the signal again once all has ended well."""
-        before = {
-            number: signal.signal(number, self.handle_exit)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._service.draining = True
-        super().handle_exit(sig, frame)
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -167,10 +181,11 @@ def _settings(args: argparse.Namespace) -> Settings:
     for name, value in given.items():
         if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
             raise RequestError(f"--{name.replace('_', '-')} is {value}; expected more than 0")
-    return Settings(**given, api_keys=_read_keys(args.api_key_file))
+    return Settings(**given, api_keys=read_keys(args.api_key_file))
 
 
-def _read_keys(file: Path | None) -> tuple[str, ...]:
+def read_keys(file: Path | None) -> tuple[str, ...]:
+    """Of a file with a key a line, or none; raises RequestError for a file without one."""
     if file is None:
         return ()
     try:
@@ -211,16 +226,52 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _named(bundles: list[str]) -> list[tuple[str, str]]:
-    """Names and folders."""
-    named: list[tuple[str, str]] = []
+def _aliases(given: list[str], names: list[str]) -> dict[str, str]:
+    aliases: dict[str, str] = {}
+    for entry in given:
+        alias, separator, name = entry.partition("=")
+        if not separator:
+            raise RequestError(
+                f"--alias {entry} names no bundle; expected ALIAS=NAME with one of "
+                f"{', '.join(names)}, such as {entry or 'dall-e-3'}={names[0]}"
+            )
+        if alias in aliases:
+            raise RequestError(
+                f"--alias {alias} is given twice, for {aliases[alias]} and {name}; keep one"
+            )
+        aliases[alias] = name
+    check_aliases(aliases, names)
+    return aliases
+
+
+def check_aliases(aliases: Mapping[str, str], names: list[str]) -> None:
+    """Raises RequestError unless each is a new name of one of the bundles'."""
+    for alias, name in aliases.items():
+        if not alias.strip():
+            raise RequestError(f"the alias for {name} is empty; expected a name, as dall-e-3")
+        if alias in names:
+            raise RequestError(
+                f"the alias {alias} would hide the bundle of that name; take another"
+            )
+        if name not in names:
+            raise RequestError(
+                f"the alias {alias} is for {name or 'nothing'}, which isn't served; expected one "
+                f"of {', '.join(names)}"
+            )
+
+
+def named(bundles: list[str]) -> list[tuple[str, str]]:
+    """Names and folders of what is given as ``[NAME=]BUNDLE``."""
+    found: list[tuple[str, str]] = []
     for given in bundles:
         name, separator, folder = given.partition("=")
         if not separator or "/" in name:
             name, folder = Path(given).resolve().name, given
-        if name in (other for other, _ in named):
+        if not name:
+            raise RequestError(f"the bundle {given} has an empty name; expected [NAME=]BUNDLE")
+        if name in (other for other, _ in found):
             raise RequestError(
                 f"two bundles are called {name}; give one another name: NAME={folder}"
             )
-        named.append((name, folder))
-    return named
+        found.append((name, folder))
+    return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -12,8 +13,13 @@ from fgdm import errors
 from fgdm.request import RequestOptions
 from starlette.exceptions import HTTPException
 
+_Entry = TypeVar("_Entry")
+
 #: What a client closed before it was answered; nobody reads it but the log.
 CLIENT_GONE = 499
+
+#: Characters of a message.
+_MOST_WORDS = 1000
 
 
 class ApiError(HTTPException):
@@ -35,8 +41,10 @@ class ApiError(HTTPException):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         more = {} if retry is None else {"x-should-retry": "true" if retry else "false"}
-        super().__init__(status, message, {**(headers or {}), **more})
-        self.message, self.code, self.param = message, code, param
+        super().__init__(status, _valid(message), {**(headers or {}), **more})
+        # What a client sent may stand in them, however long, and need not be valid Unicode.
+        self.message, self.param = _valid(message), None if param is None else _valid(param)
+        self.code = code
         self.kind = kind or ("invalid_request_error" if status < 500 else "server_error")
 
     def content(self) -> dict[str, Any]:
@@ -54,20 +62,41 @@ class ApiError(HTTPException):
         return JSONResponse(self.content(), self.status_code, self.headers)
 
 
+def _valid(text: str) -> str:
+    if len(text) > _MOST_WORDS:
+        text = f"{text[:_MOST_WORDS]}…"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def wrong(param: str, message: str) -> ApiError:
     """400 for a field."""
     return ApiError(400, message, code="invalid_value", param=param)
 
 
-def too_many(at_work: int) -> ApiError:
+def too_many(at_work: int, what: str = "requests") -> ApiError:
     """429 for somebody who has as many requests at work as may be."""
     return ApiError(
         429,
-        f"{at_work} requests of yours are at work, as many as may be; wait for one of them",
+        f"{at_work} {what} of yours are at work, as many as may be; wait for one of them",
         code="too_many_requests",
         kind="rate_limit_error",
         headers={"retry-after": "1"},
     )
+
+
+def too_slow(seconds: float) -> ApiError:
+    """408 for a body that doesn't come."""
+    return ApiError(
+        408,
+        f"the body wasn't there after {seconds:g} seconds; send it faster, or less",
+        code="body_too_slow",
+        headers={"connection": "close"},
+    )
+
+
+def no_more() -> ApiError:
+    """503 for what a service that ends doesn't begin, or doesn't end in time."""
+    return ApiError(503, "this service is ending; try another", code="draining", retry=True)
 
 
 def of_engine(error: errors.Error) -> ApiError:
@@ -95,35 +124,64 @@ def of_engine(error: errors.Error) -> ApiError:
     return ApiError(500, text, code="engine_error", retry=False)
 
 
-async def answer_api_error(_: Request, error: Exception) -> JSONResponse:
+def outcome_of(error: BaseException) -> str:
+    """How a request that ended with it is counted: the code of its answer."""
+    if isinstance(error, errors.Error):
+        return of_engine(error).code
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else internal(error).code
+
+
+def internal(error: BaseException) -> ApiError:
+    """500 for what nobody foresaw."""
+    return ApiError(500, f"internal error, {type(error).__name__}", code="internal", retry=False)
+
+
+async def answer_api_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
-    return error.response()
+    return _told(request, error)
 
 
-async def answer_engine_error(_: Request, error: Exception) -> JSONResponse:
+async def answer_engine_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.Error)
-    return of_engine(error).response()
+    return _told(request, of_engine(error))
 
 
-async def answer_http_error(_: Request, error: Exception) -> JSONResponse:
-    """Of routing: no such path, no such method."""
+async def answer_http_error(request: Request, error: Exception) -> JSONResponse:
+    """Of routing: no such path, no such method. Of bodies that can't be read."""
     assert isinstance(error, HTTPException)
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    codes = {400: "invalid_body", 404: "not_found", 405: "method_not_allowed"}
+    code = codes.get(error.status_code, "http_error")
     made = ApiError(error.status_code, str(error.detail), code=code, headers=error.headers)
-    return made.response()
+    return _told(request, made)
 
 
-async def answer_invalid(_: Request, error: Exception) -> JSONResponse:
+async def answer_invalid(request: Request, error: Exception) -> JSONResponse:
     """Of a body that has not the form; the first field that is wrong."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        return ApiError(400, "the body isn't JSON", code="invalid_json").response()
+        return _told(request, ApiError(400, "the body isn't JSON", code="invalid_json"))
+    if tuple(first["loc"]) == ("body",):
+        message = "the body must be a JSON object, with content-type: application/json"
+        return _told(request, ApiError(400, message, code="invalid_body"))
     param = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     message = f"{param}: {first['msg']}" if param else str(first["msg"])
-    return ApiError(400, message, code="invalid_value", param=param or None).response()
+    return _told(request, ApiError(400, message, code="invalid_value", param=param or None))
 
 
-async def answer_internal(_: Request, error: Exception) -> JSONResponse:
-    made = ApiError(500, f"internal error, {type(error).__name__}", code="internal", retry=False)
-    return made.response()
+def _told(request: Request, error: ApiError) -> JSONResponse:
+    """The answer; its code stays with the request, for whoever counts it."""
+    request.state.code = error.code
+    return error.response()
+
+
+def nth(entries: Sequence[_Entry], index: int, what: str) -> _Entry:
+    """Raises ApiError (404) for one that isn't there."""
+    if not 0 <= index < len(entries):
+        raise absent(index, len(entries), what)
+    return entries[index]
+
+
+def absent(index: int, count: int, what: str) -> ApiError:
+    """404 for one of a list."""
+    return ApiError(404, f"there is no {what} {index}; there are {count}", code="not_found")

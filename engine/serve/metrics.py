@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fgdm.result import Result
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from .models import Models
@@ -31,7 +43,13 @@ _COUNTS = {
     "retries": "Batches that were run again.",
     "queue_seconds": "Seconds that requests waited before work on them began.",
 }
-_NOW = {"queued": "Requests that wait.", "active": "Requests that are at work."}
+_NOW = {
+    "queued": "Requests that wait.",
+    "active": "Requests that are at work.",
+    "waiting_rows": "Backbone rows that could be in a batch now, were there room for all.",
+}
+#: Rows of a batch.
+_ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 
 
 class Metrics:
@@ -40,6 +58,7 @@ class Metrics:
     def __init__(self, models: Models) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Engines(models))
+        ProcessCollector(registry=self._registry)  # memory, processor time, open files
         self._answers = Counter(
             "fgdm_requests",
             "Requests for pictures by how they ended.",
@@ -63,16 +82,39 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self._queued = Histogram(
+            "fgdm_queue_seconds",
+            "Seconds that a picture's request waited before work on it began.",
+            ("model",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._stages = Histogram(
+            "fgdm_stage_seconds",
+            "Seconds of a picture by stage: its share of the batches that it was in.",
+            ("model", "stage"),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
 
     def answered(self, task: Task, outcome: str) -> None:
-        """outcome: "done", or the code of an error."""
+        """Of a request that an engine took. outcome: "done", or the code of an error."""
         self._answers.labels(task.model.name, task.kind, outcome).inc()
+
+    def refused(self, model: str, kind: str, outcome: str) -> None:
+        """Of one that none took. model: "" where it isn't known; kind: as a Task's."""
+        self._answers.labels(model, kind, outcome).inc()
 
     def painted(self, task: Task, result: Result) -> None:
         name = task.model.name
         self._pictures.labels(name).inc()
         self._recall.labels(name).observe(result.recall)
-        self._seconds.labels(name).observe(result.timings.get("total", 0.0))
+        timings = dict(result.timings)
+        queued = timings.pop("queue", 0.0)
+        self._queued.labels(name).observe(queued)
+        self._seconds.labels(name).observe(queued + timings.pop("total", 0.0))
+        for stage, seconds in timings.items():
+            self._stages.labels(name, stage).observe(seconds)
 
     def text(self) -> bytes:
         """In Prometheus' text format."""
@@ -108,3 +150,19 @@ class _Engines(Collector):
             for stage, seconds in numbers["session_seconds"].items():
                 stages.add_metric([model, stage], seconds)
         yield stages
+        sizes = HistogramMetricFamily(
+            "fgdm_engine_batch_rows", "Rows of a backbone batch.", labels=["model"]
+        )
+        for model, numbers in now:
+            sizes.add_metric([model], *_cumulative(numbers["batches_of_rows"]))
+        yield sizes
+
+
+def _cumulative(counts: Mapping[int, int]) -> tuple[list[tuple[str, float]], float]:
+    """How many of so many rows and fewer, as Prometheus wants it; the sum of all rows."""
+    buckets = [
+        (str(most), float(sum(count for rows, count in counts.items() if rows <= most)))
+        for most in (*_ROWS, math.inf)
+    ]
+    buckets[-1] = ("+Inf", buckets[-1][1])
+    return buckets, float(sum(rows * count for rows, count in counts.items()))

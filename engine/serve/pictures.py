@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import wrong
 
@@ -29,23 +29,25 @@ def in_base64(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
 
 
-def decode(content: bytes, param: str) -> Image.Image:
-    """An uploaded picture as it is shown, with alpha if it has some. ApiError (400) otherwise."""
+def decode(content: bytes, param: str, most: int = _MOST_PIXELS) -> Image.Image:
+    """An uploaded picture as it is shown, with alpha if it has some. most: pixels, which are
+    checked before it is decoded. ApiError (400) otherwise."""
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
-            if picture.width * picture.height > _MOST_PIXELS:
+            if picture.width * picture.height > most:
                 raise wrong(
                     param,
-                    f"{param} has {picture.width}x{picture.height} pixels; expected at most "
-                    f"{_MOST_PIXELS}",
+                    f"{param} has {picture.width}x{picture.height} pixels; expected at most {most}",
                 )
             picture.load()
             return ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError:
+        raise wrong(param, f"{param} is none of {', '.join(_FORMATS)}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise wrong(param, f"{param} can't be read as {', '.join(_FORMATS)}: {error}") from None
 
 
-def from_base64(text: object, param: str) -> Image.Image:
+def from_base64(text: object, param: str, most: int = _MOST_PIXELS) -> Image.Image:
     """A picture in a JSON body, with or without a ``data:`` prefix."""
     if not isinstance(text, str):
         raise wrong(param, f"{param} must be a picture in base64")
@@ -54,4 +56,4 @@ def from_base64(text: object, param: str) -> Image.Image:
         content = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise wrong(param, f"{param} isn't base64") from None
-    return decode(content, param)
+    return decode(content, param, most)

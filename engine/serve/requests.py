@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,9 @@ from .settings import Settings
 
 #: Options of `Engine.submit` that requests may have beside OpenAI's own.
 ENGINE_OPTIONS = (
-    *("candidates", "cache_interval", "cache_level", "condition_guidance_interval"),
+    *("articles_count", "forbid", "instance_opening", "requirements", "select"),
+    *("stop_at_compliance", "candidates", "cache_interval", "cache_level"),
+    *("condition_guidance_interval",),
     *("condition_guidance_scale", "condition_sampler", "condition_steps"),
     *("condition_timestep_spacing", "control_images", "controlnet_conditioning_scale", "deadline"),
     *("factors", "guidance", "guidance_interval", "guidance_scale", "joint", "joint_refresh"),
@@ -28,6 +31,13 @@ ENGINE_OPTIONS = (
     *("sampler", "segfree_guidance_scale", "segfree_scale", "segfree_start", "stop_at_recall"),
     *("strength", "timestep_spacing", "wave"),
 )
+
+#: Pixels along a side that a client may wish for, or begin with.
+_MOST_SIDE = 16384
+#: Of an option, those of its entries included.
+_MOST_ENTRIES = 4096
+#: Beside a factor's own; more than any bundle has networks for.
+_MOST_PICTURES = 16
 
 
 class ImageRequest(BaseModel):
@@ -48,12 +58,15 @@ class ImageRequest(BaseModel):
     output_compression: int | None = Field(default=None, ge=0, le=100)
     stream: bool | None = None
     partial_images: int | None = Field(default=None, ge=0, le=3)
+    map_previews: int | None = Field(default=None, ge=0, le=100)
+    requirements_from: Literal["prompt", "llm"] | None = None
 
 
 @dataclass(frozen=True)
 class Task:
     """A request that has been read. options: of `Engine.submit`, without the seed, which is
-    `seed` for the first of `count` pictures, one more for the next and so on."""
+    `seed` for the first of `count` pictures, one more for the next and so on. partial_images,
+    map_previews: steps after which a picture, and each candidate's map, is looked at."""
 
     model: Model
     prompt: str
@@ -65,12 +78,36 @@ class Task:
     as_url: bool
     stream: bool
     partial_images: int
+    map_previews: int = 0
     kind: Literal["image_generation", "image_edit"] = "image_generation"
+
+    @property
+    def map_factor(self) -> str | None:
+        """The factor whose map the picture is judged by; None where it is left out."""
+        name = self.model.map_factor
+        return None if self.options.get("factors", {}).get(name, {}) is None else name
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height of a picture."""
+        return self.options["width"], self.options["height"]
 
     @property
     def size(self) -> str:
         """Width and height, as OpenAI writes them."""
-        return f"{self.options['width']}x{self.options['height']}"
+        return "x".join(str(side) for side in self.pixels)
+
+    def without_pictures(self) -> Task:
+        """The same without the pictures that it begins with, which may be large."""
+        factors = {
+            name: {key: value for key, value in chosen.items() if key != "map"}
+            if isinstance(chosen, dict)
+            else chosen
+            for name, chosen in self.options.get("factors", {}).items()
+        }
+        pictures = ("image", "mask", "control_images")
+        options = {key: value for key, value in self.options.items() if key not in pictures}
+        return replace(self, options={**options, "factors": factors})
 
 
 def read_task(request: ImageRequest, model: Model, settings: Settings) -> Task:
@@ -81,15 +118,23 @@ def read_task(request: ImageRequest, model: Model, settings: Settings) -> Task:
     if count > settings.max_images:
         raise wrong("n", f"n is {count}; this service makes 1 to {settings.max_images} at a time")
     given = request.model_extra or {}
+    for name in ("image", "mask"):
+        if given.get(name) is not None:
+            raise wrong(
+                name, f"{name} isn't read here; send it as a file to /v1/images/edits, in a form"
+            )
     options = {name: given[name] for name in ENGINE_OPTIONS if given.get(name) is not None}
     _limit(options, settings)
+    limit_entries(options)
     if settings.deadline is not None:
         options["deadline"] = min(settings.deadline, _number(options, "deadline", math.inf))
     options["height"], options["width"] = _size(request.size, model, settings)
     if "factors" in options:
-        options["factors"] = _factors(options["factors"])
+        most = model.map_pixels(options["height"], options["width"])
+        options["factors"] = _factors(options["factors"], model, most)
     if "control_images" in options:
-        options["control_images"] = _pictures(options["control_images"], "control_images")
+        most = options["height"] * options["width"]
+        options["control_images"] = _pictures(options["control_images"], "control_images", most)
     return Task(
         model=model,
         prompt=request.prompt,
@@ -98,10 +143,31 @@ def read_task(request: ImageRequest, model: Model, settings: Settings) -> Task:
         options=options,
         form=request.output_format or "png",
         compression=100 if request.output_compression is None else request.output_compression,
-        as_url=request.response_format == "url",
+        as_url=(request.response_format or _default_format(request.model)) == "url",
         stream=bool(request.stream),
         partial_images=request.partial_images or 0,
+        map_previews=request.map_previews or 0,
     )
+
+
+def read_by_model(task: Task) -> Task:
+    """The same with requirements that the service's language model read in the prompt, which takes
+    seconds. Raises ApiError (400) where the operator named none, or the request has its own."""
+    reader = task.model.reader
+    if reader is None:
+        raise wrong(
+            "requirements_from",
+            "requirements_from is llm, and this service has no language model, which its operator "
+            "would name; leave it out",
+        )
+    for name in ("requirements", "objects"):
+        if name in task.options:
+            raise wrong(
+                "requirements_from",
+                f"requirements_from is llm, but the request has {name}; give one of them",
+            )
+    reading = reader.read(task.prompt, task.model.engine.palette)
+    return replace(task, options={**task.options, "requirements": reading})
 
 
 async def read_form(form: FormData) -> tuple[ImageRequest, dict[str, list[bytes]]]:
@@ -114,6 +180,10 @@ async def read_form(form: FormData) -> tuple[ImageRequest, dict[str, list[bytes]
     files: dict[str, list[bytes]] = {}
     for key, value in form.multi_items():
         name = key.removesuffix("[]")
+        if key.endswith("[]"):
+            pass  # a list's entry
+        elif name in fields or name in files:
+            raise wrong(name, f"{name} came more than once; expected one, or a list {name}[]")
         if isinstance(value, UploadFile):
             files.setdefault(name, []).append(await value.read())
         elif name in ImageRequest.model_fields:
@@ -133,7 +203,7 @@ async def read_form(form: FormData) -> tuple[ImageRequest, dict[str, list[bytes]
 def _read_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -148,7 +218,14 @@ def read_edit(
     images = files.get("image", [])
     if len(images) != 1:
         raise wrong("image", f"{len(images)} images came; expected one file in the field image")
+    if len(files.get("mask", [])) > 1:
+        raise wrong("mask", f"{len(files['mask'])} masks came; expected one file")
     image = pictures.decode(images[0], "image")
+    if max(image.size) > _MOST_SIDE:
+        raise wrong(
+            "image",
+            f"image has {image.width}x{image.height} pixels; expected sides of 1 to {_MOST_SIDE}",
+        )
     if request.size in (None, "auto"):
         request = request.model_copy(update={"size": f"{image.width}x{image.height}"})
     task = read_task(request, model, settings)
@@ -160,6 +237,11 @@ def read_edit(
     elif "A" in image.getbands():
         options["mask"] = image.getchannel("A").point(lambda a: 0 if a >= 128 else 255).resize(size)
     return replace(task, options=options, kind="image_edit")
+
+
+def _default_format(model: str | None) -> str:
+    """As OpenAI documents it: clients of its older models wait for addresses."""
+    return "url" if (model or "").startswith("dall-e") else "b64_json"
 
 
 def _mask(mask: Image.Image) -> Image.Image:
@@ -187,11 +269,28 @@ def _limit(options: Mapping[str, Any], settings: Settings) -> None:
                 raise wrong(name, f"{words} is {value}; this service takes at most {most}")
 
 
+def limit_entries(options: Mapping[str, Any]) -> None:
+    """Of lists and objects, which the engine checks one by one while others wait. Raises
+    ApiError (400)."""
+    for name, value in options.items():
+        found, left = 0, [value]
+        while left:
+            entry = left.pop()
+            if isinstance(entry, list | dict):
+                found += len(entry)
+                if found > _MOST_ENTRIES:
+                    raise wrong(name, f"{name} has more than {_MOST_ENTRIES} entries")
+                left += entry.values() if isinstance(entry, dict) else entry
+
+
 def _number(options: Mapping[str, Any], name: str, otherwise: float) -> float:
     value = options.get(name, otherwise)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong(name, f"{name} must be a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise wrong(name, f"{name} is too large for a number") from None
 
 
 def _seed(seed: int | None, count: int) -> int:
@@ -208,11 +307,11 @@ def _size(asked: str | None, model: Model, settings: Settings) -> tuple[int, int
     if asked in (None, "auto"):
         return model.size
     width, x, height = (asked or "").partition("x")
-    if not x or not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+    if not x or not all(re.fullmatch("[0-9]{1,9}", side) for side in (width, height)):
         raise wrong("size", f"size is {asked!r:.40}; expected auto or WIDTHxHEIGHT in pixels")
     wanted = int(height), int(width)
-    if not all(1 <= side <= 16384 for side in wanted):
-        raise wrong("size", f"size is {asked}; expected sides of 1 to 16384 pixels")
+    if not all(1 <= side <= _MOST_SIDE for side in wanted):
+        raise wrong("size", f"size is {asked}; expected sides of 1 to {_MOST_SIDE} pixels")
     most = settings.max_pixels or model.size[0] * model.size[1]
     scale = min(1.0, math.sqrt(most / (wanted[0] * wanted[1])))
     multiples = model.multiple
@@ -228,22 +327,33 @@ def _size(asked: str | None, model: Model, settings: Settings) -> tuple[int, int
     return sides[0], sides[1]
 
 
-def _factors(given: object) -> dict[str, Any]:
-    """Options of factors, with their maps in base64."""
+def _factors(given: object, model: Model, most: int) -> dict[str, Any]:
+    """Options of factors, with their maps in base64. What no factor has is refused before a map is
+    decoded. most: pixels of a map."""
     if not isinstance(given, dict):
         raise wrong("factors", "factors must be an object of factors' names")
+    known = [factor["name"] for factor in model.engine.manifest["factors"][:-1]]
     made = dict(given)
     for name, options in given.items():
+        if name not in known:
+            raise wrong(
+                "factors",
+                f"factors has {name!r:.60}; {model.name} has {', '.join(known) or 'none'}",
+            )
         if isinstance(options, dict) and options.get("map") is not None:
-            picture = pictures.from_base64(options["map"], f"factors.{name}.map").convert("RGB")
-            made[name] = {**options, "map": picture}
+            picture = pictures.from_base64(options["map"], f"factors.{name}.map", most)
+            made[name] = {**options, "map": picture.convert("RGB")}
     return made
 
 
-def _pictures(given: object, param: str) -> dict[str, Image.Image]:
+def _pictures(given: object, param: str, most: int) -> dict[str, Image.Image]:
     if not isinstance(given, dict):
         raise wrong(param, f"{param} must be an object of pictures in base64")
+    if len(given) > _MOST_PICTURES:
+        raise wrong(
+            param, f"{param} holds {len(given)} pictures; expected {_MOST_PICTURES} at most"
+        )
     return {
-        name: pictures.from_base64(text, f"{param}.{name}").convert("RGB")
+        name: pictures.from_base64(text, f"{param}.{name:.60}", most).convert("RGB")
         for name, text in given.items()
     }

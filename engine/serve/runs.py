@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from fgdm.job import Job
-from fgdm.result import Result
+from fgdm.result import MapInfo, Result
+from numpy.typing import NDArray
 from PIL import Image
 
+from .errors import outcome_of
+from .metrics import Metrics
 from .requests import Task
 
 if TYPE_CHECKING:
@@ -24,13 +28,48 @@ _MOST_PREVIEWS = 4
 
 @dataclass(frozen=True)
 class Step:
-    """A step that a picture's job has taken. preview: of the image, where one was asked for."""
+    """A step that a picture's job has taken. preview: of the image, where one was asked for.
+    maps: likewise of candidates, what each is about to become, RGB (h, w, 3)."""
 
     picture: int
     factor: str
     step: int
     num_steps: int
     preview: Image.Image | None = None
+    maps: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A map that a picture's job has looked at. shown: whether a stream shows it."""
+
+    picture: int
+    info: MapInfo
+    shown: bool = False
+
+    @property
+    def preview(self) -> Image.Image | None:
+        """The map, where a stream shows it."""
+        return self.info.candidate.map if self.shown else None
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the pixels."""
+        candidate = self.info.candidate
+        return {
+            "factor": self.info.factor,
+            "candidate": candidate.index,
+            "recall": candidate.recall,
+            "found": list(candidate.found),
+            "missing": list(candidate.missing),
+            "compliance": candidate.compliance,
+            "refused": candidate.refused,
+            "steps": candidate.steps,
+            "num_steps": self.info.num_steps,
+            "chosen": self.info.chosen,
+        }
+
+
+Watcher = Callable[["Step | Seen"], object]
 
 
 class Channel:
@@ -38,15 +77,15 @@ class Channel:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._steps: deque[Step] = deque(maxlen=_MOST_PREVIEWS)
+        self._previews: deque[Step | Seen] = deque(maxlen=_MOST_PREVIEWS)
         self._filled = asyncio.Event()
         self._closed = False
 
-    def send(self, step: Step) -> None:
-        """From any thread; of steps without a preview nothing is told."""
-        if step.preview is None:
+    def send(self, event: Step | Seen) -> None:
+        """From any thread; of what has no preview nothing is told."""
+        if event.preview is None:
             return
-        self._steps.append(step)
+        self._previews.append(event)
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             self._loop.call_soon_threadsafe(self._filled.set)
 
@@ -55,12 +94,12 @@ class Channel:
         self._closed = True
         self._filled.set()
 
-    async def __aiter__(self) -> AsyncIterator[Step]:
+    async def __aiter__(self) -> AsyncIterator[Step | Seen]:
         while True:
             await self._filled.wait()
             self._filled.clear()
-            while self._steps:
-                yield self._steps.popleft()
+            while self._previews:
+                yield self._previews.popleft()
             if self._closed:
                 return
 
@@ -68,55 +107,131 @@ class Channel:
 class Run:
     """A task that was submitted: a job for each picture. For the event loop.
 
-    Raises, when it is made, what `Engine.submit` raises; then none of its jobs goes on.
-    watch: called on the engine's thread with every step.
+    Raises, when it is made, what `Engine.submit` raises; then none of its jobs goes on. How it ends
+    is counted once, whether or not anybody waits for it.
+    watch: called on the engine's thread with every step, and every map that was looked at. Of
+    a stream's ``partial_images`` the chosen map is the first. Where pictures have a watermark,
+    which previews have not, no picture is previewed.
     """
 
-    def __init__(self, task: Task, watch: Callable[[Step], object] | None = None) -> None:
+    def __init__(self, task: Task, metrics: Metrics, watch: Watcher | None = None) -> None:
         self.task = task
         self.jobs: list[Job] = []
-        self._watch = watch
-        self._previewed = _previewed_steps(task.partial_images)
+        self._metrics = metrics
+        self._shown = task.map_factor if task.stream and task.partial_images else None
+        marked = task.model.engine.watermark is not None
+        previews = 0 if marked else task.partial_images - (self._shown is not None)
+        self._previewed = _previewed_steps(previews)
+        self._seen = _seen_steps(task.map_previews)
         try:
             for index in range(task.count):
+                callbacks: dict[str, Any] = {}
+                if watch is not None:
+                    callbacks["step_callback"] = self._step_callback(index, watch)
+                    callbacks["map_callback"] = self._map_callback(index, watch)
                 self.jobs.append(
                     task.model.engine.submit(
-                        task.prompt,
-                        seed=task.seed + index,
-                        step_callback=None if watch is None else self._callback(index),
-                        **task.options,
+                        task.prompt, seed=task.seed + index, **callbacks, **task.options
                     )
                 )
         except BaseException:
             self.cancel()
             raise
+        self._ending = asyncio.ensure_future(self._end())
+        self.when_ended(lambda: None)
 
     async def results(self) -> list[Result]:
-        """Every picture's; the first failure cancels the others."""
+        """Every picture's; the first failure cancels the others. Who stops waiting for them doesn't
+        stop the run."""
+        return await asyncio.shield(self._ending)
+
+    def when_ended(self, function: Callable[[], object]) -> None:
+        """Calls it on the event loop once the run has ended, however that was."""
+
+        def tell(ending: asyncio.Future[list[Result]]) -> None:
+            if not ending.cancelled():
+                ending.exception()  # nobody has to wait for the results
+            function()
+
+        self._ending.add_done_callback(tell)
+
+    async def results_for(self, gone: Awaitable[object], keep: bool) -> list[Result]:
+        """As `results`, for a client. Where `gone` ends first, or whoever waits here is cancelled,
+        the client has left: then the run is cancelled, unless it is kept."""
+        leaving = asyncio.ensure_future(gone)
+        try:
+            await asyncio.wait({self._ending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            await self.left(keep)
+        return self._ending.result()
+
+    async def left(self, keep: bool) -> None:
+        """Whoever asked has the answer, or doesn't wait for it any more: returns when the run has
+        ended, which is soon, unless it is kept."""
+        if not keep:
+            self.cancel()
+        await asyncio.wait({self._ending})
+
+    async def _end(self) -> list[Result]:
         waiting = [asyncio.ensure_future(job) for job in self.jobs]
         try:
-            return list(await asyncio.gather(*waiting))
-        except BaseException:
+            results = list(await asyncio.gather(*waiting))
+        except BaseException as error:
             self.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+            self._metrics.answered(self.task, outcome_of(error))
             raise
+        for result in results:
+            self._metrics.painted(self.task, result)
+        self._metrics.answered(self.task, "done")
+        return results
 
     def cancel(self) -> None:
         for job in self.jobs:
             job.cancel()
 
-    def _callback(self, index: int) -> Callable[[_core.StepInfo], bool]:
+    def _step_callback(self, index: int, watch: Watcher) -> Callable[[_core.StepInfo], bool]:
         image = self.task.model.engine.manifest["factors"][-1]["name"]
 
         def step(info: _core.StepInfo) -> bool:
-            assert self._watch is not None
             preview = None
             if info.factor == image and info.step in self._previewed(info.num_steps):
                 preview = Image.fromarray(info.preview())
-            self._watch(Step(index, info.factor, info.step, info.num_steps, preview))
+            maps = {}
+            if info.factor != image and info.step in self._seen(info.num_steps):
+                maps = {candidate: info.preview(candidate) for candidate in info.candidates}
+            watch(Step(index, info.factor, info.step, info.num_steps, preview, maps))
             return False
 
         return step
+
+    def _map_callback(self, index: int, watch: Watcher) -> Callable[[MapInfo], bool]:
+        def look(info: MapInfo) -> bool:
+            watch(Seen(index, info, info.chosen and info.factor == self._shown))
+            return False
+
+        return look
+
+
+class Runs:
+    """A service's runs at work. For the event loop."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._at_work: set[Run] = set()
+
+    def begin(self, task: Task, watch: Watcher | None = None) -> Run:
+        """Raises what `Run` raises."""
+        run = Run(task, self._metrics, watch)
+        self._at_work.add(run)
+        run.when_ended(lambda: self._at_work.discard(run))
+        return run
+
+    def cancel(self) -> None:
+        """All of them."""
+        for run in self._at_work:
+            run.cancel()
 
 
 def _previewed_steps(count: int) -> Callable[[int], set[int]]:
@@ -129,13 +244,10 @@ def _previewed_steps(count: int) -> Callable[[int], set[int]]:
     return steps
 
 
-async def until_gone(work: Awaitable[Any], gone: Awaitable[Any], run: Run, keep: bool) -> Any:
-    """What `work` results in; where `gone` ends first, the run is cancelled, unless it is kept."""
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone)
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done() and not keep:
-            run.cancel()
-        return await working
-    finally:
-        leaving.cancel()
+def _seen_steps(count: int) -> Callable[[int], set[int]]:
+    """The steps of maps after which they are previewed, evenly spread; the last is among them."""
+
+    def steps(num_steps: int) -> set[int]:
+        return {round((i + 1) * num_steps / count) - 1 for i in range(count)} - {-1}
+
+    return steps

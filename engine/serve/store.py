@@ -2,59 +2,88 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 _Kept = TypeVar("_Kept")
 
 
-class Store(Generic[_Kept]):
-    """Entries under names that can't be guessed, until they are too old or too many.
+@dataclass(frozen=True)
+class _Entry(Generic[_Kept]):
+    kept: _Kept
+    since: float
+    size: int
 
-    seconds: an entry's age, from when `add` or `renew` was called last. may_go: which entries can
-    be given up; the others stay. For one thread: the event loop's.
+
+class Store(Generic[_Kept]):
+    """Entries under names that can't be guessed, until they are too old, too many or too large.
+
+    seconds: an entry's age, from when `add` or `renew` was called last. most, most_bytes: how many,
+    and how large together; beyond that those that are longest there go first, and the newest stays
+    however large it is. may_go: which entries can be given up; the others stay.
+    size: an entry's bytes, asked for by `add` and `renew`. For one thread: the event loop's.
     """
 
     def __init__(
         self,
         seconds: float,
         most: int,
+        most_bytes: float = math.inf,
+        *,
         may_go: Callable[[_Kept], bool] = lambda _: True,
+        size: Callable[[_Kept], int] = lambda _: 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._seconds, self._most, self._may_go, self._clock = seconds, most, may_go, clock
-        self._entries: OrderedDict[str, tuple[float, _Kept]] = OrderedDict()
+        self._seconds, self._most, self._most_bytes = seconds, most, most_bytes
+        self._may_go, self._size, self._clock = may_go, size, clock
+        self._entries: OrderedDict[str, _Entry[_Kept]] = OrderedDict()
 
-    def add(self, entry: _Kept) -> str:
-        """Its new name."""
-        self._sweep(room=1)
-        name = secrets.token_hex(12)
-        self._entries[name] = (self._clock(), entry)
+    def limit(self, seconds: float, most: int, most_bytes: float) -> None:
+        """From now on."""
+        self._seconds, self._most, self._most_bytes = seconds, most, most_bytes
+
+    def add(self, entry: _Kept, name: str | None = None) -> str:
+        """Its name: the one given, else a new one."""
+        name = name or secrets.token_hex(12)
+        self._entries[name] = _Entry(entry, self._clock(), self._size(entry))
+        self._entries.move_to_end(name)
+        self._sweep()
         return name
 
     def get(self, name: str) -> _Kept | None:
         self._sweep()
         found = self._entries.get(name)
-        return None if found is None else found[1]
+        return None if found is None else found.kept
 
     def renew(self, name: str) -> None:
-        """The entry's time begins anew."""
+        """The entry's time begins anew, and it is as large as it is now."""
         if name in self._entries:
-            self._entries[name] = (self._clock(), self._entries[name][1])
+            self.add(self._entries[name].kept, name)
 
     def values(self) -> list[_Kept]:
+        return [entry for _, entry in self.items()]
+
+    def items(self) -> list[tuple[str, _Kept]]:
         """The oldest first."""
-        return [entry for _, entry in self._entries.values()]
+        return [(name, entry.kept) for name, entry in self._entries.items()]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def _sweep(self, room: int = 0) -> None:
+    def _sweep(self) -> None:
         oldest = self._clock() - self._seconds
-        for name, (time_of, entry) in list(self._entries.items()):
-            too_many = len(self._entries) + room > self._most
-            if (time_of < oldest or too_many) and self._may_go(entry):
+        count, size = len(self._entries), sum(entry.size for entry in self._entries.values())
+        for name, entry in list(self._entries.items()):
+            is_newest = name == next(reversed(self._entries))
+            too_much = count > self._most or size > self._most_bytes
+            if (entry.since < oldest or (too_much and not is_newest)) and self._may_go(entry.kept):
                 del self._entries[name]
+                count, size = count - 1, size - entry.size

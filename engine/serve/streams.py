@@ -13,7 +13,6 @@ from starlette.concurrency import run_in_threadpool
 
 from . import answers
 from .errors import of_engine
-from .metrics import Metrics
 from .runs import Channel, Run, Step
 
 #: Seconds of silence after which a comment shows that the connection lives.
@@ -50,46 +49,22 @@ async def with_comments(
         await events.aclose()
 
 
-async def picture_events(
-    run: Run, channel: Channel, metrics: Metrics, keep_running: bool
-) -> AsyncGenerator[str, None]:
+async def picture_events(run: Run, channel: Channel) -> AsyncGenerator[str, None]:
     """Previews while the pictures form, and each picture; an error is the last event.
 
-    keep_running: whether the run goes on when nobody reads any more.
+    channel: to be closed when the run has ended.
     """
     task = run.task
-    ending = asyncio.ensure_future(_ended(run, channel))
     indices = [0] * task.count
-    outcome = "cancelled"  # unless the end is reached
     try:
-        async for step in channel:
-            content = await run_in_threadpool(
-                answers.partial_event, task, step, indices[step.picture]
-            )
-            indices[step.picture] += 1
-            yield event(content)
-        for result in await ending:
-            metrics.painted(task, result)
+        async for seen in channel:
+            index = indices[seen.picture]
+            yield event(await run_in_threadpool(answers.partial_event, task, seen, index))
+            indices[seen.picture] += 1
+        for result in await run.results():
             yield event(await run_in_threadpool(answers.completed_event, task, result))
-        outcome = "done"
     except errors.Error as error:
-        failure = of_engine(error)
-        outcome = failure.code
-        yield event({"type": "error", **failure.content()})
-    finally:
-        metrics.answered(task, outcome)
-        if not keep_running:
-            run.cancel()
-            ending.cancel()
-            with contextlib.suppress(asyncio.CancelledError, errors.Error):
-                await ending
-
-
-async def _ended(run: Run, channel: Channel) -> list[Any]:
-    try:
-        return await run.results()
-    finally:
-        channel.close()
+        yield event({"type": "error", **of_engine(error).content()})
 
 
 def job_event(step: Step) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fgdm.arguments import picture_size
+from fgdm.cli.arguments import picture_size
 from fgdm.inspect import human_size
 from fgdm.progress import Progress
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
-from benchmarks.statistics import (
+from fgdm.statistics import (
     Indices,
     bootstrap,
-    fit_line,
-    latencies,
     paired_difference,
     paired_ratio,
-    shares,
-    summary,
+    student_quantile,
 )
+from numpy.typing import NDArray
+
+from benchmarks.statistics import fit_line, latencies, shares, summary
 
 
 def test_a_summary_of_a_hand_made_list() -> None:
@@ -82,3 +80,27 @@ def test_pairing_removes_what_prompts_have_in_common() -> None:
     assert (times.low, times.estimate, times.high) == pytest.approx((4, 4, 4))
     with pytest.raises(ValueError, match="differ in number"):
         paired_difference([1.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("freedom", "table"), [(3, 3.1824), (5, 2.5706), (7, 2.3646), (12, 2.1788), (30, 2.0423)]
+)
+def test_students_quantiles_are_those_of_the_tables(freedom: int, table: float) -> None:
+    assert student_quantile(0.975, freedom) == pytest.approx(table, rel=0.01)
+    assert student_quantile(0.5, freedom) == pytest.approx(0)
+
+
+def test_expanded_intervals_of_few_observations_hold_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    held = {True: 0, False: 0}
+    for sample in rng.normal(size=(400, 8)):
+        for expanded in held:
+
+            def mean(chosen: Indices, values: NDArray[np.float64] = sample) -> float:
+                return float(values[chosen].mean())
+
+            found = bootstrap(mean, 8, resamples=500, expanded=expanded)
+            held[expanded] += found.low <= 0 <= found.high
+    # Three standard errors of a share of .95 of 400 are .033.
+    assert held[True] / 400 > 0.95 - 0.033
+    assert held[False] / 400 < 0.95 - 0.033

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fgdm import cli, exits
+from fgdm import exits
+from fgdm.cli import command
 from fgdm.engine import Engine
 from fgdm.errors import BackendError, RequestError
 
@@ -199,16 +200,16 @@ def test_profiles_that_are_stored_together_are_all_kept(tiny_bundle: Path, tmp_p
     bundle.mkdir()
     for path in tiny_bundle.iterdir():
         (bundle / path.name).symlink_to(path)
-    command = [sys.executable, "-m", "fgdm", "profile", str(bundle), "--rows", "2"]
-    command += ["--repeats", "1", "--backend", "cpu"]
+    words = [sys.executable, "-m", "fgdm", "profile", str(bundle), "--rows", "2"]
+    words += ["--repeats", "1", "--backend", "cpu"]
     running = [
-        subprocess.Popen([*command, "--threads", str(threads)], stdout=subprocess.DEVNULL)
+        subprocess.Popen([*words, "--threads", str(threads)], stdout=subprocess.DEVNULL)
         for threads in (1, 2, 3, 4)
     ]
     assert [process.wait(120) for process in running] == [0] * 4
     stored = json.loads((bundle / "plans" / "profile.json").read_text())
     assert len(stored["profiles"]) == 4
-    assert cli.main(["inspect", str(bundle)]) == 0
+    assert command.main(["inspect", str(bundle)]) == 0
 
 
 @pytest.mark.parametrize(

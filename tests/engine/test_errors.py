@@ -53,7 +53,7 @@ def test_without_the_core_the_rest_works_and_engine_says_how_to_build_it() -> No
     program = """
 import sys
 sys.modules["fgdm._core"] = None  # what import finds where the core isn't built
-import fgdm, fgdm.cli, fgdm.pictures, fgdm.doctor, fgdm.inspect
+import fgdm, fgdm.cli.command, fgdm.pictures, fgdm.cli.doctor, fgdm.inspect
 assert "Engine" in dir(fgdm) and fgdm.Result.__module__ == "fgdm.result"
 assert not {"torch", "onnxruntime", "diffusers", "transformers"} & set(sys.modules)
 try:

@@ -20,6 +20,7 @@ from fgdm import (
     BundleError,
     CancelledError,
     Engine,
+    MapInfo,
     RequestError,
     StepInfo,
     machine,
@@ -146,6 +147,43 @@ def test_an_exception_in_the_callback_reaches_the_caller(engine: Engine) -> None
 
     with pytest.raises(ZeroDivisionError, match="segmentation"):
         engine.generate(PROMPT, step_callback=fail, **QUICK)
+    assert engine.generate(PROMPT, **QUICK).image  # the engine lives on
+
+
+def test_the_map_callback_sees_maps_as_they_are_looked_at(engine: Engine) -> None:
+    seen: list[MapInfo] = []
+    result = engine.generate(PROMPT, seed=1, map_callback=seen.append, prune=[2], **QUICK)
+    assert [info.chosen for info in seen] == [False] * (len(seen) - 1) + [True]
+    early = [info for info in seen if info.candidate.steps == 2]
+    assert [info.candidate.index for info in early] == [0, 1, 2]
+    last, chosen = seen[-1], result.candidates[result.chosen]
+    assert last.factor == "segmentation" and last.num_steps == 3
+    assert last.candidate.to_json() == chosen.to_json()
+    assert np.array_equal(last.candidate.labels, chosen.labels)
+    assert last.candidate.map.tobytes() == chosen.map.tobytes()
+
+
+def test_the_map_callback_sees_a_map_that_was_given(engine: Engine) -> None:
+    labels = np.zeros((32, 32), np.uint8)
+    seen: list[MapInfo] = []
+    engine.generate(
+        PROMPT, map_callback=seen.append, factors={"segmentation": {"map": labels}}, **QUICK
+    )
+    assert [(info.candidate.steps, info.num_steps, info.chosen) for info in seen] == [(0, 0, True)]
+    assert not seen[0].candidate.labels.any()
+
+
+def test_the_map_callback_can_stop_and_its_exception_reaches_the_caller(engine: Engine) -> None:
+    with pytest.raises(CancelledError, match="map callback"):
+        engine.generate(PROMPT, map_callback=lambda info: info.chosen, **QUICK)
+
+    def fail(info: MapInfo) -> None:
+        raise ZeroDivisionError(info.factor)
+
+    with pytest.raises(ZeroDivisionError, match="segmentation"):
+        engine.generate(PROMPT, map_callback=fail, **QUICK)
+    with pytest.raises(RequestError, match="map_callback must be a function, got int"):
+        engine.submit(PROMPT, map_callback=3)  # type: ignore[arg-type]
     assert engine.generate(PROMPT, **QUICK).image  # the engine lives on
 
 

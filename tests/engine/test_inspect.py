@@ -70,6 +70,22 @@ def test_what_factors_do_by_themselves_is_shown() -> None:
     assert "guidance segfree at 2.5, cfg at 4 before" in text
     assert "depth  condition, depth, optional, 64×64 px" in text
     assert "8 steps of dpmsolver++ in trailing spacing, all but one of 2 through 1 level" in text
+    assert "trailing spacing, maps all at once until one has recall 1, adapter" in text
+
+
+def test_the_waves_that_fgdm_tune_writes_are_shown(tmp_path: Path) -> None:
+    defaults = pytest.importorskip("fgdm.tuning.defaults", reason="the compiled core isn't built")
+    shipped = Path(__file__).parents[2] / "bundles" / "scenes"
+    for path in shipped.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    for name in ("manifest.json", "manifest.sha256"):
+        (tmp_path / name).unlink()
+        (tmp_path / name).write_bytes((shipped / name).read_bytes())
+    before = (shipped / "manifest.json").read_text()
+    defaults.write_defaults(tmp_path, before, {"segmentation": {"wave": 2}})
+    found = describe(tmp_path)
+    assert "maps 2 at a time until one has recall 1" in "\n".join(found.lines())
+    assert found.to_json()["factors"][0]["wave"] == 2  # type: ignore[index]
 
 
 def test_missing_bundle_says_what_a_bundle_is(tmp_path: Path) -> None:

@@ -45,16 +45,14 @@ class CoreJob:
         return "core result"
 
 
-def job_of(
-    core: CoreJob, result: Result, guard: CallbackGuard | None = None
-) -> tuple[Job, list[object]]:
+def job_of(core: CoreJob, result: Result, *guards: CallbackGuard) -> tuple[Job, list[object]]:
     converted: list[object] = []
 
     def convert(core_result: object) -> Result:
         converted.append(core_result)
         return result
 
-    return Job(cast(Any, core), convert, guard), converted
+    return Job(cast(Any, core), convert, guards), converted
 
 
 def test_result_waits_in_short_slices_and_converts_once(make_result: Callable[..., Result]) -> None:
@@ -113,7 +111,7 @@ def test_exception_in_a_callback_stops_the_job_and_reaches_the_caller(
     def callback(info: object) -> None:
         raise ZeroDivisionError("in the callback")
 
-    guard = CallbackGuard(callback)
+    guard = CallbackGuard("step_callback", callback)
     assert guard(cast(Any, None)) is True  # tells the core to stop
     job, _ = job_of(CoreJob(error=CancelledError("stopped")), make_result(), guard)
     with pytest.raises(ZeroDivisionError, match="in the callback"):
@@ -122,4 +120,4 @@ def test_exception_in_a_callback_stops_the_job_and_reaches_the_caller(
 
 @pytest.mark.parametrize(("answer", "stops"), [(None, False), (False, False), (True, True)])
 def test_a_callback_stops_by_returning_true(answer: bool | None, stops: bool) -> None:
-    assert CallbackGuard(lambda info: answer)(cast(Any, None)) is stops
+    assert CallbackGuard("step_callback", lambda info: answer)(cast(Any, None)) is stops

@@ -13,7 +13,7 @@ from typing import Any
 
 import fgdm
 import pytest
-from fgdm import cli
+from fgdm.cli import command
 from fgdm.errors import BundleError
 from fgdm.inspect import describe
 from fgdm.manifest import parse_manifest
@@ -232,8 +232,8 @@ def test_a_path_that_is_no_bundle_ends_with_exit_code_3(
     bundle = tmp_path if place == "manifest.json" else tmp_path / place
     with pytest.raises(BundleError, match=r"manifest\.json"):
         fgdm.Engine(bundle)
-    assert cli.main(["inspect", str(bundle)]) == 3
-    assert cli.main(["generate", "a dog", "--bundle", str(bundle), "--output", "unused"]) == 3
+    assert command.main(["inspect", str(bundle)]) == 3
+    assert command.main(["generate", "a dog", "--bundle", str(bundle), "--output", "unused"]) == 3
     assert "internal" not in capsys.readouterr().err
 
 

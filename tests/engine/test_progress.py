@@ -75,7 +75,8 @@ def test_logs_get_plain_lines_at_most_one_a_second() -> None:
     assert "\r" not in text and "\x1b" not in text
     lines = text.splitlines()
     assert lines[0] == "image"
-    assert lines[-1].startswith("image: step 100 of 100")
+    assert lines[-1].startswith("image: step 100 of 100") and "left" not in lines[-1]
+    assert all(line.endswith(" s left") for line in lines[1:-1])
     assert len(lines) <= 2 + 100 * 3 * 0.05
 
 

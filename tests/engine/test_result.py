@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from fgdm.requirements import Requirement
 from fgdm.result import EngineInfo, Result
 from jsonschema import Draft202012Validator
 
@@ -61,6 +62,9 @@ def test_from_core_takes_every_field_over() -> None:
         "found": ["dog"],
         "missing": ["tree"],
         "seed": 9,
+        "met": [True, None],
+        "compliance": 1.0,
+        "refused": "cat",
     }
     candidates = [
         SimpleNamespace(**common, index=0, smallest_area=0.1, steps=4, pruned=False, failed=False)
@@ -75,6 +79,8 @@ def test_from_core_takes_every_field_over() -> None:
         truncated=" and a ship",
         negative_truncated=" and ice",
         timings={"backbone": 0.5},
+        requirements=[("count", "2 dog"), ("color", "red dog")],
+        not_understood=["near it"],
     )
     core = SimpleNamespace(
         seed=9,
@@ -82,6 +88,8 @@ def test_from_core_takes_every_field_over() -> None:
         requested=["dog", "tree"],
         excluded=["cat"],
         unread=["boat"],
+        requirements=[("count", "2 dog"), ("color", "red dog")],
+        not_understood=["near it"],
         unrecognized=["dragon"],
         unrecognized_omitted=2,
         truncated=" and a boat",
@@ -106,4 +114,9 @@ def test_from_core_takes_every_field_over() -> None:
     assert made.negative_truncated == " and ice"
     assert made.requested == ("dog", "tree") and made.excluded == ("cat",)
     assert made.timings == {"backbone": 0.5}
+    for one in (made, result):
+        assert one.requirements == (Requirement("count", "2 dog"), Requirement("color", "red dog"))
+        assert one.not_understood == ("near it",)
+    assert result.met == (True, None) and result.compliance == 1.0 and result.unmet == ()
+    assert result.candidates[0].refused == "cat"
     assert errors_of(result.to_json()) == []

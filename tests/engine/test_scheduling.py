@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fgdm import cli
+from fgdm.cli import command
 from fgdm.engine import Engine
 from fgdm.errors import CancelledError, DeadlineError, QueueFullError, RequestError
-
-from benchmarks.statistics import psnr
+from fgdm.statistics import psnr
 
 PROMPT = "a dog and a ball on the grass"
 QUICK: dict[str, Any] = {"candidates": 3, "condition_steps": 4, "num_inference_steps": 4}
@@ -158,12 +157,12 @@ def test_profile_is_measured_stored_and_used(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["profile", str(tiny_bundle), "--backend=cpu", "--rows=1,2", "--repeats=1"]
-    assert cli.main([*arguments, "--json"]) == 0
+    assert command.main([*arguments, "--json"]) == 0
     profile = json.loads(capsys.readouterr().out)
     ((key, sizes),) = profile["profiles"].items()
     assert "cpu fp32" in key and len(sizes) == 2
     sizes_asked = ["--image-size=64x64", "--image-size=64x96"]
-    assert cli.main([*arguments, "--json", *sizes_asked]) == 0
+    assert command.main([*arguments, "--json", *sizes_asked]) == 0
     (asked,) = json.loads(capsys.readouterr().out)["profiles"].values()
     assert {(t["latent_height"], t["latent_width"]) for t in asked} == {
         *((t["latent_height"], t["latent_width"]) for t in sizes),

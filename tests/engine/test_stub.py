@@ -25,6 +25,7 @@ METACLASS = {
     "Tokenizer",
     "NoiseSchedule",
     "Selection",
+    "Inversion",
 }
 CONSTRUCTOR = {"StepInfo", "Candidate", "FactorResult", "Result", "Job"}
 
@@ -41,8 +42,31 @@ WORDS = {
 #: Where pybind11 says less than the stub: it knows nothing of what is in a dictionary, of what a
 #: function takes, of numbers that it takes for a timedelta, nor of keywords by name.
 STUB_KNOWS_MORE = {
-    "Result.parameters": ("() -> dict", "() -> dict[str, object]"),
+    "Result.parameters": ("() -> object", "() -> dict[str, object]"),
+    "Result.inversion": ("() -> Inversion", "() -> Inversion | None"),
+    "Inversion.settings": ("() -> object", "() -> dict[str, Any]"),
+    "Inversion.__init__": (
+        "(*, settings: dict, bundle: str, height: int, width: int, "
+        "picture: typing.Annotated[npt.ArrayLike, np.uint8], "
+        "latents: typing.Annotated[npt.ArrayLike, np.float32], "
+        "remainders: typing.Annotated[npt.ArrayLike, np.float32], "
+        "visited: typing.Annotated[npt.ArrayLike, np.float32]) -> None",
+        "(*, settings: dict[str, Any], bundle: str, height: int, width: int, "
+        "picture: npt.NDArray[np.uint8], latents: npt.NDArray[np.float32], "
+        "remainders: npt.NDArray[np.float32], visited: npt.NDArray[np.float32]) -> None",
+    ),
     "Engine.metrics": ("() -> dict", "() -> dict[str, Any]"),
+    "check_map": (
+        "(palette_json: str, labels: typing.Annotated[npt.ArrayLike, np.uint8], "
+        "requirements_json: str, min_area: float, opening: int) -> dict",
+        "(palette_json: str, labels: npt.NDArray[np.uint8], requirements_json: str, "
+        "min_area: float, opening: int) -> dict[str, Any]",
+    ),
+    "number_instances": (
+        "(labels: typing.Annotated[npt.ArrayLike, np.uint8], min_area: float, opening: int) "
+        "-> npt.NDArray[np.uint32]",
+        "(labels: npt.NDArray[np.uint8], min_area: float, opening: int) -> npt.NDArray[np.uint32]",
+    ),
     "Job.when_done": (
         "(function: Callable) -> None",
         "(function: Callable[[], object]) -> None",
@@ -54,6 +78,8 @@ STUB_KNOWS_MORE = {
     "Engine.submit": (
         "(prompt: str, **kwargs) -> Job",
         "(prompt: str, *, step_callback: Callable[[StepInfo], bool | None] | None=None, "
+        "map_callback: Callable[[str, Candidate, int, bool], bool | None] | None=None, "
+        "select_callback: Callable[[str, list[Candidate]], int | None] | None=None, "
         "**options: object) -> Job",
     ),
 }

@@ -15,10 +15,10 @@ from fgdm.errors import RequestError
 from fgdm.export.bundle import export_bundle
 from fgdm.export.errors import ExportError
 from fgdm.export.image_networks import NetworkSource
+from fgdm.statistics import psnr
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.statistics import psnr
 from tests.export.chain import Settings, load_pipeline
 from tests.tiny_models import CHANNELS, IMAGE_SIZE, PALETTE, TinyCheckpoint
 

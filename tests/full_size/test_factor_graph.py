@@ -13,10 +13,10 @@ import torch
 from fgdm import Engine, Result
 from fgdm.export.reference import Reference
 from fgdm.result import FactorResult
+from fgdm.statistics import psnr
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from benchmarks.statistics import psnr
 from tests.export.test_factor_graph import NEGATIVE, PROMPT, SCALE, STEPS, Loop
 from tests.full_size.measured import measured
 from tests.full_size.sd15 import IMAGE_SIZE

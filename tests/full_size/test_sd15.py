@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from diffusers import MultiControlNetModel, StableDiffusionControlNetPipeline
 from fgdm.export.adapter import TimestepAdapter
+from fgdm.statistics import psnr
 
-from benchmarks.statistics import psnr
 from tests.export.chain import (
     Settings,
     Trace,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fgdm import cli
+from fgdm.cli import command
 from fgdm.engine import Engine
 from fgdm.errors import BackendError, BundleError, Error, OutOfMemoryError
 from fgdm.result import Result
@@ -118,7 +118,7 @@ def _judge_inspect(folder: Path) -> str | None:
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            code = cli.main(["inspect", str(folder), "--verify"])
+            code = command.main(["inspect", str(folder), "--verify"])
     except BaseException as error:
         return f"fgdm inspect raised {_words(error)}"
     if code not in _INSPECT_CODES:

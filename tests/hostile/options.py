@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fgdm import cli
+from fgdm.cli import command
 from fgdm.engine import Engine
 from fgdm.errors import Error
 from fgdm.request import FactorOptions, RequestOptions
@@ -176,7 +176,7 @@ def _judge_command(words: list[str]) -> str | None:
         output = ["--output", folder] if words[0] == "generate" else []
         try:
             with contextlib.redirect_stdout(said):
-                code: Any = cli.main([*words, *output])
+                code: Any = command.main([*words, *output])
         except SystemExit as error:
             code = error.code
         except BaseException as error:

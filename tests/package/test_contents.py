@@ -20,7 +20,12 @@ from elftools.elf.elffile import ELFFile
 
 ROOT = Path(__file__).parents[2]
 VERSION = version("fgdm")
-PACKAGE = {"engine": "fgdm", "export": "fgdm/export", "train": "fgdm/train"}
+PACKAGE = {
+    "engine": "fgdm",
+    "export": "fgdm/export",
+    "train": "fgdm/train",
+    "evaluate": "fgdm/evaluate",
+}
 AT_THE_TOP = ["CMakeLists.txt", "LICENSE", "README.md", "pyproject.toml"]
 # Lies about in a working copy and belongs to nobody else.
 STRAY = [
@@ -156,6 +161,15 @@ def test_the_compiled_module_knows_nothing_of_the_machine_that_built_it(wheel: P
     assert not re.findall(rb"[\w./-]+\.(?:cpp|hpp)\b", module)
     for path in (str(ROOT), str(Path.home()), sys.prefix, tempfile.gettempdir()):
         assert f"{path.rstrip('/')}/".encode() not in module or path == "/"
+
+
+def test_the_compiled_module_exports_its_entry_alone(wheel: Path) -> None:
+    """Another copy of the core, or of a library that is compiled in, may be in the same process."""
+    with zipfile.ZipFile(wheel) as opened:
+        (name,) = (name for name in opened.namelist() if name.endswith(".so"))
+        symbols = ELFFile(io.BytesIO(opened.read(name))).get_section_by_name(".dynsym")
+    defined = {one.name for one in symbols.iter_symbols() if one.entry.st_shndx != "SHN_UNDEF"}
+    assert defined == {"PyInit__core"}
 
 
 def test_the_sdist_holds_what_a_build_needs_and_nothing_else(sdist: Path) -> None:

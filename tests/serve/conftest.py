@@ -6,8 +6,9 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -22,7 +23,10 @@ from fgdm.serve.settings import Settings
 
 SCENES = Path(__file__).parents[2] / "bundles" / "scenes"
 #: Options of the engine that make a small picture in a moment.
-QUICK = {"candidates": 2, "condition_steps": 2, "num_inference_steps": 4, "stop_at_recall": 0}
+QUICK: dict[str, Any] = {
+    **{"candidates": 2, "condition_steps": 2},
+    **{"num_inference_steps": 4, "stop_at_recall": 0},
+}
 
 
 @contextlib.contextmanager
@@ -41,6 +45,25 @@ def serving(models: Models, settings: Settings) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Waits until it does, a minute at most."""
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, "it took longer than a minute"
+        time.sleep(0.05)
+
+
+def until_idle(engine: Engine) -> None:
+    """Waits until nothing is at work: what an earlier test left has ended and is counted."""
+
+    def idle() -> bool:
+        numbers = engine.metrics()
+        ended = numbers["finished"] + numbers["failed"] + numbers["cancelled"]
+        return bool(numbers["queued"] == numbers["active"] == 0 and numbers["accepted"] == ended)
+
+    until(idle)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def png(made: Image.Image) -> bytes:
 
 def test_a_picture_is_the_engines(client: openai.OpenAI, engine: Engine) -> None:
     response = client.images.generate(prompt=PROMPT, extra_body={"seed": 7, **QUICK})
-    expected = engine.generate(PROMPT, seed=7, **QUICK)  # type: ignore[arg-type]
+    expected = engine.generate(PROMPT, seed=7, **QUICK)
     assert response.data is not None
     (image,) = response.data
     got = picture(image.b64_json)
@@ -90,18 +90,22 @@ def test_what_real_clients_send_besides(client: openai.OpenAI) -> None:
 
 def test_a_stream_shows_how_the_picture_forms(client: openai.OpenAI, engine: Engine) -> None:
     stream = client.images.generate(
-        prompt=PROMPT, stream=True, partial_images=2, extra_body={"seed": 7, **QUICK}
+        prompt=PROMPT, stream=True, partial_images=3, extra_body={"seed": 7, **QUICK}
     )
     events: list[Any] = list(stream)
     assert [event.type for event in events] == [
-        "image_generation.partial_image",
-        "image_generation.partial_image",
+        *["image_generation.partial_image"] * 3,
         "image_generation.completed",
     ]
-    assert [event.partial_image_index for event in events[:-1]] == [0, 1]
-    early, late, last = (np.asarray(picture(event.b64_json)).astype(float) for event in events)
-    expected = np.asarray(engine.generate(PROMPT, seed=7, **QUICK).image)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(last, expected)
+    assert [event.partial_image_index for event in events[:-1]] == [0, 1, 2]
+    pictures = [np.asarray(picture(event.b64_json)).astype(float) for event in events]
+    assert {made.shape for made in pictures} == {(128, 128, 3)}
+    chosen_map, early, late, last = pictures
+    result = engine.generate(PROMPT, seed=7, **QUICK)
+    np.testing.assert_array_equal(last, np.asarray(result.image))
+    np.testing.assert_array_equal(chosen_map[::2, ::2], np.asarray(result.map))
+    assert events[0].fgdm["chosen"] and events[0].fgdm["recall"] == result.recall
+    assert events[1].fgdm["factor"] == "image"
     assert np.abs(late - last).mean() < np.abs(early - last).mean()
     assert events[-1].usage.total_tokens > 0
 

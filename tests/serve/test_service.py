@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+import socket
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import httpx
@@ -16,15 +16,15 @@ from fgdm import errors
 from fgdm.engine import Engine
 from fgdm.serve import streams
 from fgdm.serve.errors import of_engine
+from fgdm.serve.memory import check_memory
 from fgdm.serve.models import Models
 from fgdm.serve.requests import ImageRequest, read_task
 from fgdm.serve.runs import Channel, Step
 from fgdm.serve.settings import Settings
-from fgdm.serve.store import Store
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serve.conftest import QUICK, serving
+from tests.serve.conftest import QUICK, SCENES, serving, until, until_idle
 
 PROMPT = "two dogs beside a house"
 BODY = {"prompt": PROMPT, "seed": 1, **QUICK}
@@ -44,12 +44,21 @@ def http(address: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    for _ in range(1200):
-        if holds():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it took longer than a minute")
+@pytest.fixture(autouse=True)
+def _idle_before(engine: Engine) -> None:
+    until_idle(engine)
+
+
+def ask_and_leave(http: httpx.Client, engine: Engine, body: dict[str, Any]) -> None:
+    """Asks for a picture, and leaves as soon as the engine has the request, not before."""
+    accepted, content = engine.metrics()["accepted"], json.dumps(body).encode()
+    with socket.create_connection((http.base_url.host, http.base_url.port or 80)) as connection:
+        connection.sendall(
+            b"POST /v1/images/generations HTTP/1.1\r\nhost: service\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(content)
+        )
+        connection.sendall(content)
+        until(lambda: bool(engine.metrics()["accepted"] > accepted))
 
 
 def test_every_answer_has_an_id(http: httpx.Client) -> None:
@@ -79,6 +88,14 @@ def test_errors_of_routing_and_bodies(http: httpx.Client) -> None:
     assert no_file.status_code == 400 and error_of(no_file)["param"] == "image"
     no_picture = http.post("/v1/images/edits", data={"prompt": PROMPT}, files={"image": b"GIF89a"})
     assert no_picture.status_code == 400 and error_of(no_picture)["param"] == "image"
+
+
+def test_a_picture_of_what_must_not_be_painted(http: httpx.Client, engine: Engine) -> None:
+    answer = http.post("/v1/images/generations", json={**BODY, "forbid": list(engine.classes)})
+    assert answer.status_code == 400
+    assert "holds what must not be painted: " in error_of(answer)["message"]
+    answer = http.post("/v1/images/generations", json={**BODY, "forbid": ["unicorn"]})
+    assert answer.status_code == 400 and "unicorn" in error_of(answer)["message"]
 
 
 def test_a_large_body_is_refused_before_it_is_read(http: httpx.Client) -> None:
@@ -115,13 +132,12 @@ def test_keys(models: Models) -> None:
 
 def test_a_client_that_leaves_stops_costing(http: httpx.Client, engine: Engine) -> None:
     before = engine.metrics()["cancelled"]
-    with pytest.raises(httpx.ReadTimeout):
-        http.post("/v1/images/generations", json=LONG, timeout=0.5)
-    wait_until(lambda: bool(engine.metrics()["cancelled"] == before + 1))
+    ask_and_leave(http, engine, LONG)
+    until(lambda: bool(engine.metrics()["cancelled"] == before + 1))
     with http.stream("POST", "/v1/images/generations", json={**LONG, "stream": True}) as stream:
         assert stream.status_code == 200
-    wait_until(lambda: bool(engine.metrics()["cancelled"] == before + 2))
-    wait_until(lambda: 'outcome="cancelled"' in http.get("/metrics").text)
+    until(lambda: bool(engine.metrics()["cancelled"] == before + 2))
+    until(lambda: 'outcome="cancelled"' in http.get("/metrics").text)
 
 
 def test_a_job_is_submitted_watched_and_fetched(http: httpx.Client, engine: Engine) -> None:
@@ -133,7 +149,7 @@ def test_a_job_is_submitted_watched_and_fetched(http: httpx.Client, engine: Engi
     assert events[-1]["type"] == "job.done" and len(events[-1]["results"]) == 2
     assert {event["type"] for event in events} <= {"job.queued", "job.running", "job.done"}
     shown = http.get(f"/v1/jobs/{name}").json()
-    expected = engine.generate(PROMPT, seed=1, **QUICK)  # type: ignore[arg-type]
+    expected = engine.generate(PROMPT, seed=1, **QUICK)
     assert shown["status"] == "done" and shown["results"][0]["recall"] == expected.recall
     image = http.get(f"/v1/jobs/{name}/images/1")
     assert image.headers["content-type"] == "image/jpeg" and image.content[:2] == b"\xff\xd8"
@@ -141,7 +157,30 @@ def test_a_job_is_submitted_watched_and_fetched(http: httpx.Client, engine: Engi
     assert candidate.headers["content-type"] == "image/png"
     assert http.get(f"/v1/jobs/{name}/images/2").status_code == 404
     assert http.get(f"/v1/jobs/{name}/images/0/candidates/2").status_code == 404
+    maps = f"/v1/jobs/{name}/images/0/factors"
+    assert http.get(f"{maps}/segmentation/candidates/1").content == candidate.content
+    assert http.get(f"{maps}/depth/candidates/0").status_code == 404
     assert http.delete(f"/v1/jobs/{name}").json()["status"] == "done"
+
+
+def test_a_job_shows_its_maps_while_they_are_sampled(http: httpx.Client) -> None:
+    name = http.post("/v1/jobs", json={**LONG, "prune": [1]}).json()["id"]
+    early: dict[str, Any] | None = None
+    with http.stream("GET", f"/v1/jobs/{name}/events") as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data: ") and (maps := json.loads(line[6:]).get("maps")):
+                (first, *_) = maps
+                early = early or first
+                path = f"/v1/jobs/{name}/images/0/factors/segmentation/candidates"
+                assert http.get(f"{path}/{first['candidate']}").headers["content-type"] == (
+                    "image/png"
+                )
+                assert http.get(f"{path}/99").status_code == 404
+                break
+    assert early is not None
+    assert early["factor"] == "segmentation" and 0 <= early["recall"] <= 1
+    assert early["steps"] == 1 and early["num_steps"] == 30 and not early["chosen"]
+    http.delete(f"/v1/jobs/{name}")
 
 
 def test_a_job_is_cancelled(http: httpx.Client, engine: Engine) -> None:
@@ -193,8 +232,19 @@ def test_metrics_are_prometheus(http: httpx.Client) -> None:
     assert rows.value > 0 and rows.labels == {"model": "scenes"}
     stages = {s.labels["stage"] for s in families["fgdm_engine_stage_seconds"].samples}
     assert {"backbone", "controlnet", "vae_decoder"} <= stages
-    recall = {s.name for s in families["fgdm_recall"].samples}
-    assert recall >= {"fgdm_recall_bucket", "fgdm_recall_count"}
+    for name in ("fgdm_recall", "fgdm_queue_seconds", "fgdm_stage_seconds"):
+        samples = {s.name for s in families[name].samples}
+        assert samples >= {f"{name}_bucket", f"{name}_count", f"{name}_sum"}
+    buckets = {
+        s.labels["le"]: s.value
+        for s in families["fgdm_engine_batch_rows"].samples
+        if s.name.endswith("_bucket")
+    }
+    (count,) = (s.value for s in families["fgdm_engine_batches"].samples if s.name[-6:] == "_total")
+    assert buckets["+Inf"] == count >= buckets["2"] > 0
+    assert sorted(buckets.values()) == list(buckets.values())
+    assert families["process_resident_memory_bytes"].samples[0].value > 2**20
+    assert families["fgdm_engine_waiting_rows"].samples[0].value >= 0
 
 
 def test_as_many_requests_as_may_be(models: Models, engine: Engine) -> None:
@@ -208,8 +258,8 @@ def test_as_many_requests_as_may_be(models: Models, engine: Engine) -> None:
                 refused = http.post("/v1/images/generations", json=BODY)
             assert refused.status_code == 429 and refused.headers["retry-after"] == "1"
             assert error_of(refused)["code"] == "too_many_requests"
-            wait_until(lambda: bool(engine.metrics()["cancelled"] > before))
-            assert http.post("/v1/images/generations", json=BODY).status_code == 200
+            until(lambda: bool(engine.metrics()["cancelled"] > before))
+            until(lambda: http.post("/v1/images/generations", json=BODY).status_code == 200)
 
 
 def test_jobs_count_as_requests(models: Models, engine: Engine) -> None:
@@ -222,7 +272,7 @@ def test_jobs_count_as_requests(models: Models, engine: Engine) -> None:
         assert refused.status_code == 429 and error_of(refused)["code"] == "too_many_requests"
         before = engine.metrics()["cancelled"]
         http.delete(f"/v1/jobs/{name}")
-        wait_until(lambda: http.get(f"/v1/jobs/{name}").json()["status"] == "cancelled")
+        until(lambda: http.get(f"/v1/jobs/{name}").json()["status"] == "cancelled")
         assert engine.metrics()["cancelled"] == before + 1
         assert http.post("/v1/jobs", json=BODY).status_code == 202
 
@@ -236,9 +286,8 @@ def test_a_request_may_go_on_without_its_client(models: Models, engine: Engine) 
         before = engine.metrics()
         with http.stream("POST", "/v1/images/generations", json={**body, "stream": True}):
             pass
-        with pytest.raises(httpx.ReadTimeout):
-            http.post("/v1/images/generations", json=body, timeout=0.1)
-        wait_until(lambda: bool(engine.metrics()["finished"] == before["finished"] + 2))
+        ask_and_leave(http, engine, body)
+        until(lambda: bool(engine.metrics()["finished"] == before["finished"] + 2))
         assert engine.metrics()["cancelled"] == before["cancelled"]
 
 
@@ -260,7 +309,7 @@ def test_no_preview_is_lost_to_other_steps() -> None:
         for step in range(2, 12):
             channel.send(Step(0, "image", step, 20))
         channel.close()
-        return [step.step async for step in channel]
+        return [event.step async for event in channel if isinstance(event, Step)]
 
     assert asyncio.run(read()) == [1]
 
@@ -278,6 +327,25 @@ def test_several_models_answer_to_their_names(engine: Engine) -> None:
         with pytest.raises(openai.NotFoundError) as caught:
             client.images.generate(prompt=PROMPT, model="dall-e-3")
         assert caught.value.code == "model_not_found" and "one, two" in str(caught.value)
+
+
+def test_aliases_are_names_too(engine: Engine) -> None:
+    models = Models({"one": engine, "two": engine}, {"dall-e-3": "two"})
+    assert models.find("dall-e-3").name == "two" and models.find(None).name == "one"
+    with (
+        serving(models, Settings()) as address,
+        openai.OpenAI(base_url=f"{address}/v1", api_key="any", max_retries=0) as client,
+    ):
+        assert [model.id for model in client.models.list().data] == ["one", "two", "dall-e-3"]
+        assert client.models.retrieve("dall-e-3").id == "dall-e-3"
+
+
+def test_weights_have_to_find_room() -> None:
+    size = sum(path.stat().st_size for path in SCENES.rglob("*") if path.is_file())
+    check_memory([SCENES], size)
+    with pytest.raises(errors.OutOfMemoryError, match="serve fewer bundles"):
+        check_memory([SCENES, SCENES], 2 * size - 1)
+    check_memory([SCENES])
 
 
 @pytest.mark.parametrize(
@@ -317,20 +385,6 @@ def test_an_engines_errors(error: errors.Error, status: int, retry: str | None) 
     made = of_engine(error)
     assert made.status_code == status
     assert (made.headers or {}).get("x-should-retry") == retry
-
-
-def test_a_store_forgets_what_is_old_or_too_much() -> None:
-    now = 0.0
-    store: Store[str] = Store(10, 2, lambda entry: entry != "at work", lambda: now)
-    first, second = store.add("at work"), store.add("b")
-    now = 8
-    store.renew(second)
-    now = 12
-    assert store.get(first) == "at work" and store.get(second) == "b"
-    third = store.add("c")
-    assert store.get(second) is None and store.get(third) == "c" and len(store) == 2
-    now = 30
-    assert store.get(third) is None and store.get(first) == "at work"
 
 
 def test_silence_is_filled_with_comments() -> None:

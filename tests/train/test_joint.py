@@ -109,3 +109,17 @@ def test_the_stage_runs_and_is_read_back(
     (output / "adapter").rename(tmp_path / "away")
     assert main(command) == 0
     assert (output / "adapter").is_dir()
+
+
+def test_the_image_factor_goes_on_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    start, output = tmp_path / "start", tmp_path / "painter"
+    build_scenes(start)
+    options = ["--output", str(output), "--start", str(start), "--preset", "smoke"]
+    command = ["controlnet", *options, "--device", "cpu", "--workers", "1"]
+    assert main(command) == 0
+    before = ControlNetModel.from_pretrained(start / "controlnet").state_dict()
+    after = ControlNetModel.from_pretrained(output / "controlnet").state_dict()
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    capfd.readouterr()
+    assert main(command) == 0
+    assert "controlnet 2/" not in capfd.readouterr().out

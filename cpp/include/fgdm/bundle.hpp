@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "fgdm/api.h"
 #include "fgdm/manifest.hpp"
 #include "fgdm/palette.hpp"
 #include "fgdm/tokenizer.hpp"
@@ -11,7 +12,7 @@
 namespace fgdm {
 
 // A bundle on disk whose every byte has been checked against its manifest.
-class Bundle {
+class FGDM_API Bundle {
 public:
   // Reads the manifest, checks it and every listed file (size, then SHA-256), and parses tokenizer
   // and palettes; no graph is loaded. Throws BundleError that names the file and what is wrong.
@@ -42,7 +43,7 @@ private:
 
 // Throws BundleError unless an engine would take this text as the metadata of a plan, which the
 // file `name` holds, of a bundle with these files.
-void check_plan(const std::string& json, const std::string& name,
-                const std::map<std::string, FileSpec>& files);
+FGDM_API void check_plan(const std::string& json, const std::string& name,
+                         const std::map<std::string, FileSpec>& files);
 
 }  // namespace fgdm

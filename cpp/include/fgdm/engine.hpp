@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "fgdm/api.h"
 #include "fgdm/job.hpp"
 #include "fgdm/options.hpp"
 #include "fgdm/request.hpp"
@@ -18,10 +19,14 @@
 namespace fgdm {
 
 // What an engine has done since it was opened.
-struct Metrics {
+struct FGDM_API Metrics {
   std::int64_t accepted, finished, failed, cancelled, refused;  // requests; refused: queue full
   std::int64_t queued, active;                                  // requests, now
   std::int64_t batches, rows;                                   // of the backbone
+  std::map<int, std::int64_t> batches_of_rows;  // of the backbone, by how many rows they had
+  // Rows that could be in a batch now, were there room for all: of active requests, and what those
+  // that are queued begin with.
+  std::int64_t waiting_rows;
   std::int64_t padding;  // rows computed besides, to fill up the batch of a TensorRT plan
   // Rows of maps that were dropped before their last step, or never begun, and of joint images.
   std::int64_t rows_saved;
@@ -33,7 +38,7 @@ struct Metrics {
 };
 
 // How long one backbone call takes, in seconds, by rows; at one size of latents.
-struct BatchTimes {
+struct FGDM_API BatchTimes {
   int latent_height, latent_width;
   std::map<int, double> seconds;
   std::string backbone{};  // graph; "" = the one that factors share
@@ -48,7 +53,7 @@ struct BatchTimes {
 // child, closing does nothing and all other work throws RequestError: open an engine there.
 // Destruction cancels what is queued or running and waits for it; from within a callback it doesn't
 // wait, as that would be for itself.
-class Engine {
+class FGDM_API Engine {
 public:
   // Throws BundleError for the bundle, BackendError for the runtime.
   explicit Engine(const std::filesystem::path& bundle, const EngineOptions& options = {});
@@ -61,10 +66,12 @@ public:
   void close();
 
   // Checks a request (RequestError) and queues it (QueueFullError).
-  Job submit(Request request, StepCallback callback = {});
+  Job submit(Request request, StepCallback callback = {}, MapCallback map_callback = {},
+             SelectCallback select_callback = {});
 
   // submit() and result().
-  Result generate(Request request, StepCallback callback = {});
+  Result generate(Request request, StepCallback callback = {}, MapCallback map_callback = {},
+                  SelectCallback select_callback = {});
 
   // Waits for the threads of engines that were destroyed from within their own callbacks. For hosts
   // that are about to take down what callbacks use.

@@ -1,6 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
+#include <vector>
+
+#include "fgdm/api.h"
 
 namespace fgdm {
 
@@ -8,19 +12,44 @@ namespace fgdm {
 // guidance (Ho and Salimans) with the guidance_scale of diffusers, which is 1 + w in the papers
 // (equations 4 and 11 of "Segmentation-Free Guidance for Text-to-Image Diffusion Models").
 // `out` may be the same memory as either input. Throws RequestError unless all sizes agree.
-void combine(std::span<const float> negative, std::span<const float> positive, float guidance_scale,
-             std::span<float> out);
+FGDM_API void combine(std::span<const float> negative, std::span<const float> positive,
+                      float guidance_scale, std::span<float> out);
+
+// One term of guidance: a prediction of the noise, (C, h, w), what its difference to the base
+// counts, and where: cells (h, w) that aren't 0; empty: everywhere.
+struct FGDM_API GuidanceTerm {
+  std::span<const float> row;
+  float weight;
+  std::span<const std::uint8_t> cells{};
+};
+
+// out = base + the sum over the terms, in their order, of weight * (row - base) in the term's
+// cells: guidance of any number of rows, as LEDITS++ sums its edits (Brack et al., "LEDITS++:
+// Limitless Image Editing using Text-to-Image Models", CVPR 2024, equations 7 and 8). With one term
+// everywhere it is combine(), to the bit. `out` may be the memory of `base` or of any row. Throws
+// RequestError unless sizes agree.
+FGDM_API void guide(std::span<const float> base, std::span<const GuidanceTerm> terms,
+                    std::span<float> out);
+
+// The cells (h, w), 1 and 0, in which `row` differs most from `base`: where the sum over the
+// `channels` of |row - base| is at least its quantile `threshold`, 0 to 1, between cells linearly
+// (the mask M2 of LEDITS++, equation 10). `within`: cells outside count as without a difference;
+// empty: all are within. 0: all cells. Throws RequestError unless sizes agree.
+FGDM_API std::vector<std::uint8_t> strongest_cells(std::span<const float> base,
+                                                   std::span<const float> row, int channels,
+                                                   double threshold,
+                                                   std::span<const std::uint8_t> within = {});
 
 enum class GuidanceKind { cfg, segfree };
 
 // A part of the steps, as fractions of them: from `start` on and before `stop`.
-struct Interval {
+struct FGDM_API Interval {
   double start = 0.0;
   double stop = 1.0;
 };
 
 // How a factor is guided, with the papers' defaults.
-struct GuidanceConfig {
+struct FGDM_API GuidanceConfig {
   GuidanceKind kind = GuidanceKind::cfg;
   float guidance_scale = 7.5F;          // of classifier-free steps
   float segfree_guidance_scale = 3.5F;  // of segmentation-free steps: 1 + the paper's 2.5
@@ -32,7 +61,7 @@ struct GuidanceConfig {
 };
 
 // What one step's negative row is and how it is combined.
-struct GuidancePhase {
+struct FGDM_API GuidancePhase {
   bool segfree;               // true: the negative row carries the positive prompt
   float guidance_scale;       // for combine()
   float attn_scale_negative;  // attn_scale of the negative row: 1, or -a where segfree
@@ -49,6 +78,6 @@ struct GuidancePhase {
 // would count one more. A step outside the interval, or whose scale is 1 or less, has
 // guidance_scale 1: its positive row is all it needs. (diffusers, too, takes a scale of up to 1 for
 // no guidance.) Throws RequestError unless 0 <= step < num_steps and 0 <= segfree_start <= 1.
-GuidancePhase phase_at(int step, int num_steps, const GuidanceConfig& config);
+FGDM_API GuidancePhase phase_at(int step, int num_steps, const GuidanceConfig& config);
 
 }  // namespace fgdm

@@ -6,14 +6,15 @@
 #include <optional>
 #include <utility>
 
+#include "fgdm/api.h"
 #include "fgdm/result.hpp"
 
 namespace fgdm {
 
-struct JobState;
+struct FGDM_API JobState;
 
 // A submitted request: a future that can be cancelled. Copies speak of the same request.
-class Job {
+class FGDM_API Job {
 public:
   // Asks the engine to stop; takes effect at the next step. Does nothing to a finished job.
   void cancel() const;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fgdm/api.h"
 #include "fgdm/guidance.hpp"
 #include "fgdm/sampler.hpp"
 #include "fgdm/tensor.hpp"
@@ -18,25 +19,25 @@ namespace fgdm {
 inline constexpr int manifest_schema = 3, oldest_manifest_schema = 2;
 
 // A residual input of the backbone: its channels, and how much smaller than the latent it is.
-struct ResidualSpec {
+struct FGDM_API ResidualSpec {
   std::int64_t channels;
   std::int64_t stride;
 };
 
 // The outer levels of the shared backbone as a graph of its own, over features that the backbone
 // made of the levels below in an earlier step (DeepCache, Ma et al., CVPR 2024).
-struct ShallowBackbone {
+struct FGDM_API ShallowBackbone {
   std::string graph;
   ResidualSpec features;
 };
 
 // The name of what the shared backbone makes, and a shallow one takes, of what lies below so many
 // outer levels.
-std::string deep_features(int level);
+FGDM_API std::string deep_features(int level);
 
 // Of `interval` steps the first goes through the whole backbone, and the others through its outer
 // `level` levels alone, without conditioning networks. 1: all go through the whole.
-struct CacheConfig {
+struct FGDM_API CacheConfig {
   int interval = 1;
   int level = 1;
 };
@@ -48,10 +49,10 @@ enum class Conditioning { adapter, controlnet, t2i_adapter };
 
 // The name a manifest uses for a kind of network, such as "t2i_adapter"; "" for what is no
 // enumerator.
-std::string_view conditioning_name(Conditioning kind);
+FGDM_API std::string_view conditioning_name(Conditioning kind);
 
 // One conditioning network of a factor; what several of them add to the backbone is summed.
-struct ConditioningSpec {
+struct FGDM_API ConditioningSpec {
   Conditioning kind;
   std::string graph;
   // Adapter only: the factors whose latents it sees, concatenated along the channels; its factor's
@@ -72,10 +73,10 @@ struct ConditioningSpec {
 enum class FactorOutput { labels, depth, normal, sketch, pose };
 
 // The name a manifest uses for an output; "" for what is no enumerator.
-std::string_view output_name(FactorOutput output);
+FGDM_API std::string_view output_name(FactorOutput output);
 
 // One factor of the chain, P(map or image given the prompt and earlier maps).
-struct FactorSpec {
+struct FGDM_API FactorSpec {
   std::string name;
   bool is_image;                               // the last factor; the others are conditions
   bool optional = false;                       // left out, unless the request names it
@@ -94,25 +95,26 @@ struct FactorSpec {
   GuidanceConfig guidance;
   CacheConfig cache;
   double stop_at_recall = 0.0, min_area = 0.002;  // condition factors: as in Request
+  int wave = 0;                                   // the same; it counts where maps stop at a recall
   std::string prompt_prefix, prompt_suffix;       // put around the request's prompt
   std::string palette;  // of a factor that makes labels: file of the palette
 
   bool makes_labels() const { return !is_image && output == FactorOutput::labels; }
 };
 
-struct GraphSpec {
+struct FGDM_API GraphSpec {
   std::string file;
   std::vector<TensorSpec> inputs, outputs;
 };
 
-struct FileSpec {
+struct FGDM_API FileSpec {
   std::uint64_t size;
   std::string sha256;
 };
 
 // A bundle's manifest.json, complete and consistent: every graph, file and residual that it speaks
 // of is described in it.
-struct Manifest {
+struct FGDM_API Manifest {
   std::string name;
   std::string precision;                // of the graphs, "fp32" or "fp16"
   std::string text_encoder, tokenizer;  // graph; folder

@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <span>
 
+#include "fgdm/api.h"
+
 namespace fgdm {
 
 // One block of Philox4x32-10: a keyed bijection of the 128-bit counter (Salmon, Moraes, Dror and
 // Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011, section 3.3).
-std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
-                                        std::array<std::uint32_t, 2> key);
+FGDM_API std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
+                                                 std::array<std::uint32_t, 2> key);
 
 // Fills `out` with independent standard normal values.
 //
@@ -25,7 +27,7 @@ std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
 //   sqrt(-2 ln u) cos(2 pi v), sqrt(-2 ln u) sin(2 pi v).
 // The values lie within +-6.67. Two platforms may differ by the last bit of a float where their
 // mathematical libraries differ.
-void normal_noise(std::uint64_t seed, std::uint32_t candidate, std::uint32_t factor,
-                  std::span<float> out, std::uint32_t draw = 0);
+FGDM_API void normal_noise(std::uint64_t seed, std::uint32_t candidate, std::uint32_t factor,
+                           std::span<float> out, std::uint32_t draw = 0);
 
 }  // namespace fgdm

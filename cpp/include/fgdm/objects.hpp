@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fgdm/api.h"
 #include "fgdm/palette.hpp"
 
 namespace fgdm {
@@ -13,7 +14,7 @@ namespace fgdm {
 inline constexpr std::size_t most_unrecognized = 100;
 
 // What a prompt asks for, in a palette's words.
-struct PromptObjects {
+struct FGDM_API PromptObjects {
   std::vector<int> requested;             // class indices, in the order of their first mention
   std::vector<int> excluded;              // classes that are named only as what shall not be there
   std::vector<std::string> unrecognized;  // other words that may name things, the first ones
@@ -27,10 +28,11 @@ struct PromptObjects {
 // dogs, only a cat", "neither boats nor umbrellas") is excluded, neither requested nor
 // unrecognized; a class that is named both ways is requested. Takes time in proportion to the
 // prompt.
-PromptObjects find_objects(const Palette& palette, std::string_view prompt);
+FGDM_API PromptObjects find_objects(const Palette& palette, std::string_view prompt);
 
 // The indices of classes given by name or any other form. Throws RequestError that names the
 // unknown ones and what the palette holds.
-std::vector<int> resolve_objects(const Palette& palette, const std::vector<std::string>& names);
+FGDM_API std::vector<int> resolve_objects(const Palette& palette,
+                                          const std::vector<std::string>& names);
 
 }  // namespace fgdm

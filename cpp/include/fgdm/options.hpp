@@ -2,12 +2,17 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
+
+#include "fgdm/api.h"
 
 namespace fgdm {
 
 // Where and how an engine runs its graphs.
-struct EngineOptions {
-  std::string backend = "auto";  // "auto", "cpu", "openvino", "cuda" or "tensorrt"
+struct FGDM_API EngineOptions {
+  // "auto", "cpu", "openvino", "cuda", "tensorrt", "tensorrt-rtx" or "webgpu". "auto" takes none of
+  // the last two.
+  std::string backend = "auto";
   // "auto"; "fp32" or "fp16", as the bundle's graphs or plans are; or "bf16" (openvino on a
   // processor that has it, float32 graphs).
   std::string precision = "auto";
@@ -15,6 +20,10 @@ struct EngineOptions {
   // libonnxruntime and libnvinfer; empty: what FGDM_ONNXRUNTIME and FGDM_TENSORRT name, or the
   // system's.
   std::filesystem::path library, tensorrt_library;
+  // Libraries of execution providers that ONNX Runtime (1.23 or later) loads at run time; empty:
+  // those that FGDM_ONNXRUNTIME_PLUGINS names, with a colon in between. Backend "cpu" loads none.
+  std::vector<std::filesystem::path> plugins;
+  int device = 0;           // which GPU, as its runtime counts them; 0 is the first
   int max_batch_rows = 32;  // rows of one backbone call, 2 or more
   int max_queue = 256;      // requests that may wait; one more is refused (QueueFullError)
   int max_active = 16;      // requests worked on at the same time
@@ -23,6 +32,9 @@ struct EngineOptions {
   std::string policy = "latency";
   std::filesystem::path profile;  // of measured batch times; empty: the bundle's, if it has one
   std::filesystem::path trace;    // written on destruction, for Perfetto; empty: none
+  // Filters as in Request::forbid, for every request, whatever it says; areas are of the bundle's
+  // min_area where a filter has none.
+  std::string forbid;
 };
 
 }  // namespace fgdm

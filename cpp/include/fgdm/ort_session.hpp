@@ -2,41 +2,75 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "fgdm/api.h"
 #include "fgdm/session.hpp"
 
 namespace fgdm {
 
 /// What an ONNX Runtime graph runs on.
-enum class Provider { cpu, openvino, cuda };
+enum class Provider { cpu, openvino, cuda, tensorrt_rtx, webgpu };
 
-std::string_view provider_name(Provider provider);
+/// As EngineOptions::backend names it.
+FGDM_API std::string_view provider_name(Provider provider);
+
+/// A device as an execution provider offers it. `provider` is the runtime's name for that, such as
+/// "OpenVINOExecutionProvider"; `version` the plugin's own, `kind` "CPU", "GPU", "NPU" or "other".
+/// What a plugin doesn't tell is empty.
+struct FGDM_API OrtDevice {
+  std::string provider, vendor, version, kind, name;
+};
+
+/// How a graph is loaded.
+struct FGDM_API OrtLoadOptions {
+  bool bfloat16 = false;  // arithmetic (OpenVINO only)
+  int device = 0;         // which GPU
+};
 
 /// ONNX Runtime itself: the opened library, its environment, and one arena for all sessions on the
 /// CPU. Every session has a thread pool of its own.
 ///
 /// The library is found at run time, so fgdm has no link-time dependency on it.
-class OrtRuntime : public std::enable_shared_from_this<OrtRuntime> {
+class FGDM_API OrtRuntime : public std::enable_shared_from_this<OrtRuntime> {
 public:
   /// Opens the library at `library`; if that is empty, the one FGDM_ONNXRUNTIME names, or the one
   /// the system's loader finds. `threads` of each session; 0 lets the runtime choose. Throws
   /// BackendError with what to install if there is none, or if it is older than interface
   /// version 21.
-  static std::shared_ptr<OrtRuntime> open(const std::filesystem::path& library, int threads);
+  ///
+  /// `plugins` are libraries of execution providers, which are registered in the runtime's
+  /// environment (ONNX Runtime 1.23 and later). See plugin_problems() for those that can't be.
+  static std::shared_ptr<OrtRuntime> open(const std::filesystem::path& library, int threads,
+                                          std::span<const std::filesystem::path> plugins = {});
 
   virtual ~OrtRuntime() = default;
 
   /// Such as "1.31.1".
   virtual std::string version() const = 0;
 
-  /// The providers this library was built with, best first.
+  /// The providers this library was built with or has a plugin and a device for; "auto" takes the
+  /// first of cuda, openvino and cpu, and the others follow.
   virtual std::vector<Provider> providers() const = 0;
 
-  /// Loads a graph. `bfloat16` asks for bfloat16 arithmetic (OpenVINO only). Throws BackendError.
+  /// Whether the library was built with it. If so, its plugin isn't used.
+  virtual bool built_in(Provider provider) const = 0;
+
+  /// What all providers offer, the library's own included; nothing before ONNX Runtime 1.23.
+  virtual std::vector<OrtDevice> devices() const = 0;
+
+  /// Why plugins weren't registered, one sentence each.
+  virtual std::vector<std::string> plugin_problems() const = 0;
+
+  /// Name and version of the plugin that serves a provider, "" if none does.
+  virtual std::string plugin_name(Provider provider) const = 0;
+
+  /// Loads a graph. Throws BackendError.
   virtual std::unique_ptr<Session> load(const std::filesystem::path& graph, Provider provider,
-                                        bool bfloat16) = 0;
+                                        const OrtLoadOptions& options = {}) = 0;
 };
 
 }  // namespace fgdm

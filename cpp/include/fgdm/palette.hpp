@@ -9,10 +9,12 @@
 #include <string_view>
 #include <vector>
 
+#include "fgdm/api.h"
+
 namespace fgdm {
 
 // One class of a label map. Its index is its position in the palette.
-struct PaletteClass {
+struct FGDM_API PaletteClass {
   std::string name;
   std::array<std::uint8_t, 3> color;  // RGB
   bool thing;                         // false: background
@@ -28,7 +30,7 @@ inline constexpr std::uint8_t unlabeled = 255;
 inline constexpr int default_tolerance = 28;
 
 // The classes that a label map can hold, at most 255, with distinct names and colours. Immutable.
-class Palette {
+class FGDM_API Palette {
 public:
   // Parses a bundle's palette.json. Throws BundleError that names what is wrong.
   static Palette parse(std::string_view json);
@@ -57,32 +59,36 @@ private:
 // infinity) if that is at most `tolerance` (the palette's own, if none is given), else unlabeled.
 // Of equally near colours the one with the smaller sum of differences (L1) wins, then the lower
 // index.
-void decode_labels(const Palette& palette, std::span<const std::uint8_t> rgb,
-                   std::span<std::uint8_t> labels, std::optional<int> tolerance = std::nullopt);
+FGDM_API void decode_labels(const Palette& palette, std::span<const std::uint8_t> rgb,
+                            std::span<std::uint8_t> labels,
+                            std::optional<int> tolerance = std::nullopt);
 
 // The rule of the original FG-DM code: of all classes within `tolerance` per channel, the one with
 // the highest index.
-void decode_labels_box(const Palette& palette, std::span<const std::uint8_t> rgb,
-                       std::span<std::uint8_t> labels, std::optional<int> tolerance = std::nullopt);
+FGDM_API void decode_labels_box(const Palette& palette, std::span<const std::uint8_t> rgb,
+                                std::span<std::uint8_t> labels,
+                                std::optional<int> tolerance = std::nullopt);
 
 // Paints labels in the palette's colours; unlabeled pixels are black. Throws RequestError for a
 // label that the palette lacks.
-void render_labels(const Palette& palette, std::span<const std::uint8_t> labels,
-                   std::span<std::uint8_t> rgb);
+FGDM_API void render_labels(const Palette& palette, std::span<const std::uint8_t> labels,
+                            std::span<std::uint8_t> rgb);
 
 // Converts a decoded image, planar (3, height, width) in -1 to 1, to interleaved bytes as diffusers
 // does: x / 2 + 1/2, clamped to 0..1, times 255, rounded half to even. NaN becomes 0.
-void image_to_rgb(std::span<const float> chw, int height, int width, std::span<std::uint8_t> rgb);
+FGDM_API void image_to_rgb(std::span<const float> chw, int height, int width,
+                           std::span<std::uint8_t> rgb);
 
 // Resizes a label map: each pixel takes the label at its centre, as PIL's NEAREST does.
-void resize_nearest(std::span<const std::uint8_t> labels, int height, int width,
-                    std::span<std::uint8_t> resized, int resized_height, int resized_width);
+FGDM_API void resize_nearest(std::span<const std::uint8_t> labels, int height, int width,
+                             std::span<std::uint8_t> resized, int resized_height,
+                             int resized_width);
 
 // For each class of `from`, the index in `to` of the class that `names` gives for it, or, where
 // `names` is empty, of the class with the same name; `unlabeled` where there is none: the table
 // that recolours a map for a model trained on another palette. Throws BundleError if `names` speaks
 // of a class that a palette lacks.
-std::vector<int> match_classes(const Palette& from, const Palette& to,
-                               const std::map<std::string, std::string>& names = {});
+FGDM_API std::vector<int> match_classes(const Palette& from, const Palette& to,
+                                        const std::map<std::string, std::string>& names = {});
 
 }  // namespace fgdm

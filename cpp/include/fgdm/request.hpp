@@ -9,7 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "fgdm/api.h"
 #include "fgdm/guidance.hpp"
+#include "fgdm/inversion.hpp"
 #include "fgdm/pixels.hpp"
 #include "fgdm/sampler.hpp"
 
@@ -20,7 +22,7 @@ inline constexpr std::size_t max_prompt_size = std::size_t{1} << 15;
 
 // What a request says about one condition factor. Unset options take the request's own, and where
 // it has none the bundle's.
-struct FactorOptions {
+struct FGDM_API FactorOptions {
   bool left_out = false;  // no map: networks that would see it see none (null condition)
   std::optional<std::string> prompt, negative_prompt;
   std::optional<std::vector<std::string>> objects;
@@ -42,10 +44,16 @@ struct FactorOptions {
   std::vector<float> latents;  // (candidates, C, h, w) initial noise
 };
 
+// What the map is chosen by: the classes that it holds (FG-DM, section 4), or among maps that hold
+// as many, all requirements that it meets.
+enum class SelectBy { recall, compliance, callback };
+
 // What a request asks for. Unset options take the bundle's defaults; names are diffusers' where
 // diffusers has the thing.
-struct Request {
-  std::string prompt, negative_prompt;              // UTF-8, at most max_prompt_size bytes
+struct FGDM_API Request {
+  // UTF-8, at most max_prompt_size bytes. May be empty where nothing is painted by it: where the
+  // image is edited, and where a picture is inverted.
+  std::string prompt, negative_prompt;
   std::optional<std::vector<std::string>> objects;  // requested classes; unset: from the prompt
   int candidates = 10;                              // maps to sample, 1 to 1000
   std::optional<std::uint64_t> seed;                // unset: random, reported in the result
@@ -62,7 +70,16 @@ struct Request {
   std::optional<SamplerKind> sampler, condition_sampler;  // of the image; of condition factors
   // Which timesteps they visit; unset: the factor's, else the noise schedule's for the sampler.
   std::optional<TimestepSpacing> timestep_spacing, condition_timestep_spacing;
-  std::optional<double> min_area;    // of a map, for a class to count as found, 0 to 1
+  std::optional<double> min_area;  // of a map, for a class to count as found, 0 to 1
+  // Requirements as JSON (requirements.hpp), in place of those that are read from the prompt. Not
+  // together with `objects`.
+  std::optional<std::string> requirements;
+  bool articles_count = false;  // "a dog" in a prompt is exactly one
+  int instance_opening = 0;     // CheckOptions::opening, in pixels of the map
+  // Classes that must not appear on a map, as JSON (parse_filters in compliance.hpp); empty: none.
+  // A map that holds them is refused; where all are refused, the request fails with RequestError
+  // before an image is sampled.
+  std::string forbid;
   std::optional<int> height, width;  // of the image in pixels; maps scale along
   // (1, C, h, w) initial noise of the image, (candidates, C, h, w) of joint ones; empty: from seed.
   std::vector<float> latents;
@@ -82,6 +99,8 @@ struct Request {
   std::optional<double> strength;
   // (height, width), of `image`: what isn't 0 is painted anew, the other pixels stay as they are.
   Pixels mask;
+  // What is taken back into noise, or edited from there (docs/editing.md).
+  std::optional<Editing> editing;
   // Control images that no factor of the bundle makes: RGB of the image's size, by condition.
   std::map<std::string, Pixels> control_images;
 
@@ -94,9 +113,14 @@ struct Request {
   // not hold what the preview promised, the others go on. So, without `prune`, the kept map's
   // recall reaches this number whenever it would if all were finished.
   std::optional<double> stop_at_recall;
+  // callback: by the SelectCallback that is submitted with the request. Every candidate is sampled
+  // to its end, unless `prune` drops it.
+  SelectBy select = SelectBy::recall;
+  // Likewise, the compliance, of requests that choose by it; unset: what stop_at_recall would be.
+  std::optional<double> stop_at_compliance;
   // Candidates sampled at a time, until one has won or there are `candidates` of them; 0: all at
-  // once. Needs a stop_at_recall.
-  int wave = 0;
+  // once. Needs one of the two.
+  std::optional<int> wave;
   // DeepCache (Ma et al., CVPR 2024) for the image: of so many steps, 1 to 1000, the first goes
   // through the whole backbone; the others through its outer levels alone, 1 or 2 of them, with the
   // features that it made of the levels below. 1: every step goes through the whole.
@@ -110,7 +134,7 @@ struct Request {
 };
 
 // A sampler step that just ended.
-struct StepInfo {
+struct FGDM_API StepInfo {
   const std::string& factor;
   int step, num_steps;              // from 0; of the factor
   double timestep;                  // of training, that the step started from

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "fgdm/api.h"
+
 namespace fgdm {
 
 // The samplers; docs/samplers.md compares them. Each is written out in sampler_steps.cpp.
@@ -37,8 +39,9 @@ enum class SamplerKind {
 
 // The names that requests and manifests use: "ddim", "dpmsolver++", "dpmsolver++_sde", "euler",
 // "euler_ancestral", "unipc", "lcm", "tcd"; "" for what is no enumerator.
-std::string_view sampler_name(SamplerKind kind);
-std::optional<SamplerKind> sampler_kind(std::string_view name);  // unset for any other name
+FGDM_API std::string_view sampler_name(SamplerKind kind);
+// Unset for any other name.
+FGDM_API std::optional<SamplerKind> sampler_kind(std::string_view name);
 
 // Where a sampler takes its steps. The first three are training timesteps (Lin et al., "Common
 // Diffusion Noise Schedules and Sample Steps are Flawed", table 2). The others are noise levels
@@ -47,12 +50,13 @@ std::optional<SamplerKind> sampler_kind(std::string_view name);  // unset for an
 enum class TimestepSpacing { leading, trailing, linspace, karras, exponential };
 
 // The names that requests and manifests use, as above; "" for what is no enumerator.
-std::string_view spacing_name(TimestepSpacing spacing);
-std::optional<TimestepSpacing> timestep_spacing(std::string_view name);  // unset for any other name
+FGDM_API std::string_view spacing_name(TimestepSpacing spacing);
+// Unset for any other name.
+FGDM_API std::optional<TimestepSpacing> timestep_spacing(std::string_view name);
 
 // The names as messages list them: `"leading", "trailing", ... or "exponential"`.
-std::string sampler_names();
-std::string spacing_names();
+FGDM_API std::string sampler_names();
+FGDM_API std::string spacing_names();
 
 // What a model's output is: the noise epsilon, or v = alpha epsilon - sigma x0 (Salimans and Ho,
 // "Progressive Distillation for Fast Sampling of Diffusion Models", section 4).
@@ -60,7 +64,7 @@ enum class Prediction { epsilon, v };
 
 // The noise schedule a model was trained with, in diffusers' names; the defaults are Stable
 // Diffusion's.
-struct NoiseSchedule {
+struct FGDM_API NoiseSchedule {
   int num_train_timesteps = 1000;
   double beta_start = 0.00085;
   double beta_end = 0.012;
@@ -82,23 +86,23 @@ struct NoiseSchedule {
 
 // The products of (1 - beta_s) for s = 0..t: one value in (0, 1) per training timestep t, the last
 // of which may be 0. Throws BundleError if the schedule is not a valid one.
-std::vector<double> alphas_cumprod(const NoiseSchedule& schedule);
+FGDM_API std::vector<double> alphas_cumprod(const NoiseSchedule& schedule);
 
 // A point of the diffusion process: x = alpha * x0 + sigma * epsilon.
-struct NoiseLevel {
+struct FGDM_API NoiseLevel {
   double alpha;
   double sigma;
 };
 
 // Where a step begins: what the model is told, and how noisy the latents are. Timesteps are whole
 // numbers, except for Euler's samplers.
-struct StepStart {
+struct FGDM_API StepStart {
   double timestep;
   NoiseLevel level;
 };
 
 // Whether a sampler can go by a spacing: those of timesteps have none of noise levels.
-bool has_spacing(SamplerKind kind, TimestepSpacing spacing);
+FGDM_API bool has_spacing(SamplerKind kind, TimestepSpacing spacing);
 
 // The beginnings of a sampler's steps, from the noisiest on. They are diffusers' with these
 // exceptions:
@@ -109,20 +113,20 @@ bool has_spacing(SamplerKind kind, TimestepSpacing spacing);
 // - what diffusers lacks (docs/samplers.md).
 // `spacing`: unset, the schedule's for that sampler.
 // Throws RequestError, in the name of the option `asked`, if the sampler has no such steps.
-std::vector<StepStart> step_starts(const NoiseSchedule& schedule, int num_inference_steps,
-                                   SamplerKind kind = SamplerKind::ddim,
-                                   std::optional<TimestepSpacing> spacing = std::nullopt,
-                                   std::string_view asked = "num_inference_steps");
+FGDM_API std::vector<StepStart> step_starts(const NoiseSchedule& schedule, int num_inference_steps,
+                                            SamplerKind kind = SamplerKind::ddim,
+                                            std::optional<TimestepSpacing> spacing = std::nullopt,
+                                            std::string_view asked = "num_inference_steps");
 
 // Their timesteps alone.
-std::vector<double> timesteps(const NoiseSchedule& schedule, int num_inference_steps,
-                              SamplerKind kind = SamplerKind::ddim,
-                              std::optional<TimestepSpacing> spacing = std::nullopt,
-                              std::string_view asked = "num_inference_steps");
+FGDM_API std::vector<double> timesteps(const NoiseSchedule& schedule, int num_inference_steps,
+                                       SamplerKind kind = SamplerKind::ddim,
+                                       std::optional<TimestepSpacing> spacing = std::nullopt,
+                                       std::string_view asked = "num_inference_steps");
 
 // What is known to be bad about so many steps: that they begin far from where the noise is that
 // they are given. "" for a sound combination.
-std::string known_weakness(const NoiseSchedule& schedule, int num_inference_steps, SamplerKind kind,
-                           TimestepSpacing spacing);
+FGDM_API std::string known_weakness(const NoiseSchedule& schedule, int num_inference_steps,
+                                    SamplerKind kind, TimestepSpacing spacing);
 
 }  // namespace fgdm

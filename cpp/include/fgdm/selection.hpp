@@ -4,17 +4,19 @@
 #include <span>
 #include <vector>
 
+#include "fgdm/api.h"
 #include "fgdm/recall.hpp"
 
 namespace fgdm {
 
 // What a request says about the candidates of a factor; see Request.
-struct SelectionRules {
-  int candidates = 1;           // at most so many
-  int steps = 1;                // of each
-  std::vector<int> prune;       // ascending, from 1 to steps - 1
-  double stop_at_recall = 0.0;  // 0: every candidate is sampled to its end
-  int wave = 0;                 // 0: all candidates at once
+struct FGDM_API SelectionRules {
+  int candidates = 1;               // at most so many
+  int steps = 1;                    // of each
+  std::vector<int> prune;           // ascending, from 1 to steps - 1
+  double stop_at_recall = 0.0;      // 0: every candidate is sampled to its end
+  int wave = 0;                     // 0: all candidates at once
+  double stop_at_compliance = 0.0;  // in place of stop_at_recall
 };
 
 // Which candidates of a factor are sampled, and how far: pruning, stopping early and waves (Request
@@ -25,7 +27,7 @@ struct SelectionRules {
 //     if (selection.looks()) measure them: predicted x0 before the last step, then the map;
 //     selection.seen(measured);
 //   }
-class Selection {
+class FGDM_API Selection {
 public:
   explicit Selection(SelectionRules rules);
 

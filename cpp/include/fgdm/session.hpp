@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 
+#include "fgdm/api.h"
 #include "fgdm/tensor.hpp"
 
 namespace fgdm {
@@ -12,7 +13,7 @@ namespace fgdm {
 /// Implementations read inputs from, and write outputs to, the caller's memory without copies where
 /// the runtime allows it. One session runs one call at a time. Tensors on a GPU are only for
 /// sessions that run there; those take tensors of both places.
-class Session {
+class FGDM_API Session {
 public:
   virtual ~Session() = default;
 

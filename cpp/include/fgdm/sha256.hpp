@@ -7,10 +7,12 @@
 #include <span>
 #include <string>
 
+#include "fgdm/api.h"
+
 namespace fgdm {
 
 // The SHA-256 digest of a stream of bytes (FIPS 180-4).
-class Sha256 {
+class FGDM_API Sha256 {
 public:
   // `automatic` uses the processor's SHA instructions (x86-64) where it has them.
   enum class Implementation { automatic, portable, accelerated };
@@ -37,6 +39,6 @@ private:
 };
 
 // The digest of a file's content, as Sha256::hex(). Throws BundleError if it cannot be read.
-std::string sha256_file(const std::filesystem::path& path);
+FGDM_API std::string sha256_file(const std::filesystem::path& path);
 
 }  // namespace fgdm

@@ -8,11 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "fgdm/api.h"
+
 namespace fgdm {
 
 // CLIP's tokenizer: lower-cased, byte-level byte pair encoding, with the same ids as transformers'
 // CLIPTokenizer. Immutable, cheap to copy, and usable from many threads.
-class Tokenizer {
+class FGDM_API Tokenizer {
 public:
   // The longest text that is accepted, in bytes.
   static constexpr std::size_t max_text_size = std::size_t{1} << 20;

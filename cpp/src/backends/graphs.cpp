@@ -1,33 +1,76 @@
 #include "graphs.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
-#include <future>
 #include <iterator>
+#include <sstream>
 
 #include "cuda_device.hpp"
 #include "fgdm/error.hpp"
+#include "library.hpp"
 #include "plan_loader.hpp"
 #include "precision.hpp"
 #include "processor.hpp"
 #include "roles.hpp"
+#include "wording.hpp"
 
 namespace fgdm {
 namespace {
 
-std::vector<Provider> wanted(const std::string& backend, const std::vector<Provider>& built) {
-  if (backend == "auto")
-    return built;
-  for (const auto provider : {Provider::cpu, Provider::openvino, Provider::cuda})
+struct Backend {
+  Provider provider;
+  const char* how_to_get_it;
+};
+
+constexpr std::array<Backend, 5> backends{
+    {{Provider::cpu, "install onnxruntime"},
+     {Provider::openvino, "install onnxruntime-ep-openvino beside onnxruntime 1.23 or newer"},
+     {Provider::cuda, "install onnxruntime-gpu in place of onnxruntime"},
+     {Provider::tensorrt_rtx, "it needs an RTX card, NVIDIA's driver, and "
+                              "onnxruntime-ep-nv-tensorrt-rtx beside onnxruntime "
+                              "1.24 or newer"},
+     {Provider::webgpu,
+      "it needs a GPU, libvulkan.so.1, and onnxruntime-ep-webgpu beside onnxruntime 1.24.4 or "
+      "newer"}}};
+
+// Plugins that a backend may need: "cpu" none, others those that are given or named.
+std::vector<std::filesystem::path> plugins_for(const EngineOptions& options) {
+  if (options.backend == "cpu" || !options.plugins.empty())
+    return options.backend == "cpu" ? std::vector<std::filesystem::path>{} : options.plugins;
+  std::vector<std::filesystem::path> named;
+  std::istringstream list(environment("FGDM_ONNXRUNTIME_PLUGINS"));
+  for (std::string path; std::getline(list, path, ':');)
+    if (!path.empty())
+      named.emplace_back(path);
+  return named;
+}
+
+// The providers to try, the best first.
+std::vector<Provider> wanted(const std::string& backend, const OrtRuntime& runtime) {
+  const auto here = runtime.providers();
+  if (backend == "auto") {
+    std::vector<Provider> tried;
+    // Whose graphs are compiled for minutes, or whose arithmetic isn't known, is asked for by name.
+    std::ranges::copy_if(here, std::back_inserter(tried), [](Provider provider) {
+      return provider != Provider::tensorrt_rtx && provider != Provider::webgpu;
+    });
+    return tried;
+  }
+  for (const auto& [provider, how_to_get_it] : backends)
     if (provider_name(provider) == backend) {
-      if (std::ranges::find(built, provider) == built.end())
-        throw BackendError("the installed ONNX Runtime has no provider for backend \"" + backend +
-                           "\"; install onnxruntime-" + (backend == "cuda" ? "gpu" : backend) +
-                           " in place of onnxruntime");
-      return {provider};
+      if (std::ranges::find(here, provider) != here.end())
+        return {provider};
+      auto message = "the installed ONNX Runtime " + runtime.version() +
+                     " has no provider with a device for backend \"" + backend + "\"; " +
+                     how_to_get_it;
+      if (const auto problems = runtime.plugin_problems(); !problems.empty())
+        message += ". Plugins that can't be used:\n  " + joined(problems, "\n  ");
+      throw BackendError(message);
     }
   throw RequestError("backend is \"" + backend +
-                     "\", expected \"auto\", \"cpu\", \"openvino\", \"cuda\" or \"tensorrt\"");
+                     "\", expected \"auto\", \"cpu\", \"openvino\", \"cuda\", \"tensorrt\", "
+                     "\"tensorrt-rtx\" or \"webgpu\"");
 }
 
 // `made` is the type of the bundle's graphs.
@@ -51,10 +94,12 @@ bool is_of_the_backend(const Error& error) {
          dynamic_cast<const OutOfMemoryError*>(&error) != nullptr;
 }
 
-// The graphs that every request's chain may run. The autoencoder's encoder is left for those that
-// bring a map or a picture, and the shallow backbones that no factor uses by itself for those that
-// ask for them.
-std::vector<std::string> graph_names(const Manifest& manifest) {
+enum class Optional { load, leave };
+
+// The graphs that a request may run which asks for nothing in particular. The autoencoder's encoder
+// is left for those that bring a map or a picture, the networks of optional factors and the shallow
+// backbones that no factor uses by itself for those that ask for them.
+std::vector<std::string> graph_names(const Manifest& manifest, Optional optional) {
   std::vector<std::string> names;
   const auto add = [&](const std::string& graph) {
     if (!graph.empty() && std::ranges::find(names, graph) == names.end())
@@ -62,6 +107,8 @@ std::vector<std::string> graph_names(const Manifest& manifest) {
   };
   add(manifest.text_encoder);
   for (const auto& factor : manifest.factors) {
+    if (factor.optional && optional == Optional::leave)
+      continue;
     add(manifest.backbone_of(factor));
     if (factor.cache.interval > 1)
       add(manifest.shallow_of(factor.cache).graph);
@@ -75,12 +122,13 @@ std::vector<std::string> graph_names(const Manifest& manifest) {
   return names;
 }
 
-std::vector<std::string> later_names(const Manifest& manifest) {
-  const auto first = graph_names(manifest);
-  std::vector<std::string> names{manifest.vae_encoder};
-  for (const auto& shallow : manifest.shallow)
-    if (std::ranges::find(first, shallow.graph) == first.end())
-      names.push_back(shallow.graph);
+// The others.
+std::vector<std::string> later_names(const Manifest& manifest,
+                                     const std::vector<std::string>& first) {
+  std::vector<std::string> names;
+  for (const auto& [name, graph] : manifest.graphs)
+    if (std::ranges::find(first, name) == first.end())
+      names.push_back(name);
   return names;
 }
 
@@ -99,16 +147,20 @@ void Timings::add(const Timings& other) {
 }
 
 Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(options.trace) {
+  if (options.device != 0 && (options.backend == "cpu" || options.backend == "openvino"))
+    throw RequestError("device is " + std::to_string(options.device) +
+                       ", which chooses a GPU, and backend \"" + options.backend + "\" uses none");
   if (load_plans(bundle, options))
     return;
-  runtime_ = OrtRuntime::open(options.library, options.threads);
-  runtime_name_ = "onnxruntime " + runtime_->version();
-  const auto providers = wanted(options.backend, runtime_->providers());
+  runtime_ = OrtRuntime::open(options.library, options.threads, plugins_for(options));
+  const auto providers = wanted(options.backend, *runtime_);
+  for (const auto& problem : runtime_->plugin_problems())
+    notes_.push_back("a plugin was passed over: " + problem);
   for (const auto provider : providers) {
     const auto& made = bundle.manifest().precision;
     const bool bfloat16 = wants_bfloat16(options.precision, made, provider);
     try {
-      load_all(bundle, provider, bfloat16);
+      load_all(bundle, provider, {.bfloat16 = bfloat16, .device = options.device});
     } catch (const Error& error) {
       if (provider == providers.back() || !is_of_the_backend(error))
         throw;
@@ -118,6 +170,9 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
       continue;
     }
     backend_ = provider_name(provider);
+    const auto plugin = runtime_->plugin_name(provider);
+    runtime_name_ =
+        "onnxruntime " + runtime_->version() + (plugin.empty() ? "" : " with " + plugin);
     precision_ = bfloat16 ? "bf16" : made;
     return;
   }
@@ -130,14 +185,16 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
   if (!asked && (options.backend != "auto" || !has_plans(bundle)))
     return false;
   try {
-    auto loaded = open_plans(bundle, options.tensorrt_library, options.precision);
+    auto loaded = open_plans(bundle, options.tensorrt_library, options.precision, options.device);
     tensorrt_ = std::move(loaded.backend);
     device_ = std::move(loaded.device);
     precision_ = std::move(loaded.precision);
     const auto& manifest = bundle.manifest();
-    for (const auto& name : graph_names(manifest))
+    // A factor without a plan must be found now, where another backend can still be taken.
+    const auto names = graph_names(manifest, Optional::load);
+    for (const auto& name : names)
       sessions_[name] = tensorrt_->load(name, manifest.graph(name));
-    for (const auto& name : later_names(manifest))
+    for (const auto& name : later_names(manifest, names))
       later_[name] = [backend = tensorrt_.get(), name, graph = manifest.graph(name)] {
         return backend->load(name, graph);
       };
@@ -156,29 +213,25 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
   return true;
 }
 
-void Graphs::load_all(const Bundle& bundle, Provider provider, bool bfloat16) {
+void Graphs::load_all(const Bundle& bundle, Provider provider, const OrtLoadOptions& how) {
   std::vector<std::string> notes;
-  if (provider == Provider::cuda) {
-    const auto gpu = std::make_shared<cuda::Gpu>(cuda::driver());
+  // Plugins take their rows from the host: what their own memory is called differs.
+  if (provider == Provider::cuda && runtime_->built_in(provider)) {
+    const auto gpu = std::make_shared<cuda::Gpu>(cuda::driver(), how.device);
     device_ = rows_on(gpu, std::make_shared<cuda::OwnedStream>(gpu), notes);
   }
   const auto loader = [&](const std::string& name) {
-    return [runtime = runtime_, file = bundle.graph_file(name), provider, bfloat16, name,
+    return [runtime = runtime_, file = bundle.graph_file(name), provider, how, name,
             graph = bundle.manifest().graph(name)] {
-      auto session = runtime->load(file, provider, bfloat16);
+      auto session = runtime->load(file, provider, how);
       check_loaded(name, graph, session->inputs(), session->outputs());
       return session;
     };
   };
-  // The backbone takes as long as the others together; on a GPU, loading waits for the bus.
-  const auto& backbone = bundle.manifest().backbone_of(bundle.manifest().factors.back());
-  const auto policy = provider == Provider::cuda ? std::launch::deferred : std::launch::async;
-  auto loading = std::async(policy, loader(backbone));
-  for (const auto& name : graph_names(bundle.manifest()))
-    if (name != backbone)
-      sessions_[name] = loader(name)();
-  sessions_[backbone] = loading.get();
-  for (const auto& name : later_names(bundle.manifest()))
+  const auto names = graph_names(bundle.manifest(), Optional::leave);
+  for (const auto& name : names)
+    sessions_[name] = loader(name)();
+  for (const auto& name : later_names(bundle.manifest(), names))
     later_[name] = loader(name);
   std::ranges::move(notes, std::back_inserter(notes_));
 }

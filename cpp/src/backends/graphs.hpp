@@ -65,7 +65,7 @@ public:
 private:
   Session& session(const std::string& graph);
   bool load_plans(const Bundle& bundle, const EngineOptions& options);
-  void load_all(const Bundle& bundle, Provider provider, bool bfloat16);
+  void load_all(const Bundle& bundle, Provider provider, const OrtLoadOptions& how);
 
   std::shared_ptr<OrtRuntime> runtime_;
   std::shared_ptr<Device> device_ = host_device();

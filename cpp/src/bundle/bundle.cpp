@@ -1,6 +1,7 @@
 #include "fgdm/bundle.hpp"
 
 #include <span>
+#include <sstream>
 
 #include "fgdm/error.hpp"
 #include "fgdm/sha256.hpp"
@@ -17,13 +18,21 @@ constexpr const char* remedy = "; export the bundle again, or fetch a fresh copy
 // manifest.json's largest size in bytes.
 constexpr std::size_t most_manifest = std::size_t{16} << 20U;
 
-// manifest.sha256 holds manifest.json's own hash, as sha256sum writes it.
-void check_manifest(const fs::path& folder, const std::string& json) {
-  Sha256 hash;
-  hash.update(std::as_bytes(std::span(json)));
-  if (read_file(folder / "manifest.sha256", 4096).substr(0, 64) != hash.hex())
-    throw BundleError((folder / "manifest.json").string() +
-                      " does not match manifest.sha256: one of them was altered" + remedy);
+// The text of manifest.json, whose hash is in manifest.sha256, as sha256sum writes it: one line, or
+// two while a manifest takes the place of another.
+std::string read_manifest(const fs::path& folder) {
+  for (int tries = 0; tries < 2; ++tries) {  // both may be replaced between the two reads
+    auto json = read_file(folder / "manifest.json", most_manifest);
+    std::istringstream recorded(read_file(folder / "manifest.sha256", 4096));
+    Sha256 hash;
+    hash.update(std::as_bytes(std::span(json)));
+    const auto own = hash.hex();
+    for (std::string line; std::getline(recorded, line);)
+      if (line.substr(0, 64) == own)
+        return json;
+  }
+  throw BundleError((folder / "manifest.json").string() +
+                    " does not match manifest.sha256: one of them was altered" + remedy);
 }
 
 void check_files(const fs::path& folder, const Manifest& manifest) {
@@ -83,8 +92,7 @@ Bundle Bundle::open(const fs::path& folder) {
     throw BundleError(folder.string() +
                       " holds no manifest.json, so it is not a bundle; make one " +
                       "with fgdm export");
-  auto json = read_file(folder / "manifest.json", most_manifest);
-  check_manifest(folder, json);
+  auto json = read_manifest(folder);
   auto manifest = Manifest::parse(json);
   check_files(folder, manifest);
   auto tokenizer = Tokenizer::load(folder / manifest.tokenizer, manifest.max_length);

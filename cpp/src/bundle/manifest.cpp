@@ -223,6 +223,8 @@ FactorSpec factor(const Field& field) {
          {std::pair("stop_at_recall", &spec.stop_at_recall), std::pair("min_area", &spec.min_area)})
       if (field.has(key))
         *target = field[key].number(0, 1);
+    if (field.has("wave"))
+      spec.wave = field["wave"].small(0, 1000);
   }
   spec.height = field["height"].small(8, 16384);
   spec.width = field["width"].small(8, 16384);

@@ -1,5 +1,6 @@
 #include "chosen_maps.hpp"
 
+#include "fgdm/error.hpp"
 #include "fgdm/palette.hpp"
 #include "resize.hpp"
 
@@ -44,6 +45,20 @@ std::vector<float> ChosenMaps::control_image(const ChosenMap& map, const Conditi
   resize_bilinear(planes_of(map.rgb), map.size.height, map.size.width, planes, size.height,
                   size.width);
   return planes;
+}
+
+std::vector<std::uint8_t> ChosenMaps::last_labels(const FactorSize& size) const {
+  const ChosenMap* last = nullptr;
+  for (const auto& factor : manifest_.factors)
+    if (factor.makes_labels() && has(factor.name))
+      last = &maps_.at(factor.name);
+  if (last == nullptr)
+    throw RequestError("this request has no map with classes that says where a region is; give a "
+                       "mask");
+  std::vector<std::uint8_t> labels(pixels(size));
+  resize_nearest(last->labels, last->size.height, last->size.width, labels, size.height,
+                 size.width);
+  return labels;
 }
 
 std::vector<float> ChosenMaps::recoloured(const ChosenMap& map, const ConditioningSpec& network,

@@ -41,6 +41,10 @@ public:
   std::vector<float> control_image(const ChosenMap& map, const ConditioningSpec& network,
                                    const FactorSize& size) const;
 
+  // The classes of the last map that has some, as a picture of `size`. Throws RequestError where
+  // none has.
+  std::vector<std::uint8_t> last_labels(const FactorSize& size) const;
+
 private:
   std::vector<float> recoloured(const ChosenMap& map, const ConditioningSpec& network,
                                 const FactorSize& size) const;

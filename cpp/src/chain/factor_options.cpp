@@ -4,6 +4,7 @@
 #include <set>
 #include <span>
 
+#include "editing_options.hpp"
 #include "request.hpp"
 #include "request_checks.hpp"
 
@@ -38,6 +39,8 @@ void fill_shared_options(Request& request, const Manifest& manifest) {
   fill_shared(request.condition_sampler, all, [](F f) { return f.sampler; });
   fill_shared(request.condition_guidance_scale, all,
               [](F f) { return static_cast<double>(f.guidance.guidance_scale); });
+  if (request.select == SelectBy::callback)
+    request.stop_at_recall = 0.0;  // it chooses among all
   fill_shared(request.stop_at_recall, all, [](F f) { return f.stop_at_recall; });
   fill_shared(request.min_area, all, [](F f) { return f.min_area; });
 }
@@ -46,6 +49,7 @@ void fill_shared_options(Request& request, const Manifest& manifest) {
 void leave_out_others(Request& request, const Manifest& manifest) {
   for (const auto& factor : manifest.factors)
     if (factor.optional && !request.factors.contains(factor.name) &&
+        editing_of(request, factor) == nullptr &&
         std::ranges::count(request.joint, factor.name) == 0)
       request.factors[factor.name].left_out = true;
 }
@@ -131,9 +135,14 @@ private:
     fill(options_.guidance_interval, {}, request.condition_guidance_interval);
     if (factor_.makes_labels()) {
       fill(options_.prune, {}, request.prune);
+      if (options_.stop_at_recall && request.select != SelectBy::recall)
+        throw RequestError(name("stop_at_recall") + " is " + shown(*options_.stop_at_recall) +
+                           (request.select == SelectBy::compliance
+                                ? ", but maps are chosen by compliance; give stop_at_compliance"
+                                : ", but a callback chooses among all maps; leave it out"));
       fill(options_.stop_at_recall, request.stop_at_recall, factor_.stop_at_recall);
       fill(options_.min_area, request.min_area, factor_.min_area);
-      fill(options_.wave, {}, request.wave);
+      fill(options_.wave, request.wave, *options_.stop_at_recall > 0.0 ? factor_.wave : 0);
     }
     latents_name_ = options_.latents.empty() ? "condition_latents" : name("latents");
     const bool of_all = factor_.makes_labels() || !has_labels();
@@ -249,7 +258,8 @@ private:
                            shown(prune[i - 1]));
     }
     require_between(called("wave"), *options_.wave, 0, 1000);
-    if (*options_.wave > 0 && *options_.stop_at_recall == 0.0)
+    const double enough = request_.stop_at_compliance.value_or(*options_.stop_at_recall);
+    if (*options_.wave > 0 && enough == 0.0)
       throw RequestError(called("wave") + " is " + shown(*options_.wave) +
                          " without stop_at_recall, which says when to stop; give both");
   }
@@ -359,6 +369,16 @@ void share_candidates(Request& request, const Manifest& manifest) {
       request.factors[name].candidates = said.value_or(has_labels ? request.candidates : 1);
 }
 
+// What the request says of all factors: theirs, where they agree.
+void report_wave(Request& request, const Manifest& manifest) {
+  std::set<int> waves;
+  for (const auto& factor : manifest.factors)
+    if (factor.makes_labels() && request.factors.at(factor.name).wave)
+      waves.insert(*request.factors.at(factor.name).wave);
+  if (!request.wave && waves.size() < 2)
+    request.wave = waves.empty() ? 0 : *waves.begin();
+}
+
 }  // namespace
 
 void resolve_factors(Request& request, const Manifest& manifest) {
@@ -369,6 +389,7 @@ void resolve_factors(Request& request, const Manifest& manifest) {
   for (const auto& factor : manifest.factors)
     if (!factor.is_image)
       OptionsOf(request, manifest, factor).resolve();
+  report_wave(request, manifest);
   check_joint(request, manifest);
 }
 
@@ -376,7 +397,8 @@ bool is_given(const Request& resolved, const FactorSpec& factor) {
   if (factor.is_image)
     return false;
   const auto& options = resolved.factors.at(factor.name);
-  return !options.left_out && !options.map.data.empty() && !options.strength;
+  return !options.left_out && !options.map.data.empty() && !options.strength &&
+         editing_of(resolved, factor) == nullptr;
 }
 
 bool is_left_out(const Request& resolved, const FactorSpec& factor) {
@@ -396,8 +418,26 @@ std::vector<std::vector<std::uint32_t>> factor_groups(const Request& resolved,
       groups.emplace_back();
     groups.back().push_back(index);
     goes_on = is_joint;
+    if (is_inverted(resolved, factor))
+      break;
   }
   return groups;
+}
+
+std::int64_t first_rows(const Request& resolved, const Manifest& manifest) {
+  const auto& factor = manifest.factors[factor_groups(resolved, manifest).front().front()];
+  std::int64_t count = images(resolved, manifest);
+  if (!factor.is_image) {
+    const auto& options = resolved.factors.at(factor.name);
+    const int wave = options.wave.value_or(0);
+    count = wave > 0 ? std::min(wave, *options.candidates) : *options.candidates;
+  }
+  const int steps = factor_steps(resolved, factor), first = factor_first_step(resolved, factor);
+  if (const auto* editing = editing_of(resolved, factor))
+    return phase_at(first, steps, factor_guidance(resolved, factor)).rows() +
+           std::ranges::count(editing->edits, 0, &Edit::warm_up);
+  return first < steps ? count * phase_at(first, steps, factor_guidance(resolved, factor)).rows()
+                       : 0;
 }
 
 }  // namespace fgdm

@@ -1,19 +1,41 @@
 #include "factor_run.hpp"
 
+#include <algorithm>
+
+#include "editing_options.hpp"
+
 namespace fgdm {
+namespace {
+
+// Whether a factor's steps lead from a picture back to noise.
+bool takes_back(const Request& resolved, const FactorSpec& factor) {
+  return is_inverted(resolved, factor) && resolved.editing->settings.eta == 0.0;
+}
+
+Sampler sampler_of(const Request& resolved, const Manifest& manifest, const FactorSpec& factor) {
+  const int steps = factor_steps(resolved, factor), first = factor_first_step(resolved, factor);
+  const auto spacing = factor_spacing(resolved, factor);
+  if (takes_back(resolved, factor))
+    return Sampler::ddim_inverse(manifest.schedule, steps, first, spacing);
+  const auto kind = factor_sampler(resolved, factor);
+  const auto* editing = editing_of(resolved, factor);
+  const double eta = editing != nullptr && kind == SamplerKind::ddim ? editing->settings.eta : 0.0;
+  return {kind, manifest.schedule, steps, first, spacing, eta};
+}
+
+}  // namespace
 
 FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint32_t factor_index,
                      const Request& resolved, Embeddings positive_text, Embeddings negative_text)
     : factor(spec), index(factor_index), size(factor_size(resolved, manifest, spec)),
       guidance(factor_guidance(resolved, spec)), cache(factor_cache(resolved, spec)),
       shallow(cache.interval > 1 ? &manifest.shallow_of(cache) : nullptr), seed(*resolved.seed),
-      first(factor_first_step(resolved, spec)),
-      sampler(factor_sampler(resolved, spec), manifest.schedule, factor_steps(resolved, spec),
-              first, factor_spacing(resolved, spec)),
-      positive(std::move(positive_text)), negative(std::move(negative_text)),
-      scales(conditioning_scales(resolved, spec)), hints(spec.conditionings.size()),
-      joint_maps(spec.conditionings.size()), active(spec.conditionings.size(), true),
-      backbone_sees(spec.latents.size()) {
+      first(takes_back(resolved, spec) ? 0 : factor_first_step(resolved, spec)),
+      sampler(sampler_of(resolved, manifest, spec)), positive(std::move(positive_text)),
+      negative(std::move(negative_text)), scales(conditioning_scales(resolved, spec)),
+      hints(spec.conditionings.size()), joint_maps(spec.conditionings.size()),
+      active(spec.conditionings.size(), true), backbone_sees(spec.latents.size()),
+      editing(editing_of(resolved, spec)) {
   for (const auto& network : spec.conditionings)
     seen.emplace_back(network.latents.size());
 }
@@ -32,10 +54,16 @@ bool FactorRun::is_shallow(int step) const {
   return now.rows() == before.rows() && now.segfree == before.segfree;
 }
 
+int FactorRun::rows(int step) const {
+  const auto acting =
+      std::ranges::count_if(edits, [&](const EditRow& row) { return row.acts(step); });
+  return phase(step).rows() + static_cast<int>(acting);
+}
+
 std::int64_t FactorRun::rows(int begin, int end) const {
   std::int64_t sum = 0;
   for (int step = begin; step < end; ++step)
-    sum += phase(step).rows();
+    sum += rows(step);
   return sum;
 }
 

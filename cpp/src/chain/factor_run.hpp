@@ -38,6 +38,16 @@ struct StartPicture {
   bool from_noise = false;         // begins as noise alone
 };
 
+// One edit of a run: a row beside those of its guidance.
+struct EditRow {
+  Embeddings text;
+  float weight;                      // negative: away from it
+  int from, to;                      // the steps that have it
+  double threshold;                  // of strongest_cells()
+  std::vector<std::uint8_t> within;  // (h, w); empty: all cells
+  bool acts(int step) const { return step >= from && step < to; }
+};
+
 // What all trajectories of one request have in common in one factor.
 struct FactorRun {
   // Throws RequestError if the sampler has no such number of steps.
@@ -48,6 +58,7 @@ struct FactorRun {
   int end() const { return static_cast<int>(sampler.timesteps().size()); }
   int num_steps() const { return end() - first; }
   GuidancePhase phase(int step) const { return phase_at(step, end(), guidance); }
+  int rows(int step) const;  // of the backbone
   // Whether a step goes through the outer levels of the backbone alone, over what a step before it
   // kept of the others. Where guidance changes what its rows are, none of that fits.
   bool is_shallow(int step) const;
@@ -78,6 +89,15 @@ struct FactorRun {
   std::vector<std::vector<SeenLatent>> seen;
   std::vector<SeenLatent> backbone_sees;
   std::optional<StartPicture> start;
+  const Editing* editing;  // nullptr: it is sampled as usual
+  std::vector<EditRow> edits;
+
+  // Whether it takes a picture back into noise; whether it finds remainders on the way.
+  bool inverts() const { return editing != nullptr && !editing->inversion; }
+  bool finds_remainders() const { return inverts() && editing->settings.eta == 1.0; }
+  bool goes_back() const { return inverts() && editing->settings.eta == 0.0; }
+  // Whether what no edit has acted on stays.
+  bool keeps_unedited() const { return editing != nullptr && !inverts() && editing->keep; }
 };
 
 // One latent on its way from noise to a picture: a candidate of a condition factor, or the image.
@@ -85,7 +105,7 @@ struct Trajectory {
   Trajectory(const FactorRun& owner, int index, RowBuffer noise);
 
   // Backbone rows of the next step.
-  int rows() const { return run->phase(step).rows(); }
+  int rows() const { return run->rows(step); }
 
   bool is_shallow() const { return run->is_shallow(step); }
 
@@ -105,6 +125,11 @@ struct Trajectory {
   // Of the last step through the whole backbone, by name: what a shallow one takes of it. Two rows,
   // the positive one first.
   std::map<std::string, RowBuffer> kept;
+  std::vector<float> remainders;  // of its steps, where the run finds them
+  // Of a run that goes back: the latents after each of its steps.
+  std::vector<float> visited;
+  // (h, w), not 0 where an edit may have changed something; empty before one has acted.
+  std::vector<std::uint8_t> touched;
   bool is_finite = true;
   int passed_over = 0;                   // batches since it could have been in one; the scheduler's
   Timings timings;                       // its share of what its batches took

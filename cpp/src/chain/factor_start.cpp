@@ -4,6 +4,7 @@
 #include <span>
 #include <utility>
 
+#include "editing.hpp"
 #include "fgdm/noise.hpp"
 #include "start_picture.hpp"
 
@@ -106,7 +107,13 @@ std::vector<float> FactorStart::noise(const FactorRun& run, int candidate) const
 
 RowBuffer FactorStart::latents(const FactorRun& run, int candidate) const {
   auto values = noise(run, candidate);
-  if (run.start && !run.start->from_noise)
+  if (run.finds_remainders())
+    values = latents_before(run, run.first);
+  else if (run.inverts())
+    values = run.start->latents;
+  else if (run.editing != nullptr)
+    values = run.editing->inversion->latents;
+  else if (run.start && !run.start->from_noise)
     values = noised(run.start->latents, values, run.sampler.level(run.first));
   else
     for (float& value : values)

@@ -28,7 +28,9 @@ void JobState::fail(std::exception_ptr failure) noexcept {
 }
 
 void JobState::finish() noexcept {
-  callback = {};  // it may hold the caller's objects; a finished job needs none of them
+  callback = {};  // they may hold the caller's objects; a finished job needs none of them
+  map_callback = {};
+  select_callback = {};
   std::vector<std::function<void()>> functions;
   {
     const std::scoped_lock lock(mutex);

@@ -23,6 +23,9 @@ struct JobState {
   RequestTexts texts;  // of the request
   std::map<std::string, ReadMap> maps;
   StepCallback callback;
+  MapCallback map_callback;
+  SelectCallback select_callback;
+  std::int64_t first_rows = 0;  // of the backbone batch that it begins with, if all find room
   Clock::time_point submitted = Clock::now();
   std::atomic<bool> cancelled{false};
   int overtaken = 0;  // the requests that came later and began earlier; the scheduler's

@@ -28,9 +28,13 @@ public:
       : bundle_(bundle), request_(resolved), texts_(texts) {}
 
   // A candidate's map after so many steps, of the factor at this place of the chain. Without
-  // labels, of a factor that makes pictures, it holds all.
+  // labels, of a factor that makes pictures, it holds all. `snapped`: the labels that would be
+  // painted, which filters look at.
   Measured map(std::uint32_t factor, int candidate, int steps, std::vector<std::uint8_t> labels,
-               std::vector<std::uint8_t> rgb) const;
+               const std::vector<std::uint8_t>& snapped, std::vector<std::uint8_t> rgb) const;
+
+  // Throws RequestError if that map must not be painted.
+  static void check_allowed(const FactorSpec& factor, const Candidate& map);
 
   // That of a candidate which failed: it holds nothing.
   Measured failed(std::uint32_t factor, int candidate, int steps) const;

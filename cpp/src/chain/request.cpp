@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 
+#include "editing_options.hpp"
 #include "factor_options.hpp"
 #include "request_checks.hpp"
 
@@ -61,6 +62,28 @@ void check_enumerators(const Request& request) {
         std::pair("condition_timestep_spacing", request.condition_timestep_spacing)})
     if (spacing && !timestep_spacing(spacing_name(*spacing)))
       refuse(name, static_cast<int>(*spacing));
+}
+
+// What the map is chosen by, and when it is good enough.
+void check_choice(const Request& request) {
+  check_optional("stop_at_compliance", request.stop_at_compliance, 0.0, 1.0);
+  require_between("instance_opening", request.instance_opening, 0, 64);
+  if (request.select != SelectBy::recall && request.select != SelectBy::compliance &&
+      request.select != SelectBy::callback)
+    throw RequestError("select is " + shown(static_cast<int>(request.select)) +
+                       ", which is no enumerator; give one by its name");
+  if (request.select == SelectBy::callback &&
+      (request.stop_at_recall || request.stop_at_compliance))
+    throw RequestError(
+        std::string(request.stop_at_recall ? "stop_at_recall" : "stop_at_compliance") +
+        " is given, but a callback chooses among all maps; leave it out");
+  if (request.select == SelectBy::recall && request.stop_at_compliance)
+    throw RequestError("stop_at_compliance is " + shown(*request.stop_at_compliance) +
+                       ", but maps are chosen by recall; choose by compliance, or give "
+                       "stop_at_recall");
+  if (request.select == SelectBy::compliance && request.stop_at_recall)
+    throw RequestError("stop_at_recall is " + shown(*request.stop_at_recall) +
+                       ", but maps are chosen by compliance; give stop_at_compliance");
 }
 
 // The step that is taken first where a picture is noised to a strength, as in diffusers.
@@ -124,6 +147,8 @@ void check_start(Request& request, const Manifest& manifest) {
     throw RequestError("image is given, but joint names the image, which then begins with noise as "
                        "the maps do; drop one of the two");
   check_picture("image", request.image, size, 3, "the image's");
+  if (is_inverted(request, image_factor(manifest)))
+    return;
   if (!request.mask.data.empty()) {
     check_picture("mask", request.mask, size, 1, "the image's");
     if (std::ranges::count(request.mask.data, 0) == std::ssize(request.mask.data))
@@ -147,7 +172,10 @@ void check_image_size(const Request& request, const Manifest& manifest) {
 
 Request resolve(Request request, const Manifest& manifest) {
   const auto& image = image_factor(manifest);
-  if (request.prompt.find_first_not_of(" \t\r\n") == std::string::npos)
+  const bool paints =
+      !request.editing ||
+      (request.editing->inversion && request.editing->inversion->settings.factor != image.name);
+  if (paints && request.prompt.find_first_not_of(" \t\r\n") == std::string::npos)
     throw RequestError("prompt is empty; say what the picture should show, such as \"a dog beside "
                        "a house\"");
   check_text("prompt", request.prompt);
@@ -162,6 +190,7 @@ Request resolve(Request request, const Manifest& manifest) {
   resolve_conditioning_scales(request.controlnet_conditioning_scale, image);
   check_optional("min_area", request.min_area, 0.0, 1.0);
   check_optional("stop_at_recall", request.stop_at_recall, 0.0, 1.0);
+  check_choice(request);
   check_interval("guidance_interval", request.guidance_interval);
   check_interval("condition_guidance_interval", request.condition_guidance_interval);
   require_between("priority", request.priority, -1000, 1000);
@@ -169,6 +198,7 @@ Request resolve(Request request, const Manifest& manifest) {
   request.height = request.height.value_or(image.height);
   request.width = request.width.value_or(image.width);
   check_image_size(request, manifest);
+  resolve_editing(request, manifest);
 
   const auto& defaults = image.guidance;
   request.num_inference_steps = request.num_inference_steps.value_or(image.num_inference_steps);
@@ -188,6 +218,8 @@ Request resolve(Request request, const Manifest& manifest) {
   timesteps(manifest.schedule, *request.num_inference_steps, *request.sampler,
             request.timestep_spacing);
   resolve_factors(request, manifest);
+  if (request.select == SelectBy::compliance && !request.stop_at_compliance)
+    request.stop_at_compliance = request.stop_at_recall;
   check_latents("latents", request.latents, images(request, manifest), manifest,
                 factor_size(request, manifest, image));
   check_start(request, manifest);
@@ -266,6 +298,8 @@ int factor_steps(const Request& resolved, const FactorSpec& factor) {
 }
 
 int factor_first_step(const Request& resolved, const FactorSpec& factor) {
+  if (const auto* editing = editing_of(resolved, factor))
+    return editing->settings.first();
   const auto& strength =
       factor.is_image ? resolved.strength : resolved.factors.at(factor.name).strength;
   return strength ? first_step(factor_steps(resolved, factor), *strength) : 0;

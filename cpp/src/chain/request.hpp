@@ -61,4 +61,7 @@ bool is_left_out(const Request& resolved, const FactorSpec& factor);
 std::vector<std::vector<std::uint32_t>> factor_groups(const Request& resolved,
                                                       const Manifest& manifest);
 
+// Backbone rows of the first step of all that a resolved request begins with.
+std::int64_t first_rows(const Request& resolved, const Manifest& manifest);
+
 }  // namespace fgdm

@@ -41,6 +41,8 @@ void show_main_factor(Result& result, const JobState& job, const Bundle& bundle)
   result.chosen = shown.chosen;
   result.requested = shown.requested;
   result.excluded = shown.excluded;
+  result.requirements = shown.requirements;
+  result.not_understood = shown.not_understood;
   result.unrecognized = texts->unrecognized;
   result.unrecognized_omitted = texts->unrecognized_omitted;
   if (main->makes_labels())
@@ -76,6 +78,8 @@ FactorResult begun_result(const JobState& job, const Bundle& bundle, std::size_t
     const auto& palette = bundle.palette(spec.palette);
     result.requested = names_of(palette, texts.requested);
     result.excluded = names_of(palette, texts.excluded);
+    result.requirements = describe(palette, texts.required);
+    result.not_understood = texts.not_understood;
   }
   return result;
 }

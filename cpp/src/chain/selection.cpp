@@ -8,7 +8,7 @@ namespace {
 
 // Without `prune`, after 4, 6 and 8 tenths of the steps, if there is something to stop for.
 std::vector<int> looks_of(const SelectionRules& rules) {
-  if (!rules.prune.empty() || rules.stop_at_recall == 0.0)
+  if (!rules.prune.empty() || (rules.stop_at_recall == 0.0 && rules.stop_at_compliance == 0.0))
     return rules.prune;
   std::vector<int> looks;
   for (const int tenths : {4, 6, 8})
@@ -37,7 +37,9 @@ int Selection::until() const {
 }
 
 bool Selection::has_won(const MapRecall& map) const {
-  return rules_.stop_at_recall > 0.0 && map.recall >= rules_.stop_at_recall;
+  const auto reaches = [](double value, double enough) { return enough > 0.0 && value >= enough; };
+  return !map.refused && (reaches(map.recall, rules_.stop_at_recall) ||
+                          reaches(map.compliance, rules_.stop_at_compliance));
 }
 
 void Selection::lost(int candidate) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "editing.hpp"
 #include "fgdm/noise.hpp"
 #include "resize.hpp"
 
@@ -90,8 +91,13 @@ void StepBatch::place(std::span<Trajectory* const> trajectories) {
       for (std::size_t row = segment.first; row < segment.first + segment.positives; ++row)
         if (rows_[row].phase.guided() && rows_[row].phase.segfree == segfree)
           rows_.push_back({rows_[row].trajectory, row, rows_[row].phase, true});
-      if (!segfree)
-        segment.distinct = rows_.size() - segment.first;
+      if (segfree)
+        continue;
+      for (std::size_t row = segment.first; row < segment.first + segment.positives; ++row)
+        for (const auto& edit : rows_[row].trajectory->run->edits)
+          if (edit.acts(rows_[row].trajectory->step))
+            rows_.push_back({rows_[row].trajectory, row, rows_[row].phase, false, &edit});
+      segment.distinct = rows_.size() - segment.first;
     }
     segment.count = rows_.size() - segment.first;
     segments_.push_back(segment);
@@ -141,10 +147,13 @@ void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
 void StepBatch::fill_inputs() {
   std::vector<float> timesteps, attn_scales;
   for (std::size_t i = 0; i < rows_.size(); ++i) {
-    const auto& [trajectory, positive, phase, negative] = rows_[i];
+    const auto& [trajectory, positive, phase, negative, edit] = rows_[i];
     const auto& run = *trajectory->run;
     sample_.copy_row(trajectory->latents, 0, i);
-    embeddings_.copy_row(negative && !phase.segfree ? *run.negative : *run.positive, 0, i);
+    const auto& text = edit != nullptr              ? edit->text
+                       : negative && !phase.segfree ? run.negative
+                                                    : run.positive;
+    embeddings_.copy_row(*text, 0, i);
     timesteps.push_back(
         static_cast<float>(run.sampler.timesteps()[static_cast<std::size_t>(trajectory->step)]));
     attn_scales.push_back(negative ? phase.attn_scale_negative : 1.0F);
@@ -355,6 +364,10 @@ StepCoefficients StepBatch::place_history(const Trajectory& trajectory, std::siz
 void StepBatch::add_noise(std::size_t row) {
   const auto& trajectory = *rows_[row].trajectory;
   const auto& run = *trajectory.run;
+  if (run.editing != nullptr) {
+    add_remainder(row);
+    return;
+  }
   const float scale = run.sampler.coefficients(trajectory.step).noise;
   if (scale == 0.0F)
     return;
@@ -367,19 +380,57 @@ void StepBatch::add_noise(std::size_t row) {
   graphs_.device()->add(DType::float32, sample_.data(row), step_noise_.data(), noise.size());
 }
 
+// In place of noise: what takes the row to its next latents. A run that inverts finds it.
+void StepBatch::add_remainder(std::size_t row) {
+  auto& trajectory = *rows_[row].trajectory;
+  const auto& run = *trajectory.run;
+  if (run.finds_remainders()) {
+    auto sample = sample_.floats(1, row);
+    const auto remainder = found_remainder(sample, latents_before(run, trajectory.step + 1));
+    trajectory.remainders.insert(trajectory.remainders.end(), remainder.begin(), remainder.end());
+    sample_.write(sample, row);
+  } else if (!run.inverts() && !run.editing->inversion->remainders.empty()) {
+    const auto elements = sample_.view(1).elements();
+    const auto place = static_cast<std::size_t>(trajectory.steps_taken()) * elements;
+    step_noise_.write(std::span(run.editing->inversion->remainders).subspan(place, elements));
+    graphs_.device()->add(DType::float32, sample_.data(row), step_noise_.data(), elements);
+  }
+}
+
+// How a positive row advances. With edits, its guidance is computed here, on the host, and takes
+// the place of its prediction.
+StepRow StepBatch::guided_row(std::size_t row) {
+  StepRow step{static_cast<int>(row), -1, rows_[row].phase.guidance_scale,
+               place_history(*rows_[row].trajectory, row)};
+  std::vector<const EditRow*> edits;
+  std::vector<std::vector<float>> predicted;
+  for (std::size_t other = row + 1; other < rows_.size(); ++other)
+    if (rows_[other].positive == row && rows_[other].negative) {
+      step.negative = static_cast<int>(other);
+    } else if (rows_[other].positive == row && rows_[other].edit != nullptr) {
+      edits.push_back(rows_[other].edit);
+      predicted.push_back(noise_.floats(1, other));
+    }
+  if (edits.empty())
+    return step;
+  std::vector<float> negative;
+  if (step.negative >= 0)
+    negative = noise_.floats(1, static_cast<std::size_t>(step.negative));
+  noise_.write(edited(noise_.floats(1, row), negative, step.guidance_scale, edits, predicted,
+                      manifest_.latent_channels, rows_[row].trajectory->touched),
+               row);
+  step.negative = -1;
+  step.guidance_scale = 1.0F;
+  return step;
+}
+
 void StepBatch::guide_and_step() {
-  std::vector<int> negative_of(rows_.size(), -1);
-  for (std::size_t row = 0; row < rows_.size(); ++row)
-    if (rows_[row].negative)
-      negative_of[rows_[row].positive] = static_cast<int>(row);
   const auto elements = sample_.view(1).elements();
   std::vector<bool> finite;
   for (const auto& segment : segments_) {
     std::vector<StepRow> steps;
-    for (std::size_t row = segment.first; row < segment.first + segment.positives; ++row) {
-      steps.push_back({static_cast<int>(row), negative_of[row], rows_[row].phase.guidance_scale,
-                       place_history(*rows_[row].trajectory, row)});
-    }
+    for (std::size_t row = segment.first; row < segment.first + segment.positives; ++row)
+      steps.push_back(guided_row(row));
     const auto made = graphs_.device()->guided_step(
         steps, elements, noise_.data(), sample_.data(segment.first), x0_.data(segment.first));
     finite.insert(finite.end(), made.begin(), made.end());
@@ -388,7 +439,7 @@ void StepBatch::guide_and_step() {
   }
   std::size_t advanced = 0;
   for (std::size_t row = 0; row < rows_.size(); ++row) {
-    if (rows_[row].negative)
+    if (!rows_[row].is_positive())
       continue;
     auto& trajectory = *rows_[row].trajectory;
     trajectory.latents.copy_row(sample_, row, 0);
@@ -398,7 +449,7 @@ void StepBatch::guide_and_step() {
     trajectory.is_finite = finite[advanced++];
   }
   for (const auto& row : rows_)
-    if (!row.negative)
+    if (row.is_positive())
       ++row.trajectory->step;
 }
 

@@ -26,13 +26,17 @@ public:
 
 private:
   // A line of the batch. Within a segment, the rows that the same networks see, the positive rows
-  // come first, then the negative rows with a text of their own, then those with the positive text
-  // (segmentation-free), so that each network computes what is distinct in one call, in place.
+  // come first, then the negative rows with a text of their own and the rows of edits, then
+  // negative rows with the positive text (segmentation-free), so that each network computes what is
+  // distinct in one call, in place.
   struct Row {
     Trajectory* trajectory;
     std::size_t positive;  // the row of the same trajectory with the positive prompt
     GuidancePhase phase;
     bool negative;
+    const EditRow* edit = nullptr;
+
+    bool is_positive() const { return !negative && edit == nullptr; }
   };
   struct Segment {
     const FactorSpec* factor;
@@ -57,6 +61,8 @@ private:
   void guide_and_step();
   StepCoefficients place_history(const Trajectory& trajectory, std::size_t row);
   void add_noise(std::size_t row);
+  void add_remainder(std::size_t row);
+  StepRow guided_row(std::size_t row);
   // Books a network call's seconds on the trajectories of rows [first, first + count).
   void charge(const std::string& stage, double seconds, std::size_t first, std::size_t count);
   RowBuffer& target(const Segment& segment, std::size_t network, const TensorSpec& output);

@@ -1,13 +1,16 @@
 #include "task.hpp"
 
 #include <algorithm>
+#include <set>
 #include <span>
 #include <utility>
 
+#include "callbacks.hpp"
+#include "editing.hpp"
 #include "precision.hpp"
 #include "read_map.hpp"
 #include "start_picture.hpp"
-#include "step_callback.hpp"
+#include "wording.hpp"
 
 namespace fgdm {
 
@@ -39,9 +42,14 @@ void Task::encode_texts() {
       wanted.insert(wanted.end(), {{&texts.prompt, &timings}, {&texts.negative_prompt, &timings}});
       factors.push_back(index);
     }
+  const auto edits_begin = static_cast<std::ptrdiff_t>(wanted.size());
+  for (const auto index : factors)
+    for (const auto& edit : job_->texts.factors.at(index).edits)
+      wanted.push_back({&edit.prompt, &timings_[manifest_.factors[index].name]});
   const auto found = cache_.get(wanted);
   for (std::size_t i = 0; i < factors.size(); ++i)
     embeddings_[factors[i]] = {found[2 * i], found[2 * i + 1]};
+  edits_.assign(found.begin() + edits_begin, found.end());
 }
 
 // Measures a map that was given as if it had been sampled.
@@ -50,8 +58,10 @@ void Task::take_given(std::uint32_t index) {
   const auto& map = job_->maps.at(factor.name);
   auto& result = result_.factors[factor.name] = begun_result(*job_, bundle_, index);
   result.given = true;
-  result.candidates = {measuring_.map(index, 0, 0, map.labels, map.rgb).candidate};
+  result.candidates = {measuring_.map(index, 0, 0, map.labels, map.snapped, map.rgb).candidate};
   result.chosen = 0;
+  Measuring::check_allowed(factor, result.candidates.front());
+  call_map_callback(*job_, factor, result.candidates.front(), 0, true);
   maps_.keep(
       {&factor, factor_size(request_, manifest_, factor), map.snapped, map.rgb, std::nullopt});
 }
@@ -67,6 +77,9 @@ void Task::begin_group() {
     job_->check();
     const auto& [positive, negative] = embeddings_.at(index);
     runs.push_back(begin_.run(index, group, positive, negative));
+    if (runs.back()->editing != nullptr)
+      runs.back()->edits =
+          edit_rows(*runs.back(), job_->texts.factors.at(index), edits_, *job_, bundle_, maps_);
     const auto& factor = manifest_.factors[index];
     if (!factor.is_image)
       result_.factors[factor.name] = begun_result(*job_, bundle_, index);
@@ -78,16 +91,20 @@ void Task::begin_group() {
 
 SelectionRules Task::rules() const {
   const auto& run = measured_run();
-  if (group_->is_image())
+  if (group_->is_image() || run.editing != nullptr)
     return {1, run.num_steps(), {}, 0.0, 0};
   const auto& options = request_.factors.at(run.factor.name);
   if (!run.factor.makes_labels())
     return {*options.candidates, run.num_steps(), {}, 0.0, 0};
-  const double enough = *options.stop_at_recall;
+  const bool by_recall = request_.select != SelectBy::compliance;
+  const double enough = by_recall ? *options.stop_at_recall
+                                  : request_.stop_at_compliance.value_or(*options.stop_at_recall);
   // Where nothing is asked for, every map has all of it.
-  const bool first_wins = job_->texts.factors.at(run.index).requested.empty() && enough > 0.0;
-  return {*options.candidates, run.num_steps(), *options.prune, enough,
-          first_wins ? 1 : *options.wave};
+  const auto& required = job_->texts.factors.at(run.index).required;
+  const bool is_asked = !required.present.empty() || (!by_recall && !required.absent.empty());
+  const int wave = !is_asked && enough > 0.0 ? 1 : *options.wave;
+  return {*options.candidates,     run.num_steps(), *options.prune, by_recall ? enough : 0.0, wave,
+          by_recall ? 0.0 : enough};
 }
 
 void Task::begin_candidates() {
@@ -126,6 +143,12 @@ void Task::stepped(const std::vector<Trajectory*>& trajectories) {
     }
     if (trajectory->run->start && !trajectory->run->start->anew.empty())
       keep_pixels(*trajectory);
+    if (trajectory->run->keeps_unedited())
+      keep_unedited(*trajectory);
+    if (trajectory->run->goes_back())
+      remember_visited(*trajectory);
+    if (trajectory->run->inverts() && trajectory->step == trajectory->run->end())
+      result_.inversion = found_inversion(*trajectory, *job_, bundle_);
     sound.push_back(trajectory);
   }
   call_step_callback(*job_, manifest_, sound,
@@ -233,6 +256,8 @@ void Task::measure(const Trajectory& trajectory, bool predicted, const RowBuffer
     return;
   }
   found->candidate.pruned = predicted;
+  const auto& run = *trajectory.run;
+  call_map_callback(*job_, run.factor, found->candidate, run.num_steps(), false);
   measured_.insert_or_assign(trajectory.candidate, std::move(*found));
 }
 
@@ -270,16 +295,32 @@ void Task::end_candidate(int candidate) {
 // factors decoded; the measured one's map is known.
 void Task::choose() {
   std::vector<MapRecall> finished;
+  std::vector<const Candidate*> maps;
   std::vector<int> candidates;
-  for (const auto& [candidate, map] : measured_)
-    if (!map.candidate.pruned && !map.candidate.failed) {
+  std::set<std::string> refused;
+  for (const auto& [candidate, map] : measured_) {
+    if (map.candidate.pruned || map.candidate.failed)
+      continue;
+    if (!map.candidate.refused.empty()) {
+      refused.insert(map.candidate.refused);
+    } else {
       finished.push_back(map.recall);
+      maps.push_back(&map.candidate);
       candidates.push_back(candidate);
     }
+  }
   const auto& measured = measured_run();
+  if (finished.empty() && !refused.empty())
+    throw RequestError(
+        "every finished map of factor " + measured.factor.name +
+        " holds what must not be painted: " + joined({refused.begin(), refused.end()}, ", ") +
+        "; no image was painted: ask for something else, for more candidates, or "
+        "with another seed");
   if (finished.empty())
     throw not_finite(measured.factor, "the latents or the pictures of all maps are");
-  const int chosen = candidates[select(finished)];
+  const bool is_asked = request_.select == SelectBy::callback && measured.factor.makes_labels();
+  const int chosen =
+      candidates[is_asked ? call_select_callback(*job_, measured.factor, maps) : select(finished)];
   pictures_.assign(group_->runs().size(), std::nullopt);
   for (std::size_t member = 0; member < pictures_.size(); ++member)
     if (const auto* run = group_->runs()[member].get(); run != &measured)
@@ -327,12 +368,15 @@ void Task::keep_map(std::size_t member, int candidate, RowBuffer latents) {
   if (member != group_->measured()) {
     const auto map = read_map(bundle_, run.factor, *pictures_[member]);
     result.candidates = {
-        measuring_.map(run.index, candidate, run.num_steps(), map.labels, map.rgb).candidate};
+        measuring_.map(run.index, candidate, run.num_steps(), map.labels, map.snapped, map.rgb)
+            .candidate};
     result.chosen = 0;
+    Measuring::check_allowed(run.factor, result.candidates.front());
   }
+  const auto& chosen = result.candidates[static_cast<std::size_t>(result.chosen)];
+  call_map_callback(*job_, run.factor, chosen, run.num_steps(), true);
   // The painted map is snapped: every pixel takes the nearest class, however far.
-  auto map =
-      read_map(bundle_, run.factor, result.candidates[static_cast<std::size_t>(result.chosen)].map);
+  auto map = read_map(bundle_, run.factor, chosen.map);
   maps_.keep(
       {&run.factor, run.size, std::move(map.snapped), std::move(map.rgb), std::move(latents)});
 }
@@ -342,8 +386,12 @@ void Task::finish_image() {
   const auto* image = group_->trajectories(0).front().get();
   decodes_.push_back({image->run, 0, &manifest_.vae_decoder, &image->latents,
                       [this, image](const RowBuffer& pictures, std::size_t row) {
-                        paint(sound(rgb_of(pictures, row, image->run->size), image->run->factor,
-                                    manifest_.vae_decoder));
+                        auto picture = sound(rgb_of(pictures, row, image->run->size),
+                                             image->run->factor, manifest_.vae_decoder);
+                        if (image->run->keeps_unedited())
+                          keep_unedited(*image, image->run->editing->inversion->picture.data,
+                                        picture.data);
+                        paint(std::move(picture));
                       }});
   then_ = [this, image] {
     timings_[image->run->factor.name].add(image->timings);

@@ -100,6 +100,7 @@ private:
   std::int64_t number_;
 
   std::map<std::uint32_t, std::array<Embeddings, 2>> embeddings_;  // of a factor's two prompts
+  std::vector<Embeddings> edits_;                                  // of the edits' prompts
   std::vector<std::vector<std::uint32_t>> groups_;  // factors, by their places in the chain
   std::size_t next_group_ = 0;
   std::optional<Group> group_;  // the current one

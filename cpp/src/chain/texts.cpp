@@ -1,9 +1,13 @@
 #include "texts.hpp"
 
 #include <algorithm>
+#include <iterator>
 
+#include "editing_options.hpp"
+#include "fgdm/error.hpp"
 #include "fgdm/objects.hpp"
 #include "request.hpp"
+#include "wording.hpp"
 
 namespace fgdm {
 namespace {
@@ -24,10 +28,19 @@ std::vector<int> without(std::vector<int> indices, const std::vector<int>& other
   return indices;
 }
 
-void read_objects(FactorTexts& texts, const Palette& palette, const FactorOptions& options,
-                  std::size_t read) {
+void read_objects(FactorTexts& texts, const Palette& palette, const Request& request,
+                  const FactorOptions& options, std::size_t read) {
   if (options.objects) {
-    texts.requested = resolve_objects(palette, *options.objects);
+    if (request.requirements)
+      throw RequestError("objects and requirements are both given; name the classes in "
+                         "requirements, under \"objects\"");
+    texts.requested = texts.required.present = resolve_objects(palette, *options.objects);
+    return;
+  }
+  if (request.requirements) {
+    texts.required = parse_requirements(palette, *request.requirements);
+    texts.requested = texts.required.present;
+    texts.excluded = texts.required.absent;
     return;
   }
   const std::string_view prompt = *options.prompt;
@@ -38,6 +51,66 @@ void read_objects(FactorTexts& texts, const Palette& palette, const FactorOption
   texts.excluded = std::move(objects.excluded);
   texts.unrecognized = std::move(objects.unrecognized);
   texts.unrecognized_omitted = objects.unrecognized_omitted;
+  auto understood = find_requirements(palette, prompt.substr(0, read), request.articles_count);
+  texts.required = std::move(understood.requirements);
+  texts.not_understood = std::move(understood.unread);
+}
+
+// No map can have a class from `min_area` on and not have it.
+void check_contradiction(const Palette& palette, const std::vector<int>& requested,
+                         const std::vector<MapFilter>& filters, double min_area) {
+  for (const auto& [classes, area] : filters)
+    if (const int label = classes.front();
+        area <= min_area && std::ranges::count(classes, label) == std::ssize(classes) &&
+        std::ranges::count(requested, label) > 0)
+      throw RequestError("forbid has " +
+                         palette.classes().at(static_cast<std::size_t>(label)).name +
+                         ", which the request requires too; drop one of the two");
+}
+
+void read_filters(FactorTexts& texts, const Palette& palette, const Request& request,
+                  const FactorSpec& factor, const std::string& policy) {
+  if (!policy.empty())
+    texts.filters = parse_filters(palette, policy, factor.min_area);
+  if (request.forbid.empty())
+    return;
+  const auto& options = request.factors.at(factor.name);
+  auto filters = parse_filters(palette, request.forbid, *options.min_area);
+  if (options.objects || request.requirements)
+    check_contradiction(palette, texts.requested, filters, *options.min_area);
+  std::ranges::move(filters, std::back_inserter(texts.filters));
+}
+
+// The class that an edit is confined to, in the palette of the map that says where it is; -1: none.
+int region_class(const Edit& edit, std::size_t index, const Request& request,
+                 const FactorSpec& factor, const Bundle& bundle) {
+  if (edit.region.empty())
+    return -1;
+  const FactorSpec* map = nullptr;
+  for (const auto& other : bundle.manifest().factors)
+    if (other.makes_labels() &&
+        (other.name == factor.name || (factor.is_image && !is_left_out(request, other))))
+      map = &other;
+  if (map == nullptr)
+    throw RequestError("edits[" + std::to_string(index) + "] region is \"" + excerpt(edit.region) +
+                       "\", but there is no map with classes that says where it is; give a mask");
+  return resolve_objects(bundle.palette(map->palette), {edit.region}).front();
+}
+
+// What needs a map that can be checked.
+void check_labels(const Request& request, const std::string& policy) {
+  const char* option = request.requirements                     ? "requirements"
+                       : request.select == SelectBy::compliance ? "select=\"compliance\""
+                       : request.select == SelectBy::callback   ? "a select callback"
+                       : !request.forbid.empty()                ? "forbid"
+                                                                : nullptr;
+  if (option != nullptr)
+    throw RequestError(std::string(option) + " is given, but no factor that makes labels is part "
+                                             "of this request, so that no map can be checked; "
+                                             "leave the option out, or the factor in");
+  if (!policy.empty())
+    throw RequestError("this engine forbids classes, so every request needs a map on which that "
+                       "can be checked; don't leave out the factor that makes labels");
 }
 
 }  // namespace
@@ -64,14 +137,24 @@ std::size_t bytes_read(const Tokenizer& tokenizer, const std::string& prefix,
   return first_out == cuts.begin() ? 0 : *std::prev(first_out);
 }
 
-RequestTexts read_texts(const Request& resolved, const Bundle& bundle) {
+RequestTexts read_texts(const Request& resolved, const Bundle& bundle, const std::string& policy) {
   const auto& tokenizer = bundle.tokenizer();
   const auto encoded = [&](std::string text) {
     auto ids = tokenizer.encode(text);
     return EncodedText{std::move(text), std::move(ids)};
   };
+  const auto edit_texts = [&](const FactorSpec& factor, const Editing& editing) {
+    std::vector<EditText> edits;
+    for (std::size_t i = 0; i < editing.edits.size(); ++i) {
+      const auto& edit = editing.edits[i];
+      edits.push_back({encoded(factor.prompt_prefix + edit.prompt + factor.prompt_suffix),
+                       region_class(edit, i, resolved, factor, bundle)});
+    }
+    return edits;
+  };
   RequestTexts texts;
   std::size_t least_read = resolved.prompt.size();
+  bool has_labels = false;
   for (const auto& factor : bundle.manifest().factors) {
     auto& entry = texts.factors.emplace_back();
     if (is_left_out(resolved, factor))
@@ -82,6 +165,14 @@ RequestTexts read_texts(const Request& resolved, const Bundle& bundle) {
     const auto& negative =
         options == nullptr ? resolved.negative_prompt : *options->negative_prompt;
     entry.negative_prompt = encoded(negative);
+    if (const auto* editing = editing_of(resolved, factor)) {
+      const auto& source = editing->settings;
+      entry.negative_prompt = encoded(source.negative_prompt);
+      entry.prompt = source.prompt.empty()
+                         ? entry.negative_prompt
+                         : encoded(factor.prompt_prefix + source.prompt + factor.prompt_suffix);
+      entry.edits = edit_texts(factor, *editing);
+    }
     if (negative != resolved.negative_prompt)
       entry.negative_truncated = negative.substr(bytes_read(tokenizer, "", negative));
     const auto read = bytes_read(tokenizer, factor.prompt_prefix, prompt);
@@ -89,13 +180,33 @@ RequestTexts read_texts(const Request& resolved, const Bundle& bundle) {
       least_read = std::min(least_read, read);
     else
       entry.truncated = prompt.substr(read);
-    if (factor.makes_labels())
-      read_objects(entry, bundle.palette(factor.palette), *options, read);
+    if (!factor.makes_labels())
+      continue;
+    has_labels = true;
+    const auto& palette = bundle.palette(factor.palette);
+    read_objects(entry, palette, resolved, *options, read);
+    read_filters(entry, palette, resolved, factor, policy);
   }
+  if (!has_labels)
+    check_labels(resolved, policy);
   texts.truncated = resolved.prompt.substr(least_read);
   texts.negative_truncated =
       resolved.negative_prompt.substr(bytes_read(tokenizer, "", resolved.negative_prompt));
   return texts;
+}
+
+void check_policy(const std::string& policy, const Bundle& bundle) {
+  if (policy.empty())
+    return;
+  bool has_labels = false;
+  for (const auto& factor : bundle.manifest().factors)
+    if (factor.makes_labels()) {
+      parse_filters(bundle.palette(factor.palette), policy, factor.min_area);
+      has_labels = true;
+    }
+  if (!has_labels)
+    throw RequestError("forbid is given, but no factor of this bundle makes labels, on which it "
+                       "could be checked; leave it out");
 }
 
 }  // namespace fgdm

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fgdm/bundle.hpp"
+#include "fgdm/compliance.hpp"
 #include "fgdm/request.hpp"
 
 namespace fgdm {
@@ -14,6 +15,12 @@ namespace fgdm {
 struct EncodedText {
   std::string text;
   std::vector<std::int64_t> ids;
+};
+
+// An edit's text, and the class of its region; -1: none.
+struct EditText {
+  EncodedText prompt;
+  int region;
 };
 
 // What one factor takes from a request's texts.
@@ -27,6 +34,10 @@ struct FactorTexts {
   std::vector<int> requested, excluded, unread;
   std::vector<std::string> unrecognized;
   std::size_t unrecognized_omitted = 0;
+  Requirements required;                    // what maps are checked against
+  std::vector<std::string> not_understood;  // PromptRequirements::unread
+  std::vector<MapFilter> filters;           // what refuses a map
+  std::vector<EditText> edits;              // of the factor that is edited
 };
 
 // All that has to be done with a request's texts, whose time depends on their length: submit() does
@@ -38,9 +49,14 @@ struct RequestTexts {
   std::string truncated, negative_truncated;
 };
 
-// Reads the texts of a resolved request. Throws RequestError for text that isn't UTF-8, and for
-// `objects` that a palette lacks.
-RequestTexts read_texts(const Request& resolved, const Bundle& bundle);
+// Reads the texts of a resolved request. `policy`: filters that hold beside the request's. Throws
+// RequestError for text that isn't UTF-8, for what a palette lacks, and for requirements and
+// filters where no map can be checked.
+RequestTexts read_texts(const Request& resolved, const Bundle& bundle,
+                        const std::string& policy = {});
+
+// Throws RequestError for filters that no map of this bundle can be checked against.
+void check_policy(const std::string& policy, const Bundle& bundle);
 
 // How many bytes of `text`, up to the end of a word, the text encoder reads after `prefix`. All of
 // them where all tokens fit.

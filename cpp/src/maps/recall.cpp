@@ -11,7 +11,12 @@ namespace fgdm {
 namespace {
 
 bool worse(const MapRecall& a, const MapRecall& b) {
-  return a.recall != b.recall ? a.recall < b.recall : a.smallest_area < b.smallest_area;
+  if (a.refused != b.refused)
+    return a.refused;
+  if (a.recall != b.recall)
+    return a.recall < b.recall;
+  return a.compliance != b.compliance ? a.compliance < b.compliance
+                                      : a.smallest_area < b.smallest_area;
 }
 
 }  // namespace

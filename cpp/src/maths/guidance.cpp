@@ -1,5 +1,6 @@
 #include "fgdm/guidance.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <string>
@@ -16,6 +17,60 @@ void combine(std::span<const float> negative, std::span<const float> positive, f
                        " and " + std::to_string(out.size()) + ", expected the same for all");
   for (std::size_t i = 0; i < out.size(); ++i)
     out[i] = negative[i] + guidance_scale * (positive[i] - negative[i]);
+}
+
+void guide(std::span<const float> base, std::span<const GuidanceTerm> terms, std::span<float> out) {
+  const auto size = out.size();
+  for (const auto& term : terms)
+    if (term.row.size() != size ||
+        (!term.cells.empty() && (term.cells.size() > size || size % term.cells.size() != 0)))
+      throw RequestError("guidance: a term has " + std::to_string(term.row.size()) +
+                         " numbers and " + std::to_string(term.cells.size()) + " cells, expected " +
+                         std::to_string(size) + " numbers, and cells that divide them or none");
+  if (base.size() != size)
+    throw RequestError("guidance: sizes of base and out are " + std::to_string(base.size()) +
+                       " and " + std::to_string(size) + ", expected the same for both");
+  for (std::size_t i = 0; i < size; ++i) {
+    const float start = base[i];
+    float sum = start;
+    for (const auto& term : terms)
+      if (term.cells.empty() || term.cells[i % term.cells.size()] != 0)
+        sum += term.weight * (term.row[i] - start);
+    out[i] = sum;
+  }
+}
+
+std::vector<std::uint8_t> strongest_cells(std::span<const float> base, std::span<const float> row,
+                                          int channels, double threshold,
+                                          std::span<const std::uint8_t> within) {
+  const auto count = channels < 1 ? 0 : row.size() / static_cast<std::size_t>(channels);
+  if (base.size() != row.size() || count == 0 ||
+      count * static_cast<std::size_t>(channels) != row.size() ||
+      (!within.empty() && within.size() != count))
+    throw RequestError("guidance: sizes of base, row and cells are " + std::to_string(base.size()) +
+                       ", " + std::to_string(row.size()) + " and " + std::to_string(within.size()) +
+                       " with " + std::to_string(channels) +
+                       " channels; expected equal rows of whole channels, and a cell for each "
+                       "place of a channel or none");
+  std::vector<float> strength(count, 0.0F);
+  for (std::size_t i = 0; i < row.size(); ++i)
+    if (within.empty() || within[i % count] != 0)
+      strength[i % count] += std::abs(row[i] - base[i]);
+  // What isn't finite has no order. It is to reach the latents, where it is found.
+  if (!std::ranges::all_of(strength, [](float value) { return std::isfinite(value); }))
+    return std::vector<std::uint8_t>(count, 1);
+  auto sorted = strength;
+  std::ranges::sort(sorted);
+  const double place = threshold * static_cast<double>(count - 1);
+  const auto low = static_cast<std::size_t>(place);
+  const double part = place - static_cast<double>(low);
+  double least = static_cast<double>(sorted[low]);
+  if (part > 0.0)
+    least += part * (static_cast<double>(sorted[low + 1]) - least);
+  std::vector<std::uint8_t> cells(count);
+  for (std::size_t i = 0; i < count; ++i)
+    cells[i] = static_cast<double>(strength[i]) >= least ? 1 : 0;
+  return cells;
 }
 
 GuidancePhase phase_at(int step, int num_steps, const GuidanceConfig& config) {

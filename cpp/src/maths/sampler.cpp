@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <string>
 
 #include "fgdm/error.hpp"
@@ -10,17 +11,33 @@
 namespace fgdm {
 
 Sampler::Sampler(SamplerKind kind, const NoiseSchedule& schedule, int num_inference_steps,
-                 int first, std::optional<TimestepSpacing> spacing)
-    : kind_(kind), initial_scale_(1.0F) {
+                 int first, std::optional<TimestepSpacing> spacing, double eta)
+    : kind_(kind) {
+  if (eta != 0.0 && (eta != 1.0 || kind != SamplerKind::ddim))
+    throw RequestError("eta is " + std::to_string(eta) + " with sampler \"" +
+                       std::string(sampler_name(kind)) + "\", expected 0, or with \"ddim\" 0 or 1");
   for (const auto& start : step_starts(schedule, num_inference_steps, kind, spacing)) {
     timesteps_.push_back(start.timestep);
     levels_.push_back(start.level);
   }
   levels_.push_back({1.0, 0.0});
-  coefficients_ = step_coefficients(kind, schedule, timesteps_, levels_, first);
+  coefficients_ = step_coefficients(kind, schedule, timesteps_, levels_, first, eta);
   const bool is_euler = kind == SamplerKind::euler || kind == SamplerKind::euler_ancestral;
   if (is_euler && spacing.value_or(schedule.spacing(kind)) != TimestepSpacing::leading)
     initial_scale_ = static_cast<float>(levels_.front().sigma);
+}
+
+Sampler Sampler::ddim_inverse(const NoiseSchedule& schedule, int num_inference_steps, int first,
+                              std::optional<TimestepSpacing> spacing) {
+  const Sampler forward(SamplerKind::ddim, schedule, num_inference_steps, first, spacing);
+  Sampler inverse(SamplerKind::ddim);
+  const auto begin = forward.timesteps_.begin() + first;
+  inverse.timesteps_.assign(std::reverse_iterator(forward.timesteps_.end()),
+                            std::reverse_iterator(begin));
+  inverse.levels_.assign(std::reverse_iterator(forward.levels_.end()),
+                         std::reverse_iterator(forward.levels_.begin() + first));
+  inverse.coefficients_ = inverse_ddim_coefficients(schedule, forward.timesteps_, first);
+  return inverse;
 }
 
 bool Sampler::keeps_older() const {
@@ -66,6 +83,19 @@ void sampler_step(const StepCoefficients& step, std::span<const float> eps, std:
     for (std::size_t i = 0; i < size; ++i)
       take(i, c.history * x0[i]);
   }
+}
+
+std::vector<float> found_remainder(std::span<float> sample, std::span<const float> target) {
+  if (target.size() != sample.size())
+    throw RequestError("sampler step: sizes of sample and target are " +
+                       std::to_string(sample.size()) + " and " + std::to_string(target.size()) +
+                       ", expected the same for both");
+  std::vector<float> remainder(sample.size());
+  for (std::size_t i = 0; i < remainder.size(); ++i) {
+    remainder[i] = target[i] - sample[i];
+    sample[i] += remainder[i];
+  }
+  return remainder;
 }
 
 std::vector<float> blended_history(const StepCoefficients& step, std::span<const float> before,

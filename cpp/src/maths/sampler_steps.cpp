@@ -1,5 +1,6 @@
 #include "sampler_steps.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 
@@ -22,17 +23,36 @@ double lambda(const NoiseLevel& level) {
   return std::log(level.alpha) - std::log(level.sigma);
 }
 
-// Song et al., equation 12, with sigma_t = 0.
-Steps ddim(const NoiseSchedule& schedule, const std::vector<double>& times) {
+// The levels that DDIM's steps from `times` end at.
+Levels ddim_ends(const NoiseSchedule& schedule, const std::vector<double>& times) {
   const auto cumprod = alphas_cumprod(schedule);
   // diffusers steps back by this constant for every spacing, also where neighbours differ from it.
   const int stride = schedule.num_train_timesteps / static_cast<int>(times.size());
   const double end = schedule.set_alpha_to_one ? 1.0 : cumprod.front();
-  Steps steps;
+  Levels ends;
   for (const double time : times) {
     const int previous = static_cast<int>(time) - stride;
-    const auto to = level_at(previous >= 0 ? cumprod[static_cast<std::size_t>(previous)] : end);
-    steps.push_back({.epsilon = to.sigma, .x0 = to.alpha});
+    ends.push_back(level_at(previous >= 0 ? cumprod[static_cast<std::size_t>(previous)] : end));
+  }
+  return ends;
+}
+
+// Song et al., equation 12, with the sigma_t of equation 16, of which eta is 0 or 1.
+Steps ddim(const NoiseSchedule& schedule, const std::vector<double>& times, const Levels& levels,
+           double eta) {
+  const auto ends = ddim_ends(schedule, times);
+  Steps steps;
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    const auto &from = levels[i], &to = ends[i];
+    if (eta == 0.0) {
+      steps.push_back({.epsilon = to.sigma, .x0 = to.alpha});
+      continue;
+    }
+    const double left = from.alpha / to.alpha;
+    const double noise = eta * to.sigma / from.sigma * std::sqrt(std::max(0.0, 1.0 - left * left));
+    steps.push_back({.epsilon = std::sqrt(std::max(0.0, to.sigma * to.sigma - noise * noise)),
+                     .x0 = to.alpha,
+                     .noise = noise});
   }
   return steps;
 }
@@ -169,10 +189,10 @@ Steps tcd(const NoiseSchedule& schedule, const std::vector<double>& times) {
 }
 
 Steps steps_of(SamplerKind kind, const NoiseSchedule& schedule, const std::vector<double>& times,
-               const Levels& levels, std::size_t first) {
+               const Levels& levels, std::size_t first, double eta) {
   switch (kind) {
   case SamplerKind::ddim:
-    return ddim(schedule, times);
+    return ddim(schedule, times, levels, eta);
   case SamplerKind::dpmsolver_multistep:
     return dpmsolver_multistep(levels, first);
   case SamplerKind::dpmsolver_sde:
@@ -210,11 +230,27 @@ StepCoefficients of_output(const Step& step, const NoiseLevel& at, Prediction pr
 
 std::vector<StepCoefficients> step_coefficients(SamplerKind kind, const NoiseSchedule& schedule,
                                                 const std::vector<double>& timesteps,
-                                                const std::vector<NoiseLevel>& levels, int first) {
-  const auto steps = steps_of(kind, schedule, timesteps, levels, static_cast<std::size_t>(first));
+                                                const std::vector<NoiseLevel>& levels, int first,
+                                                double eta) {
+  const auto steps =
+      steps_of(kind, schedule, timesteps, levels, static_cast<std::size_t>(first), eta);
   std::vector<StepCoefficients> coefficients;
   for (std::size_t i = 0; i < steps.size(); ++i)
     coefficients.push_back(of_output(steps[i], levels[i], schedule.prediction));
+  return coefficients;
+}
+
+std::vector<StepCoefficients> inverse_ddim_coefficients(const NoiseSchedule& schedule,
+                                                        const std::vector<double>& timesteps,
+                                                        int first) {
+  const auto cumprod = alphas_cumprod(schedule);
+  const auto ends = ddim_ends(schedule, timesteps);
+  std::vector<StepCoefficients> coefficients;
+  for (std::size_t i = ends.size(); i-- > static_cast<std::size_t>(first);) {
+    const auto to = level_at(cumprod[static_cast<std::size_t>(timesteps[i])]);
+    coefficients.push_back(
+        of_output({.epsilon = to.sigma, .x0 = to.alpha}, ends[i], schedule.prediction));
+  }
   return coefficients;
 }
 

@@ -9,13 +9,17 @@
 
 #include "batch_times.hpp"
 #include "cuda_gpu.hpp"
+#include "editing_options.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
 #include "graphs.hpp"
 #include "job.hpp"
+#include "log.hpp"
 #include "processor.hpp"
 #include "request.hpp"
 #include "scheduler.hpp"
+#include "texts.hpp"
+#include "wording.hpp"
 
 namespace fgdm {
 
@@ -61,7 +65,8 @@ struct Engine::Implementation {
                     std::to_string(options.threads) + " threads " + processor_name()),
         scheduler(bundle, graphs, options, batch_times(folder, options.profile, profile_key)),
         load_seconds(std::chrono::duration<double>(JobState::Clock::now() - began).count()),
-        notes(graphs.notes()) {
+        notes(graphs.notes()), policy(options.forbid) {
+    check_policy(policy, bundle);
     std::ranges::move(sampling_notes(bundle.manifest()), std::back_inserter(notes));
   }
 
@@ -74,6 +79,7 @@ struct Engine::Implementation {
   Scheduler scheduler;
   double load_seconds;
   std::vector<std::string> notes;
+  std::string policy;  // filters of every request
 };
 
 Engine::Engine(const std::filesystem::path& bundle, const EngineOptions& options) {
@@ -83,6 +89,8 @@ Engine::Engine(const std::filesystem::path& bundle, const EngineOptions& options
     throw RequestError("threads is " + std::to_string(options.threads) + ", expected 0 to " +
                        std::to_string(8 * processors) + ", eight for each of the " +
                        std::to_string(processors) + " processors here");
+  if (options.device < 0)
+    throw RequestError("device is " + std::to_string(options.device) + ", expected 0 or more");
   if (options.max_batch_rows < 2)
     throw RequestError("max_batch_rows is " + std::to_string(options.max_batch_rows) +
                        ", expected 2 or more: a candidate needs two rows");
@@ -93,6 +101,13 @@ Engine::Engine(const std::filesystem::path& bundle, const EngineOptions& options
                          ", expected 1 or more");
   const cuda::CallersContext kept;
   implementation_ = std::make_unique<Implementation>(bundle, options);
+  const auto& opened = *implementation_;
+  const auto& name = opened.bundle.manifest().name;
+  tell(LogLevel::info, name + " is open: " + opened.graphs.runtime() + " on " +
+                           opened.graphs.backend() + ", " + opened.graphs.precision() + ", " +
+                           shown(opened.load_seconds) + " s");
+  for (const auto& note : opened.notes)
+    tell(LogLevel::warning, name + ": " + note);
 }
 
 Engine::~Engine() {
@@ -128,24 +143,44 @@ void Engine::close() {
     implementation_->scheduler.stop();
 }
 
-Job Engine::submit(Request request, StepCallback callback) {
+Job Engine::submit(Request request, StepCallback callback, MapCallback map_callback,
+                   SelectCallback select_callback) {
   implementation_->home.check("this engine");
+  if ((request.select == SelectBy::callback) != static_cast<bool>(select_callback))
+    throw RequestError(select_callback
+                           ? "a select callback is given, but maps are chosen by recall or "
+                             "compliance; let select say callback"
+                           : "maps are chosen by a callback, but none is given; submit one");
   const auto& bundle = implementation_->bundle;
   auto job = std::make_shared<JobState>();
   job->request = resolve(std::move(request), bundle.manifest());
-  job->texts = read_texts(job->request, bundle);
+  check_inversion(job->request, bundle);
+  if (const auto& editing = job->request.editing)
+    if (const auto rows = 2 + std::ssize(editing->edits); rows > implementation_->max_batch_rows)
+      throw RequestError("edits has " + std::to_string(editing->edits.size()) +
+                         " entries, which with guidance take " + std::to_string(rows) +
+                         " rows of a batch, but max_batch_rows is " +
+                         std::to_string(implementation_->max_batch_rows) +
+                         "; give fewer, or open the engine with more rows");
+  job->texts = read_texts(job->request, bundle, implementation_->policy);
   job->maps = read_maps(job->request, bundle);
   job->callback = std::move(callback);
+  job->map_callback = std::move(map_callback);
+  job->select_callback = std::move(select_callback);
+  job->first_rows = first_rows(job->request, bundle.manifest());
   implementation_->scheduler.submit(job);
   return Job(std::move(job));
 }
 
-Result Engine::generate(Request request, StepCallback callback) {
+Result Engine::generate(Request request, StepCallback callback, MapCallback map_callback,
+                        SelectCallback select_callback) {
   implementation_->home.check("this engine");
   if (implementation_->scheduler.is_own_thread())
     throw RequestError("generate() in a callback of the same engine would wait for the callback; "
                        "use submit() there");
-  return submit(std::move(request), std::move(callback)).result();
+  return submit(std::move(request), std::move(callback), std::move(map_callback),
+                std::move(select_callback))
+      .result();
 }
 
 const std::string& Engine::manifest_json() const {

@@ -6,6 +6,8 @@
 #include <set>
 
 #include "fgdm/error.hpp"
+#include "log.hpp"
+#include "wording.hpp"
 
 namespace fgdm {
 namespace {
@@ -31,6 +33,20 @@ template <typename Function> std::exception_ptr failure_of(const Function& funct
         "memory ran out during the request; ask for fewer candidates or a smaller picture"));
   } catch (...) {
     return std::current_exception();
+  }
+}
+
+void tell_of_retry(int rows, bool in_parts, const std::exception_ptr& failure) noexcept {
+  try {
+    std::string reason;
+    try {
+      std::rethrow_exception(failure);
+    } catch (const std::exception& error) {
+      reason = error.what();
+    }
+    tell(LogLevel::warning, "a batch of " + shown(rows) + " rows failed and is run again" +
+                                (in_parts ? " in two parts: " : ": ") + reason);
+  } catch (...) {  // there is no memory for the words: the work goes on
   }
 }
 
@@ -138,6 +154,9 @@ Metrics Scheduler::metrics() const {
   const std::scoped_lock lock(mutex_);
   auto now = metrics_;
   now.queued = static_cast<std::int64_t>(queue_.size());
+  now.waiting_rows = waiting_rows_;
+  for (const auto& job : queue_)
+    now.waiting_rows += job->first_rows;
   return now;
 }
 
@@ -266,10 +285,15 @@ void Scheduler::work() {
       all.push_back({task.get(), nullptr, &decode});
   }
   std::vector<Waiting> waiting;
-  for (const auto& one : all)
+  std::int64_t waiting_rows = 0;
+  for (const auto& one : all) {
+    if (one.trajectory != nullptr)
+      waiting_rows += one.rows();
     waiting.push_back({resolution_of(one), one.run().factor.is_image, one.rows(),
                        one.task->job().request.priority, one.task->number(), one.step(),
                        one.passed_over()++});
+  }
+  waiting_rows_ = waiting_rows;
   Batch batch;
   for (const auto i : policy_.choose(waiting)) {
     batch.push_back(all[i]);
@@ -306,6 +330,7 @@ void Scheduler::run_batch(const Batch& batch) {
       graphs_.trace().span("batches", image_rows > 0 ? "image" : "maps", begin, rows);
       ++counted_.batches;
       counted_.rows += rows;
+      ++counted_.batches_of_rows[rows];
     }
     go_on(batch, pictures, timings.total() / rows);
     return;
@@ -323,6 +348,7 @@ void Scheduler::run_batch(const Batch& batch) {
     return;
   }
   ++counted_.retries;
+  tell_of_retry(rows, batch.size() > 1, failure);
   if (batch.size() == 1) {  // with the memory that was just given back
     run_batch(batch);
     return;
@@ -439,6 +465,8 @@ void Scheduler::count_ended(const std::exception_ptr& error, double queued) noex
 
 void Scheduler::publish() {
   counted_.active = static_cast<std::int64_t>(tasks_.size());
+  if (tasks_.empty())
+    waiting_rows_ = 0;
   counted_.padding = 0;
   for (const auto& backbone : backbones_)
     counted_.padding += graphs_.padding(backbone);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -102,6 +103,7 @@ private:
   std::int64_t next_number_ = 0;
   Metrics counted_{};
 
+  std::atomic<std::int64_t> waiting_rows_{0};  // of active requests
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::shared_ptr<JobState>> queue_;

@@ -1,9 +1,8 @@
 #include "negation.hpp"
 
 #include <algorithm>
-#include <array>
-#include <map>
-#include <string_view>
+
+#include "phrases.hpp"
 
 namespace fgdm {
 namespace {
@@ -20,91 +19,41 @@ enum class Effect {
   goes_on,  // "or": what follows belongs to what is before
 };
 
-struct PhraseList {
-  Effect effect;
-  std::string_view phrases;  // separated by commas; an apostrophe separates words
-};
-
-constexpr std::array<PhraseList, 8> tables{{
-    {Effect::nothing,
-     "no doubt,without a doubt,without any doubt,without doubt,without question,no question,"
-     "without fail,without exception,without end,no end of,no lack of,no shortage of,no matter,"
-     "no wonder,no more than,no less than,no fewer than,not more than,not less than,"
-     "not fewer than,not only,not just,not merely,not simply,not far from,not too far from,"
-     "not very far from,not without,never without,not unlike,not to mention,not to forget,"
-     "nothing but,nothing except,nothing other than,nothing else than,nothing else but,none but,"
-     "none other than,no other than,nobody but,no one but,last but not least,whether or not,"
-     "if not,why not,free of charge"},
-    {Effect::negates,
-     "no,not,without,neither,nor,never,zero,minus,sans,lack,lacks,"
-     "lacking,absence of,free of,free from,devoid of,void of,empty of,bare of,clear of,instead of,"
-     "rather than,in place of,avoid,avoids,avoiding,exclude,excludes,excluding,omit,omits,"
-     "omitting,cannot,isn t,aren t,wasn t,weren t,don t,doesn t,didn t,hasn t,haven t,can t,"
-     "won t"},
-    {Effect::names, "nobody,no one,nothing,none"},
-    {Effect::excepts, "except,except for,excepting,other than,save for,with the exception of"},
-    {Effect::ends,
-     "but,only,with,while,when,where,who,which,then,yet,however,instead,just,plus,also,alongside,"
-     "there is,there are"},
-    {Effect::locates,
-     "on,in,at,to,by,near,next,beside,besides,under,over,above,below,behind,between,among,around,"
-     "from,into,through,across,along,against,inside,outside,beneath,amid,before,beyond,toward,"
-     "towards,atop,upon"},
-    {Effect::begins,
-     "a,an,the,one,two,three,four,five,six,seven,eight,nine,ten,some,several,many,few,both,each,"
-     "every,this,that,these,those,his,her,its,their"},
-    {Effect::goes_on,
-     "or,of,any,like,have,has,having,be,been,show,showing,include,including,contain,containing"},
-}};
-
-struct Phrase {
-  std::vector<std::string_view> words;
-  Effect effect;
-};
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const auto end = std::min(text.find(separator, begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
-
-// By their first word.
-const std::multimap<std::string_view, Phrase>& phrases() {
-  static const auto all = [] {
-    std::multimap<std::string_view, Phrase> found;
-    for (const auto& table : tables)
-      for (const auto text : split(table.phrases, ',')) {
-        auto words = split(text, ' ');
-        const auto first = words.front();
-        found.emplace(first, Phrase{std::move(words), table.effect});
-      }
-    return found;
-  }();
+const Phrases<Effect>& negation_phrases() {
+  static const Phrases<Effect> all{
+      {Effect::nothing,
+       "no doubt,without a doubt,without any doubt,without doubt,without question,no question,"
+       "without fail,without exception,without end,no end of,no lack of,no shortage of,no matter,"
+       "no wonder,no more than,no less than,no fewer than,not more than,not less than,"
+       "not fewer than,not only,not just,not merely,not simply,not far from,not too far from,"
+       "not very far from,not without,never without,not unlike,not to mention,not to forget,"
+       "nothing but,nothing except,nothing other than,nothing else than,nothing else but,none but,"
+       "none other than,no other than,nobody but,no one but,last but not least,whether or not,"
+       "if not,why not,free of charge"},
+      {Effect::negates,
+       "no,not,without,neither,nor,never,zero,minus,sans,lack,lacks,"
+       "lacking,absence of,free of,free from,devoid of,void of,empty of,bare of,clear of,instead "
+       "of,"
+       "rather than,in place of,avoid,avoids,avoiding,exclude,excludes,excluding,omit,omits,"
+       "omitting,cannot,isn t,aren t,wasn t,weren t,don t,doesn t,didn t,hasn t,haven t,can t,"
+       "won t"},
+      {Effect::names, "nobody,no one,nothing,none"},
+      {Effect::excepts, "except,except for,excepting,everything but,anything but,all but,other "
+                        "than,save for,with the exception of"},
+      {Effect::ends,
+       "but,only,with,while,when,where,who,which,then,yet,however,instead,just,plus,also,alongside,"
+       "there is,there are"},
+      {Effect::locates,
+       "on,in,at,to,by,near,next,beside,besides,under,over,above,below,behind,between,among,around,"
+       "from,into,through,across,along,against,inside,outside,beneath,amid,before,beyond,toward,"
+       "towards,atop,upon"},
+      {Effect::begins,
+       "a,an,the,one,two,three,four,five,six,seven,eight,nine,ten,some,several,many,few,both,each,"
+       "every,this,that,these,those,his,her,its,their"},
+      {Effect::goes_on,
+       "or,of,any,like,have,has,having,be,been,show,showing,include,including,contain,containing"},
+  };
   return all;
-}
-
-bool stands_at(const Phrase& phrase, std::span<const PromptWord> words) {
-  if (phrase.words.size() > words.size())
-    return false;
-  for (std::size_t i = 0; i < phrase.words.size(); ++i)
-    if (words[i].text != phrase.words[i] || (i > 0 && words[i].before == Pause::stop))
-      return false;
-  return true;
-}
-
-// The longest phrase that `words` begin with, or null.
-const Phrase* phrase_at(std::span<const PromptWord> words) {
-  const Phrase* longest = nullptr;
-  const auto [first, last] = phrases().equal_range(words.front().text);
-  for (auto known = first; known != last; ++known)
-    if ((longest == nullptr || known->second.words.size() > longest->words.size()) &&
-        stands_at(known->second, words))
-      longest = &known->second;
-  return longest;
 }
 
 // Whether a list goes on over the comma before `words`: short items up to an "or" or "nor".
@@ -119,11 +68,29 @@ bool list_goes_on(std::span<const PromptWord> words) {
       return false;
     if (words[i].before == Pause::comma)
       item = 0;
-    const Phrase* phrase = phrase_at(words.subspan(i));
-    if (++item > longest_item || (phrase != nullptr && phrase->effect != Effect::goes_on))
+    const auto phrase = negation_phrases().find(words.subspan(i));
+    if (++item > longest_item || (phrase && phrase->meaning != Effect::goes_on))
       return false;
   }
   return false;
+}
+
+// How many words a negation of that length denies: up to a preposition ("isn't on", "not sitting
+// on"); 0: it denies none, but excludes.
+std::size_t denied(std::span<const PromptWord> words, std::size_t length) {
+  const auto& last = words[length - 1].text;
+  if (last != "not" && last != "t" && last != "never")
+    return 0;
+  const auto follows = [&](std::size_t at) {
+    return at < words.size() && words[at].before == Pause::none;
+  };
+  auto at = length;
+  if (follows(at) && words[at].text.ends_with("ing"))
+    ++at;
+  if (!follows(at))
+    return 0;
+  const auto next = negation_phrases().find(words.subspan(at));
+  return next && next->meaning == Effect::locates ? at + 1 : 0;
 }
 
 }  // namespace
@@ -144,19 +111,30 @@ std::vector<Role> roles(std::span<const PromptWord> words) {
       is_excluding = has_negated = false;
     else if (rest.front().before == Pause::comma && is_excluding && !list_goes_on(rest))
       is_excluding = false;
-    const Phrase* phrase = phrase_at(rest);
-    if (phrase == nullptr) {
+    if (rest.size() > 1 && rest[1].hyphened && rest[1].text == "free") {
+      result.insert(result.end(), {Role::excluded, Role::grammar});
+      continue;
+    }
+    const auto phrase = negation_phrases().find(rest);
+    const bool negates = phrase && phrase->meaning == Effect::negates;
+    if (const auto length = negates ? denied(rest, phrase->length) : 0; length > 0) {
+      is_excluding = false;
+      result.insert(result.end(), length - 1, Role::grammar);
+      result.push_back(Role::denied);
+      continue;
+    }
+    if (!phrase) {
       const bool is_and = rest.front().text == "and";
       has_named = has_named || !is_and;
       goes_on = false;
       result.push_back(is_and ? Role::grammar : is_excluding ? Role::excluded : Role::asked);
       continue;
     }
-    switch (phrase->effect) {
+    switch (phrase->meaning) {
     case Effect::negates:
     case Effect::names:
       open();
-      has_named = phrase->effect == Effect::names;
+      has_named = phrase->meaning == Effect::names;
       has_negated = true;
       break;
     case Effect::excepts:
@@ -178,8 +156,8 @@ std::vector<Role> roles(std::span<const PromptWord> words) {
     case Effect::goes_on:
       break;
     }
-    goes_on = phrase->effect == Effect::goes_on;
-    result.insert(result.end(), phrase->words.size(), Role::grammar);
+    goes_on = phrase->meaning == Effect::goes_on;
+    result.insert(result.end(), phrase->length, Role::grammar);
   }
   return result;
 }

@@ -11,6 +11,7 @@ namespace fgdm {
 enum class Role {
   asked,     // it may name something that the picture shall hold
   excluded,  // it stands in the scope of a negation: "without trees"
+  denied,    // a preposition that is negated itself: "not under a tree"
   grammar    // it opens or ends such a scope, or is part of a phrase that excludes nothing
 };
 
@@ -20,8 +21,9 @@ enum class Role {
 // that turns to something else ("but", "with", ...), a preposition, or an article or number that
 // begins another thing ("no dogs and a cat" asks for the cat). "or", "nor" and a bare "and" go on,
 // and so does a comma in a list that ends in "or" or "nor". An exception ("except") excludes, too,
-// but not from a negation: "no animals except dogs" asks for dogs. Phrases such as "no doubt" and
-// "not only" exclude nothing. Takes time in proportion to the number of words.
+// but not from a negation: "no animals except dogs" asks for dogs. "not" before a preposition
+// excludes nothing: "not on the bench" says where, and "cloud-free" excludes clouds. Phrases such
+// as "no doubt" and "not only" exclude nothing. Takes time in proportion to the number of words.
 std::vector<Role> roles(std::span<const PromptWord> words);
 
 }  // namespace fgdm

@@ -1,13 +1,10 @@
 #include "fgdm/objects.hpp"
 
 #include <algorithm>
-#include <functional>
-#include <optional>
-#include <set>
 #include <span>
-#include <unordered_map>
 #include <unordered_set>
 
+#include "class_forms.hpp"
 #include "fgdm/error.hpp"
 #include "negation.hpp"
 #include "prompt_words.hpp"
@@ -15,81 +12,6 @@
 
 namespace fgdm {
 namespace {
-
-// English words that name no thing on their own.
-const std::set<std::string_view>& function_words() {
-  static const std::set<std::string_view> words{
-      "a",      "an",           "the",      "and",     "or",      "with",    "without",
-      "of",     "in",           "on",       "at",      "to",      "by",      "near",
-      "next",   "beside",       "besides",  "under",   "over",    "above",   "below",
-      "behind", "front",        "between",  "among",   "around",  "left",    "right",
-      "side",   "top",          "bottom",   "middle",  "from",    "into",    "through",
-      "across", "along",        "against",  "inside",  "outside", "is",      "are",
-      "was",    "were",         "be",       "being",   "there",   "here",    "it",
-      "its",    "his",          "her",      "their",   "this",    "that",    "these",
-      "those",  "some",         "several",  "many",    "few",     "both",    "each",
-      "every",  "all",          "no",       "not",     "one",     "two",     "three",
-      "four",   "five",         "six",      "seven",   "eight",   "nine",    "ten",
-      "photo",  "picture",      "image",    "drawing", "scene",   "view",    "poster",
-      "for",    "as",           "while",    "up",      "down",    "out",     "off",
-      "very",   "together",     "standing", "sitting", "lying",   "walking", "running",
-      "red",    "blue",         "yellow",   "green",   "white",   "black",   "purple",
-      "orange", "brown",        "gray",     "grey",    "pink",    "big",     "small",
-      "large",  "little",       "tall",     "old",     "young",   "new",     "beautiful",
-      "flat",   "illustration", "painting", "showing", "has",     "have",    "s"};
-  return words;
-}
-
-// Where the forms of a palette's classes are looked up: by their first word, the longest first.
-class Forms {
-public:
-  explicit Forms(const Palette& palette) {
-    const auto& classes = palette.classes();
-    for (std::size_t i = 0; i < classes.size(); ++i) {
-      add(classes[i].name, static_cast<int>(i));
-      for (const auto* list : {&classes[i].synonyms, &classes[i].forms})
-        for (const auto& form : *list)
-          add(form, static_cast<int>(i));
-    }
-    for (auto& [first, forms] : by_first_word_)
-      std::ranges::stable_sort(forms, std::greater<>{},
-                               [](const Form& form) { return form.words.size(); });
-  }
-
-  struct Found {
-    int index;           // of the class
-    std::size_t length;  // words
-  };
-
-  // The longest form that `words` begin with; of equal ones the first class's.
-  std::optional<Found> find(std::span<const PromptWord> words) const {
-    const auto known = words.empty() ? by_first_word_.end() : by_first_word_.find(words[0].text);
-    if (known == by_first_word_.end())
-      return std::nullopt;
-    for (const auto& form : known->second)
-      if (form.words.size() <= words.size() &&
-          std::ranges::equal(form.words, words.first(form.words.size()), {}, &PromptWord::text,
-                             &PromptWord::text))
-        return Found{form.index, form.words.size()};
-    return std::nullopt;
-  }
-
-private:
-  struct Form {
-    std::vector<PromptWord> words;
-    int index;
-  };
-
-  void add(std::string_view text, int index) {
-    auto words = prompt_words(text);
-    if (words.empty())
-      return;
-    auto& forms = by_first_word_[words.front().text];
-    forms.push_back({std::move(words), index});
-  }
-
-  std::unordered_map<std::string, std::vector<Form>> by_first_word_;
-};
 
 // Class indices, each once, in the order they came.
 class ClassSet {
@@ -112,7 +34,7 @@ private:
 }  // namespace
 
 PromptObjects find_objects(const Palette& palette, std::string_view prompt) {
-  const Forms forms(palette);
+  const ClassForms forms(palette);
   const auto words = prompt_words(prompt);
   const auto role = roles(words);
   ClassSet requested(palette), excluded(palette);
@@ -125,8 +47,7 @@ PromptObjects find_objects(const Palette& palette, std::string_view prompt) {
       continue;
     }
     const std::string& word = words[at].text;
-    if (role[at] == Role::asked && !function_words().contains(word) &&
-        unrecognized.insert(word).second) {
+    if (role[at] == Role::asked && !is_function_word(word) && unrecognized.insert(word).second) {
       if (objects.unrecognized.size() < most_unrecognized)
         objects.unrecognized.push_back(excerpt(word));
       else
@@ -143,7 +64,7 @@ PromptObjects find_objects(const Palette& palette, std::string_view prompt) {
 
 std::vector<int> resolve_objects(const Palette& palette, const std::vector<std::string>& names) {
   constexpr std::size_t most_named = 10;
-  const Forms forms(palette);
+  const ClassForms forms(palette);
   ClassSet classes(palette);
   std::vector<std::string> unknown;
   std::size_t omitted = 0;

@@ -44,8 +44,11 @@ std::vector<PromptWord> prompt_words(std::string_view text) {
       continue;
     }
     const std::size_t size = is_long_mark ? 3 : 1;
+    const bool is_hyphen =
+        text[at] == '-' && !word.text.empty() && at + 1 < text.size() && is_of_a_word(text[at + 1]);
     end_word();
     word.before = std::max(word.before, pause_of(text.substr(at, size)));
+    word.hyphened = is_hyphen;
     at += size;
   }
   end_word();

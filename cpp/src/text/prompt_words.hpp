@@ -12,6 +12,7 @@ enum class Pause { none, comma, stop };  // stop: a full stop, semicolon, colon,
 struct PromptWord {
   std::string text;  // a run of ASCII letters, in lower case, digits and non-ASCII characters
   Pause before = Pause::none;
+  bool hyphened = false;  // to the one before
 };
 
 // The words of a prompt. Takes time in proportion to it.

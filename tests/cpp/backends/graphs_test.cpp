@@ -61,6 +61,46 @@ TEST_F(GraphsTest, AreThoseThatTheChainRuns) {
   EXPECT_NO_THROW(open()) << "what few requests run isn't loaded";
 }
 
+TEST_F(GraphsTest, AnOptionalFactorsGraphIsLoadedByTheFirstCall) {
+  // With one more factor whose adapter has these bytes.
+  const auto open_with = [&](const std::string& bytes) {
+    folder_.add("adapter_more.onnx", bytes);
+    auto manifest = folder_.manifest();
+    auto factor = manifest["factors"][0];
+    factor["name"] = "more";
+    factor["optional"] = true;
+    factor["conditionings"][0]["graph"] = "adapter_more";
+    manifest["factors"].insert(manifest["factors"].begin() + 1, factor);
+    manifest["graphs"]["adapter_more"] = manifest["graphs"]["adapter_segmentation"];
+    manifest["graphs"]["adapter_more"]["file"] = "adapter_more.onnx";
+    folder_.save(manifest.dump());
+    return Graphs(Bundle::open(folder_.path()), with(&EngineOptions::threads, 2));
+  };
+  const auto call = [](Graphs& graphs) {
+    std::vector<float> sample(4), timestep(1), made{1.0F};
+    graphs.run("adapter_more", "condition",
+               std::array{NamedTensor{"sample", {DType::float32, {1, 4, 1, 1}, sample.data()}},
+                          NamedTensor{"timestep", {DType::float32, {1}, timestep.data()}}},
+               std::array{NamedTensor{"intrablock_residual_0",
+                                      {DType::float32, {1, 1, 1, 1}, made.data()}}});
+    EXPECT_EQ(made.front(), 0.0F);
+  };
+  auto spec = scenes().manifest().graph("adapter_segmentation");
+  auto sound = open_with(testing::onnx_model(spec));
+  const int before = num_threads();
+  call(sound);
+  EXPECT_EQ(num_threads() - before, 1) << "its session has come";
+  call(sound);
+  EXPECT_EQ(num_threads() - before, 1) << "and stays";
+
+  auto broken = open_with("no graph");
+  for (int i = 0; i < 2; ++i)  // the second call is told the same
+    expect_words(refusal<BackendError>([&] { call(broken); }), {"loading", "adapter_more.onnx"});
+  spec.outputs[0].name = "other";
+  auto unlike = open_with(testing::onnx_model(spec));
+  expect_words(refusal<BundleError>([&] { call(unlike); }), {"adapter_more.onnx", "\"other\""});
+}
+
 // Each session has threads of its own besides the caller's.
 TEST_F(GraphsTest, AGraphOfTwoNetworksIsLoadedOnce) {
   auto manifest = folder_.manifest();
@@ -147,7 +187,7 @@ TEST_F(GraphsTest, WhatCannotBeHadIsToldByItsKind) {
   const auto built = OrtRuntime::open(FGDM_TEST_RUNTIME, 1)->providers();
   if (std::ranges::find(built, Provider::openvino) == built.end())
     expect_words(refusal<BackendError>([&] { open(with(&EngineOptions::backend, "openvino")); }),
-                 {"install onnxruntime-openvino"});
+                 {"install onnxruntime-ep-openvino"});
 }
 
 TEST(GraphsLibrary, ThatIsAbsentIsABackendError) {

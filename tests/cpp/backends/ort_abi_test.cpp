@@ -57,6 +57,23 @@ TEST(OrtAbi, SlotsAreTheHeadersSlots) {
   EXPECT_SLOT(AppendOpenVinoProvider, SessionOptionsAppendExecutionProvider_OpenVINO_V2);
 }
 
+#if ORT_API_VERSION >= 23
+TEST(OrtAbi, SlotsOfPluginsAreTheHeadersSlots) {
+  EXPECT_SLOT(GetKeyValue, GetKeyValue);
+  EXPECT_SLOT(RegisterExecutionProviderLibrary, RegisterExecutionProviderLibrary);
+  EXPECT_SLOT(GetEpDevices, GetEpDevices);
+  EXPECT_SLOT(AppendEpDevices, SessionOptionsAppendExecutionProvider_V2);
+  EXPECT_SLOT(HardwareDeviceType, HardwareDevice_Type);
+  EXPECT_SLOT(EpDeviceName, EpDevice_EpName);
+  EXPECT_SLOT(EpDeviceVendor, EpDevice_EpVendor);
+  EXPECT_SLOT(EpDeviceMetadata, EpDevice_EpMetadata);
+  EXPECT_SLOT(EpDeviceHardware, EpDevice_Device);
+  EXPECT_EQ(fgdm::ort::hardware_cpu, OrtHardwareDeviceType_CPU);
+  EXPECT_EQ(fgdm::ort::hardware_gpu, OrtHardwareDeviceType_GPU);
+  EXPECT_EQ(fgdm::ort::hardware_npu, OrtHardwareDeviceType_NPU);
+}
+#endif
+
 TEST(OrtAbi, EnumerationsHaveTheHeadersValues) {
   EXPECT_EQ(fgdm::ort::element_float, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
   EXPECT_EQ(fgdm::ort::element_uint8, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);

@@ -41,7 +41,7 @@ class OrtSessionTest : public testing::RuntimeTest {
 protected:
   std::unique_ptr<Session> load(const std::string& model, int threads = 1) const {
     std::ofstream(file_, std::ios::binary) << model;
-    return OrtRuntime::open(FGDM_TEST_RUNTIME, threads)->load(file_, Provider::cpu, false);
+    return OrtRuntime::open(FGDM_TEST_RUNTIME, threads)->load(file_, Provider::cpu);
   }
 
   testing::TempFolder folder_;
@@ -51,6 +51,7 @@ protected:
 TEST_F(OrtSessionTest, TheRuntimeSaysWhatItIs) {
   const auto runtime = OrtRuntime::open(FGDM_TEST_RUNTIME, 1);
   EXPECT_EQ(runtime->version().substr(0, 2), "1.");
+  EXPECT_TRUE(runtime->built_in(Provider::cpu));
   EXPECT_EQ(runtime->providers().back(), Provider::cpu) << "the best comes first";
   EXPECT_STREQ(std::getenv("ORT_DISABLE_TELEMETRY"), "1");
 }
@@ -180,7 +181,7 @@ TEST_F(OrtSessionTest, AFileThatIsNoGraphIsABackendErrorWithItsName) {
   const auto name = file_.filename().string();
   expect_words(refusal<BackendError>([&] { load("no graph"); }), {"loading", name.c_str()});
   const auto runtime = OrtRuntime::open(FGDM_TEST_RUNTIME, 1);
-  const auto absent = [&] { runtime->load("/absent.onnx", Provider::cpu, false); };
+  const auto absent = [&] { runtime->load("/absent.onnx", Provider::cpu); };
   expect_words(refusal<BackendError>(absent), {"/absent.onnx"});
 }
 

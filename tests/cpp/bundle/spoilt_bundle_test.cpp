@@ -44,14 +44,14 @@ TEST_F(SpoiltBundles, AnyValueReplacedOrRemoved) {
     const bool alike = path.find("/shape/") != std::string::npos || path.starts_with("/files/");
     const int every = alike ? 23 : path.starts_with("/graphs/") ? 5 : 1;
     for (const auto& value : testing::replacements()) {
-      if (++number % every != 0)
+      if (++number % (every * FGDM_SPOILT_EVERY) != 0)
         continue;
       auto manifest = sound;
       testing::spoil(manifest, place, value);
       painted += judge(manifest, place.to_string() + " " + value.dump()) ? 1 : 0;
     }
   }
-  EXPECT_GT(painted, 20);  // names, steps and scales that are as good as others
+  EXPECT_GT(painted, 20 / FGDM_SPOILT_EVERY);  // names, steps and scales that are as good as others
 }
 
 // The same of a factor whose backbone is its own.
@@ -68,7 +68,7 @@ TEST_F(SpoiltBundles, AnyValueOfAnOwnBackboneReplacedOrRemoved) {
     if (!of_factor && !path.starts_with("/graphs/" + graph))
       continue;
     for (const auto& value : testing::replacements()) {
-      if (++number % 3 != 0 && !of_factor)
+      if (++number % ((of_factor ? 1 : 3) * FGDM_SPOILT_EVERY) != 0)
         continue;
       auto manifest = sound;
       testing::spoil(manifest, place, value);
@@ -83,7 +83,7 @@ TEST_F(SpoiltBundles, SeveralValuesReplaced) {
   const auto& values = testing::replacements();
   std::mt19937 random(1);
   const auto drawn = [&](const auto& from) -> const auto& { return from[random() % from.size()]; };
-  for (int round = 0; round < 500; ++round) {
+  for (int round = 0; round < 500 / FGDM_SPOILT_EVERY; ++round) {
     auto manifest = sound;
     std::string what;
     for (int times = 0; times < 2 + round % 3; ++times) {

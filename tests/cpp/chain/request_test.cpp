@@ -126,6 +126,27 @@ TEST(Request, TheNearestSpacingDecides) {
   EXPECT_EQ(spacings(value).first, TimestepSpacing::leading);
 }
 
+TEST(Request, TheBundlesWaveCountsWhereMapsStop) {
+  auto json = fgdm::test::valid_manifest();
+  json["factors"][0]["wave"] = 3;
+  json["factors"][0]["stop_at_recall"] = 0.5;
+  const auto bundle = fgdm::Manifest::parse(json.dump());
+  const auto waves = [&](const fgdm::Request& asked) {
+    const auto resolved = fgdm::resolve(asked, bundle);
+    EXPECT_EQ(resolved.wave, resolved.factors.at("segmentation").wave) << "what is reported";
+    return *resolved.wave;
+  };
+  auto value = request();
+  EXPECT_EQ(waves(value), 3);
+  value.wave = 0;
+  EXPECT_EQ(waves(value), 0);
+  value.wave.reset();
+  value.stop_at_recall = 0.0;
+  EXPECT_EQ(waves(value), 0) << "all maps are finished: there is nothing to wait for";
+  value.wave = 2;
+  EXPECT_THROW(waves(value), fgdm::RequestError);
+}
+
 // Protects a second condition factor from the first one's defaults.
 TEST(Request, EveryConditionFactorHasItsOwnDefaults) {
   auto json = fgdm::test::valid_manifest();

@@ -72,6 +72,29 @@ TEST(Selection, WavesFollowUntilOneHasWon) {
   EXPECT_EQ(selection.begun(), 4);
 }
 
+TEST(Selection, ComplianceStopsWhereItIsAskedFor) {
+  Selection selection({2, 10, {}, 0.0, 1, 0.8});
+  const MapRecall full{1.0, {}, {}, 0.1, 0.75}, enough{0.5, {}, {}, 0.1, 0.8};
+  while (!selection.at_end())
+    selection.seen({});
+  selection.seen(std::vector{full});
+  EXPECT_FALSE(selection.done()) << "recall doesn't count";
+  while (!selection.at_end())
+    selection.seen({});
+  EXPECT_EQ(selection.sampling(), Indices{1});
+  selection.seen(std::vector{enough});
+  EXPECT_TRUE(selection.done());
+}
+
+TEST(Selection, ARefusedMapHasNotWon) {
+  Selection selection({2, 10, {}, 1.0, 1});
+  while (!selection.at_end())
+    selection.seen({});
+  selection.seen(std::vector{MapRecall{1.0, {}, {}, 0.1, 1.0, true}});
+  EXPECT_FALSE(selection.done());
+  EXPECT_EQ(selection.sampling(), Indices{1});
+}
+
 TEST(Selection, OneAloneIsLookedAtOnlyWhenItIsFinished) {
   Selection selection({1, 10, {3}, 0.0, 0});
   EXPECT_FALSE(selection.looks());

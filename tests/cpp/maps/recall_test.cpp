@@ -89,5 +89,17 @@ TEST(SelectTest, PrefersRecallThenAreaThenOrder) {
   EXPECT_THROW(select(std::vector<MapRecall>{}), RequestError);
 }
 
+// Protects the choice by compliance: never at a loss of recall, never a refused map before another.
+TEST(SelectTest, TakesComplianceAfterRecallAndRefusedMapsLast) {
+  const auto map = [](double recall, double compliance, double area, bool refused = false) {
+    return MapRecall{recall, {}, {}, area, compliance, refused};
+  };
+  EXPECT_EQ(select(std::vector{map(1.0, 0.5, 0.9), map(1.0, 0.6, 0.1)}), 1U);
+  EXPECT_EQ(select(std::vector{map(0.9, 0.9, 0.9), map(1.0, 0.1, 0.1)}), 1U);
+  EXPECT_EQ(select(std::vector{map(1.0, 1.0, 0.9, true), map(0.1, 0.1, 0.1)}), 1U);
+  EXPECT_EQ(better_half(std::vector{map(1, 1, 1, true), map(0, 0, 0), map(0, 0, 0)}),
+            (std::vector<std::size_t>{1, 2}));
+}
+
 }  // namespace
 }  // namespace fgdm

@@ -1,5 +1,6 @@
 #include "fgdm/guidance.hpp"
 
+#include <cmath>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -52,6 +53,66 @@ TEST(CombineTest, WorksInPlace) {
   EXPECT_EQ(out, expected);
   combine(negative, positive, 2.0F, positive);
   EXPECT_EQ(positive, expected);
+}
+
+// Protects classifier-free guidance as the case of one term, to the bit.
+TEST(GuideTest, WithOneTermIsCombine) {
+  std::vector<float> negative, positive;
+  for (int i = 0; i < 97; ++i) {
+    negative.push_back(std::sin(1.7F * static_cast<float>(i)));
+    positive.push_back(std::cos(0.3F * static_cast<float>(i)));
+  }
+  for (const float scale : {0.0F, 1.3F, 7.5F}) {
+    std::vector<float> expected(97), out(97);
+    combine(negative, positive, scale, expected);
+    const GuidanceTerm term{positive, scale};
+    guide(negative, {&term, 1}, out);
+    EXPECT_EQ(out, expected);
+  }
+}
+
+TEST(GuideTest, SumsTermsInTheirCells) {
+  const std::vector<float> base = {1.0F, 2.0F, 3.0F, 4.0F};  // two channels of two cells
+  const std::vector<float> a = {2.0F, 2.0F, 2.0F, 2.0F}, b = {0.0F, 0.0F, 0.0F, 0.0F};
+  const std::vector<std::uint8_t> right = {0, 1};
+  const std::vector<GuidanceTerm> terms = {{a, 10.0F}, {b, -1.0F, right}};
+  std::vector<float> out = base;
+  guide(out, terms, out);
+  EXPECT_EQ(out, (std::vector<float>{11.0F, 4.0F, -7.0F, -12.0F}));
+}
+
+TEST(GuideTest, RefusesWhatDoesNotFit) {
+  const std::vector<float> four(4), three(3);
+  std::vector<float> out(4);
+  const std::vector<std::uint8_t> cells(3);
+  const GuidanceTerm small{three, 1.0F}, uneven{four, 1.0F, cells};
+  EXPECT_THROW(guide(four, {&small, 1}, out), RequestError);
+  EXPECT_THROW(guide(four, {&uneven, 1}, out), RequestError);
+  EXPECT_THROW(guide(three, {}, out), RequestError);
+}
+
+// numpy.quantile([0, 1, 2, 3, 4, 5], 0.7) is 3.5.
+TEST(StrongestCellsTest, TakesTheQuantileOfTheSumOverChannels) {
+  const std::vector<float> base(12, 1.0F);
+  std::vector<float> row(12, 1.0F);
+  for (std::size_t i = 0; i < 6; ++i) {
+    row[i] -= 0.25F * static_cast<float>(i);  // the differences add up whatever their signs
+    row[6 + i] += 0.75F * static_cast<float>(i);
+  }
+  EXPECT_EQ(strongest_cells(base, row, 2, 0.7), (std::vector<std::uint8_t>{0, 0, 0, 0, 1, 1}));
+  EXPECT_EQ(strongest_cells(base, row, 2, 0.6), (std::vector<std::uint8_t>{0, 0, 0, 1, 1, 1}));
+  EXPECT_EQ(strongest_cells(base, row, 2, 1.0), (std::vector<std::uint8_t>{0, 0, 0, 0, 0, 1}));
+  EXPECT_EQ(strongest_cells(base, row, 2, 0.0), (std::vector<std::uint8_t>(6, 1)));
+  const std::vector<std::uint8_t> left = {1, 1, 1, 0, 0, 0};
+  EXPECT_EQ(strongest_cells(base, row, 2, 0.7, left),
+            (std::vector<std::uint8_t>{0, 1, 1, 0, 0, 0}));
+}
+
+TEST(StrongestCellsTest, RefusesWhatDoesNotFit) {
+  const std::vector<float> four(4), three(3);
+  EXPECT_THROW(strongest_cells(four, three, 2, 0.5), RequestError);
+  EXPECT_THROW(strongest_cells(four, four, 3, 0.5), RequestError);
+  EXPECT_THROW(strongest_cells(four, four, 0, 0.5), RequestError);
 }
 
 TEST(CombineTest, RefusesDifferentSizes) {

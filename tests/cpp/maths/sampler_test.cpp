@@ -8,7 +8,7 @@
 
 #include "fgdm/error.hpp"
 
-namespace fgdm {
+namespace fgdm::sampler_test {
 namespace {
 
 constexpr SamplerKind kinds[] = {SamplerKind::ddim, SamplerKind::dpmsolver_multistep};
@@ -258,4 +258,4 @@ TEST(SamplerTest, RefusesWrongSizesAndSteps) {
 }
 
 }  // namespace
-}  // namespace fgdm
+}  // namespace fgdm::sampler_test

@@ -10,7 +10,7 @@
 #include "fgdm/error.hpp"
 #include "fgdm/sampler.hpp"
 
-namespace fgdm {
+namespace fgdm::schedule_test {
 namespace {
 
 constexpr SamplerKind kinds[] = {SamplerKind::ddim, SamplerKind::dpmsolver_multistep};
@@ -222,4 +222,4 @@ TEST(TimestepsTest, StartFromPureNoiseOnlyWhereTheSamplerCan) {
 }
 
 }  // namespace
-}  // namespace fgdm
+}  // namespace fgdm::schedule_test

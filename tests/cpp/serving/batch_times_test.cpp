@@ -9,7 +9,7 @@
 #include "scheduler_fixture.hpp"
 #include "temp_folder.hpp"
 
-namespace fgdm {
+namespace fgdm::batch_times_test {
 namespace {
 
 using testing::fake_graphs;
@@ -92,4 +92,4 @@ TEST(BatchTimes, NumbersOutOfTheirRangeAreRefusedByName) {
 }
 
 }  // namespace
-}  // namespace fgdm
+}  // namespace fgdm::batch_times_test

@@ -8,7 +8,7 @@
 #include "batch_times.hpp"
 #include "recorded.hpp"
 
-namespace fgdm {
+namespace fgdm::cache_test {
 namespace {
 
 using testing::alone;
@@ -192,4 +192,4 @@ TEST(Cache, WrongOptionsAreNamed) {
 }
 
 }  // namespace
-}  // namespace fgdm
+}  // namespace fgdm::cache_test

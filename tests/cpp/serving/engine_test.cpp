@@ -69,6 +69,54 @@ protected:
   std::unique_ptr<Engine> engine_;
 };
 
+TEST_F(EngineTest, AMapCallbackSeesEveryMapAndCanStop) {
+  auto request = small(1);
+  request.condition_steps = 4;
+  request.prune = {2};
+  std::vector<std::tuple<int, int, bool>> seen;
+  std::vector<std::uint8_t> chosen;
+  const auto result = engine_->generate(request, {}, [&](const MapInfo& map) {
+    EXPECT_EQ(map.factor, "segmentation");
+    EXPECT_EQ(map.num_steps, 4);
+    EXPECT_EQ(map.seed, 1U);
+    seen.emplace_back(map.candidate.index, map.candidate.steps, map.chosen);
+    chosen = map.candidate.map.data;
+    return false;
+  });
+  const int best = result.candidates[static_cast<std::size_t>(result.chosen)].index;
+  EXPECT_EQ(seen, (std::vector<std::tuple<int, int, bool>>{
+                      {0, 2, false}, {1, 2, false}, {best, 4, false}, {best, 4, true}}));
+  EXPECT_EQ(chosen, result.candidates[static_cast<std::size_t>(result.chosen)].map.data);
+  EXPECT_THROW(engine_->generate(request, {}, [](const MapInfo& map) { return map.chosen; }),
+               CancelledError);
+}
+
+TEST_F(EngineTest, BatchesAreCountedByTheirRows) {
+  engine_->generate(small(1));
+  const auto metrics = engine_->metrics();
+  // Two candidates of two rows in two steps, then the image's two steps.
+  EXPECT_EQ(metrics.batches_of_rows, (std::map<int, std::int64_t>{{2, 2}, {4, 2}}));
+  EXPECT_EQ(metrics.waiting_rows, 0);
+}
+
+TEST_F(EngineTest, WhatWaitsIsCountedInRows) {
+  Gate gate;
+  const auto first = engine_->submit(small(1), gate.callback());
+  gate.wait();
+  std::vector<Job> queued;
+  auto image_only = small(2);
+  image_only.factors["segmentation"].left_out = true;
+  queued.push_back(engine_->submit(small(3)));
+  queued.push_back(engine_->submit(image_only));
+  // Four of each request with maps, and two of a picture alone.
+  EXPECT_EQ(engine_->metrics().waiting_rows, 4 + 4 + 2);
+  gate.open();
+  for (const auto& job : queued)
+    job.result();
+  first.result();
+  EXPECT_EQ(engine_->metrics().waiting_rows, 0);
+}
+
 TEST_F(EngineTest, OneSeedMakesOnePicture) {
   const auto first = engine_->generate(small(1)), second = engine_->generate(small(1));
   EXPECT_EQ(first.image.width, 64);

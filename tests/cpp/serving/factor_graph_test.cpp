@@ -8,7 +8,7 @@
 #include "fgdm/noise.hpp"
 #include "recorded.hpp"
 
-namespace fgdm {
+namespace fgdm::factor_graph_test {
 namespace {
 
 using testing::alone;
@@ -456,4 +456,4 @@ TEST(FactorGraph, WrongOptionsAreNamed) {
 }
 
 }  // namespace
-}  // namespace fgdm
+}  // namespace fgdm::factor_graph_test

@@ -11,7 +11,7 @@
 #include "resize.hpp"
 #include "scheduler_fixture.hpp"
 
-namespace fgdm {
+namespace fgdm::joint_image_test {
 namespace {
 
 using testing::alone;
@@ -354,4 +354,4 @@ TEST(JointImage, WrongOptionsAreNamed) {
 }
 
 }  // namespace
-}  // namespace fgdm
+}  // namespace fgdm::joint_image_test

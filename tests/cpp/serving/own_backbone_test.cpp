@@ -9,7 +9,7 @@
 #include "recorded.hpp"
 #include "resize.hpp"
 
-namespace fgdm {
+namespace fgdm::own_backbone_test {
 namespace {
 
 using testing::chain_bundle;
@@ -160,4 +160,4 @@ TEST(OwnBackbone, BatchTimesAreMeasuredThroughIt) {
 }
 
 }  // namespace
-}  // namespace fgdm
+}  // namespace fgdm::own_backbone_test

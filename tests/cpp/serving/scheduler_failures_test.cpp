@@ -3,6 +3,7 @@
 
 #include "embedding_cache.hpp"
 #include "fgdm/error.hpp"
+#include "fgdm/log.hpp"
 #include "scheduler_fixture.hpp"
 
 namespace fgdm {
@@ -207,12 +208,17 @@ TEST(Scheduler, WhatMemoryIsGivenBackForIsTriedAgain) {
     if (graph == scenes().manifest().backbone && made.shape.back() == 16 && failures-- > 0)
       throw OutOfMemoryError("no memory yet");
   });
+  std::vector<std::string> told;
+  set_logger([&](LogLevel, std::string_view message) { told.emplace_back(message); });
   Scheduler scheduler(scenes(), graphs, {}, {});
   const auto job = submit(scheduler, small_request(1));
   ASSERT_TRUE(wait_for(*job));
+  set_logger({});
   EXPECT_EQ(job->result.image.data, alone(small_request(1)).image.data);
   const auto before = scheduler.metrics();
   EXPECT_EQ(before.retries, 1);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_NE(told[0].find("is run again: no memory yet"), std::string::npos) << told[0];
   std::vector<std::shared_ptr<JobState>> jobs;
   scheduler.perform([&] {
     for (int i = 0; i < 2; ++i)

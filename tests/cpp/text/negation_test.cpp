@@ -8,6 +8,7 @@
 
 #include "fgdm/objects.hpp"
 
+namespace negation_test {
 namespace {
 
 using fgdm::Palette;
@@ -101,6 +102,10 @@ const Case cases[] = {
     {"the person doesn't have an umbrella", "person", "umbrella"},
     {"a house \xE2\x80\x94 no trees \xE2\x80\x94 a dog", "house dog", "tree"},
     {"a dog that is not sitting on a boat", "dog boat", ""},
+    {"a dog not on a boat", "dog boat", ""},
+    {"the dog isn't on the boat, and no cat", "dog boat", "cat"},
+    {"a car-free street with a dog", "dog", "car"},
+    {"everything but a dog", "", "dog"},
     {"a dog, no other dogs", "dog", ""},
     {"no dog and a dog", "dog", ""},
     {"a notable house, a northern cat, a knot and a dog", "house cat dog", ""},
@@ -142,3 +147,4 @@ TEST(Negation, EveryWordHasARole) {
 }
 
 }  // namespace
+}  // namespace negation_test

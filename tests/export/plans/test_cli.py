@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fgdm.cli import main
+from fgdm.cli.command import main
 
 Behave = Callable[..., None]
 
@@ -88,7 +88,7 @@ def test_help_needs_no_onnx() -> None:
     program = (
         "import sys\n"
         "sys.modules['onnx'] = None\n"
-        "from fgdm.cli import main\n"
+        "from fgdm.cli.command import main\n"
         "sys.exit(main(['build', *sys.argv[1:]]))\n"
     )
 

@@ -20,9 +20,17 @@ struct TypeInfo;
 struct TensorInfo;
 struct Allocator;
 struct ArenaConfig;
+struct EpDevice;  // a device as an execution provider offers it
+struct HardwareDevice;
+struct KeyValuePairs;
 
 /// The oldest interface version that has everything used here (ONNX Runtime 1.21).
 inline constexpr std::uint32_t api_version = 21;
+
+/// The interface version that has plugins: execution providers that are registered at run time
+/// (ONNX Runtime 1.23). What is declared below the line "From version 23 on" may be called there
+/// only.
+inline constexpr std::uint32_t plugin_api_version = 23;
 
 struct ApiBase {
   const void* const* (*get_api)(std::uint32_t version) noexcept;
@@ -95,6 +103,21 @@ using RegisterCustomOpsLibrary = Function<228, Status*(SessionOptions*, const ch
 using AppendOpenVinoProvider = Function<275, Status*(SessionOptions*, const char* const*,
                                                      const char* const*, std::size_t) noexcept>;
 
+// From version 23 on.
+using GetKeyValue = Function<297, const char*(const KeyValuePairs*, const char*) noexcept>;
+using RegisterExecutionProviderLibrary =
+    Function<301, Status*(Env*, const char*, const char*) noexcept>;
+using GetEpDevices =
+    Function<303, Status*(const Env*, const EpDevice* const**, std::size_t*) noexcept>;
+using AppendEpDevices =
+    Function<304, Status*(SessionOptions*, Env*, const EpDevice* const*, std::size_t,
+                          const char* const*, const char* const*, std::size_t) noexcept>;
+using HardwareDeviceType = Function<307, int(const HardwareDevice*) noexcept>;
+using EpDeviceName = Function<312, const char*(const EpDevice*) noexcept>;
+using EpDeviceVendor = Function<313, const char*(const EpDevice*) noexcept>;
+using EpDeviceMetadata = Function<314, const KeyValuePairs*(const EpDevice*) noexcept>;
+using EpDeviceHardware = Function<316, const HardwareDevice*(const EpDevice*) noexcept>;
+
 // Values of the interface's enumerations.
 inline constexpr int logging_level_error = 3;
 inline constexpr int graph_optimization_all = 99;
@@ -102,6 +125,9 @@ inline constexpr int device_allocator = 0;
 inline constexpr int arena_allocator = 1;
 inline constexpr int memory_type_default = 0;
 inline constexpr std::size_t extend_as_requested = 1;
+inline constexpr int hardware_cpu = 0;
+inline constexpr int hardware_gpu = 1;
+inline constexpr int hardware_npu = 2;
 inline constexpr int element_float = 1;
 inline constexpr int element_uint8 = 2;
 inline constexpr int element_int32 = 6;

@@ -1,22 +1,28 @@
 #include "fgdm/ort_session.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include "fgdm/error.hpp"
 #include "library.hpp"
-#include "ort_api.hpp"
+#include "ort_handle.hpp"
+#include "plugins.hpp"
 
 namespace fgdm {
 namespace {
 
-constexpr std::array<std::pair<Provider, std::string_view>, 3> provider_names{
-    {{Provider::cuda, "cuda"}, {Provider::openvino, "openvino"}, {Provider::cpu, "cpu"}}};
+constexpr std::array<std::pair<Provider, std::string_view>, 5> provider_names{
+    {{Provider::cuda, "cuda"},
+     {Provider::openvino, "openvino"},
+     {Provider::cpu, "cpu"},
+     {Provider::tensorrt_rtx, "tensorrt-rtx"},
+     {Provider::webgpu, "webgpu"}}};
 
-constexpr std::array<std::pair<Provider, std::string_view>, 3> execution_providers{
+// As the library calls those that it was built with.
+constexpr std::array<std::pair<Provider, std::string_view>, 3> built_in_names{
     {{Provider::cuda, "CUDAExecutionProvider"},
      {Provider::openvino, "OpenVINOExecutionProvider"},
      {Provider::cpu, "CPUExecutionProvider"}}};
@@ -42,50 +48,10 @@ DType dtype_of(int element, const std::string& name) {
                      ", which fgdm does not use; export the bundle again");
 }
 
-using Table = ort::Table;
-
-void check(const Table& api, ort::Status* status, const std::string& what) {
-  if (status == nullptr)
-    return;
-  const std::string message = api.call<ort::GetErrorMessage>(status);
-  api.call<ort::ReleaseStatus>(status);
-  for (const char* sign :
-       {"Failed to allocate", "out of memory", "bad_alloc", "OUT_OF_MEMORY", "ALLOC_FAILED"})
-    if (message.find(sign) != std::string::npos)
-      throw OutOfMemoryError(what + ": " + message +
-                             "; ask for fewer candidates or a smaller picture");
-  throw BackendError(what + ": " + message);
-}
-
-/// Guards the environment's list of arenas, which the runtime reads and changes without a lock:
-/// engines may be opened by several threads.
-std::mutex& environment_mutex() {
-  static std::mutex mutex;
-  return mutex;
-}
-
-/// Owns one of the runtime's objects.
-template <typename T, typename Release> class Handle {
-public:
-  explicit Handle(const Table& api) : api_(api) {}
-  ~Handle() { reset(); }
-  Handle(Handle&& other) noexcept
-      : api_(other.api_), value_(std::exchange(other.value_, nullptr)) {}
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  Handle& operator=(Handle&&) = delete;
-
-  void reset() {
-    if (value_ != nullptr)
-      api_.template call<Release>(std::exchange(value_, nullptr));
-  }
-  T* get() const { return value_; }
-  T** out() { return &value_; }
-
-private:
-  Table api_;
-  T* value_ = nullptr;
-};
+using ort::check;
+using ort::environment_mutex;
+using ort::Handle;
+using ort::Table;
 
 using MemoryHandle = Handle<ort::MemoryInfo, ort::ReleaseMemoryInfo>;
 
@@ -101,9 +67,9 @@ MemoryHandle cpu_memory(const Table& api) {
 class OrtSession final : public Session {
 public:
   OrtSession(std::shared_ptr<OrtRuntime> runtime, const Table& api, const ort::Env* env,
-             const std::filesystem::path& graph, const ort::SessionOptions* options)
-      : runtime_(std::move(runtime)), api_(api), name_(graph.filename().string()), session_(api),
-        memory_(cpu_memory(api)), gpu_memory_(api) {
+             const std::filesystem::path& graph, const ort::SessionOptions* options, int device)
+      : runtime_(std::move(runtime)), api_(api), name_(graph.filename().string()), device_(device),
+        session_(api), memory_(cpu_memory(api)), gpu_memory_(api) {
     {
       const std::lock_guard lock(environment_mutex());
       check(api_, api_.call<ort::CreateSession>(env, graph.c_str(), options, session_.out()),
@@ -156,7 +122,7 @@ private:
       return memory_.get();
     if (gpu_memory_.get() == nullptr)
       check(api_,
-            api_.call<ort::CreateMemoryInfo>("Cuda", ort::device_allocator, 0,
+            api_.call<ort::CreateMemoryInfo>("Cuda", ort::device_allocator, device_,
                                              ort::memory_type_default, gpu_memory_.out()),
             "describing GPU memory");
     return gpu_memory_.get();
@@ -202,37 +168,53 @@ private:
   std::shared_ptr<OrtRuntime> runtime_;  // keeps the library's environment alive
   Table api_;
   std::string name_;
+  int device_;  // the GPU whose memory Place::device means
   Handle<ort::Session, ort::ReleaseSession> session_;
   MemoryHandle memory_, gpu_memory_;
   std::vector<TensorSpec> inputs_, outputs_;
 };
 
+// A started environment.
+Handle<ort::Env, ort::ReleaseEnv> started(const Table& api) {
+  Handle<ort::Env, ort::ReleaseEnv> environment(api);
+  check(api, api.call<ort::CreateEnv>(ort::logging_level_error, "fgdm", environment.out()),
+        "starting ONNX Runtime");
+  return environment;
+}
+
 class Runtime final : public OrtRuntime {
 public:
-  Runtime(const Table& api, std::string version, int threads)
-      : api_(api), version_(std::move(version)), threads_(threads), env_(api) {
-    check(api_, api_.call<ort::CreateEnv>(ort::logging_level_error, "fgdm", env_.out()),
-          "starting ONNX Runtime");
+  Runtime(const Table& api, const ort::ApiBase& library, int threads,
+          std::span<const std::filesystem::path> plugins)
+      : api_(api), version_(library.get_version_string()), threads_(threads), env_(started(api)),
+        built_in_(list_built_in()), plugins_(library, env_.get(), plugins) {
     share_arena();
   }
 
   std::string version() const override { return version_; }
 
   std::vector<Provider> providers() const override {
-    char** names = nullptr;
-    int count = 0;
-    check(api_, api_.call<ort::GetAvailableProviders>(&names, &count), "listing providers");
     std::vector<Provider> found;
-    for (const auto& [provider, name] : execution_providers)
-      for (int i = 0; i < count; ++i)
-        if (name == names[i])
-          found.push_back(provider);
-    check(api_, api_.call<ort::ReleaseAvailableProviders>(names, count), "listing providers");
+    for (const auto& [provider, name] : provider_names)
+      if (built_in(provider) || plugins_.offers(provider))
+        found.push_back(provider);
     return found;
   }
 
+  bool built_in(Provider provider) const override {
+    return std::ranges::find(built_in_, provider) != built_in_.end();
+  }
+
+  std::vector<OrtDevice> devices() const override { return plugins_.devices(); }
+
+  std::vector<std::string> plugin_problems() const override { return plugins_.problems(); }
+
+  std::string plugin_name(Provider provider) const override {
+    return built_in(provider) ? "" : plugins_.name(provider);
+  }
+
   std::unique_ptr<Session> load(const std::filesystem::path& graph, Provider provider,
-                                bool bfloat16) override {
+                                const OrtLoadOptions& wanted) override {
     Handle<ort::SessionOptions, ort::ReleaseSessionOptions> options(api_);
     check(api_, api_.call<ort::CreateSessionOptions>(options.out()), "session options");
     use_own_threads(options.get());
@@ -241,16 +223,32 @@ public:
           "session options");
     if (provider != Provider::cuda)
       use_shared_arena(options.get());
-    if (provider == Provider::openvino)
-      append_openvino(options.get(), bfloat16);
-    if (provider == Provider::cuda) {
-      append_cuda(options.get());
+    if (provider != Provider::cpu && !built_in(provider)) {
+      plugins_.append(options.get(), provider, wanted.device, plugin_options(provider, wanted));
+    } else if (provider == Provider::openvino) {
+      append_openvino(options.get(), wanted.bfloat16);
+    } else if (provider == Provider::cuda) {
+      append_cuda(options.get(), wanted.device);
       register_ops(options.get());
     }
-    return std::make_unique<OrtSession>(shared_from_this(), api_, env_.get(), graph, options.get());
+    return std::make_unique<OrtSession>(shared_from_this(), api_, env_.get(), graph, options.get(),
+                                        wanted.device);
   }
 
 private:
+  std::vector<Provider> list_built_in() const {
+    char** names = nullptr;
+    int count = 0;
+    check(api_, api_.call<ort::GetAvailableProviders>(&names, &count), "listing providers");
+    std::vector<Provider> found;
+    for (const auto& [provider, name] : built_in_names)
+      for (int i = 0; i < count; ++i)
+        if (name == names[i])
+          found.push_back(provider);
+    check(api_, api_.call<ort::ReleaseAvailableProviders>(names, count), "listing providers");
+    return found;
+  }
+
   // Every session has a pool of its own: the environment's would be one for the whole process, with
   // as many threads as the first engine asked for, and a forked child would find it dead. An
   // engine's graphs run one after the other, so a pool rests as soon as its graph has ended.
@@ -291,29 +289,47 @@ private:
       check(api_, api_.call<ort::AddSessionConfigEntry>(options, key, "1"), "session options");
   }
 
-  void append_openvino(ort::SessionOptions* options, bool bfloat16) const {
-    const std::array<const char*, 3> keys{"device_type", "precision", "load_config"};
+  // What OpenVINO computes in, and its own threads. Not told, it takes bfloat16 where the processor
+  // has it.
+  std::string openvino_config(bool bfloat16) const {
     std::string config = R"({"CPU": {"INFERENCE_PRECISION_HINT": ")";
     config += bfloat16 ? "bf16" : "f32";
     config += '"';
-    if (threads_ > 0)  // it has a pool of its own
+    if (threads_ > 0)
       config += R"(, "INFERENCE_NUM_THREADS": ")" + std::to_string(threads_) + '"';
-    config += "}}";
+    return config + "}}";
+  }
+
+  // The plugins take any key in silence: OpenVINO's `precision`, which the provider that is built
+  // in obeys, changes nothing in its plugin. "fp32" means float32.
+  std::map<std::string, std::string> plugin_options(Provider provider,
+                                                    const OrtLoadOptions& wanted) const {
+    if (provider == Provider::openvino)
+      return {{"load_config", openvino_config(wanted.bfloat16)}};
+    if (provider == Provider::cuda)
+      return {{"use_tf32", "0"}};
+    return {};
+  }
+
+  void append_openvino(ort::SessionOptions* options, bool bfloat16) const {
+    const std::array<const char*, 3> keys{"device_type", "precision", "load_config"};
+    const auto config = openvino_config(bfloat16);
     const std::array<const char*, 3> values{"CPU", "ACCURACY", config.c_str()};
     check(api_,
           api_.call<ort::AppendOpenVinoProvider>(options, keys.data(), values.data(), keys.size()),
           "adding the OpenVINO provider");
   }
 
-  void append_cuda(ort::SessionOptions* options) const {
+  void append_cuda(ort::SessionOptions* options, int device) const {
     void* cuda = nullptr;
     check(api_, api_.call<ort::CreateCudaProviderOptions>(&cuda), "adding the CUDA provider");
     // Batches change their size from step to step: convolutions are chosen by rule, since trying
     // all of them anew for each size takes longer than the step. Memory grows by what is asked for,
     // since sessions share the card. "fp32" means float32.
-    const std::array<const char*, 3> keys{"cudnn_conv_algo_search", "arena_extend_strategy",
-                                          "use_tf32"};
-    const std::array<const char*, 3> values{"HEURISTIC", "kSameAsRequested", "0"};
+    const std::array<const char*, 4> keys{"cudnn_conv_algo_search", "arena_extend_strategy",
+                                          "use_tf32", "device_id"};
+    const auto number = std::to_string(device);
+    const std::array<const char*, 4> values{"HEURISTIC", "kSameAsRequested", "0", number.c_str()};
     ort::Status* status =
         api_.call<ort::UpdateCudaProviderOptions>(cuda, keys.data(), values.data(), keys.size());
     if (status == nullptr)
@@ -335,6 +351,8 @@ private:
   std::string version_;
   int threads_;
   Handle<ort::Env, ort::ReleaseEnv> env_;
+  std::vector<Provider> built_in_;
+  ort::Plugins plugins_;
 };
 
 // ONNX Runtime 1.31's wheels for Linux report to their maker: a thread that begins with the
@@ -358,7 +376,8 @@ std::string_view provider_name(Provider provider) {
   return "unknown";
 }
 
-std::shared_ptr<OrtRuntime> OrtRuntime::open(const std::filesystem::path& library, int threads) {
+std::shared_ptr<OrtRuntime> OrtRuntime::open(const std::filesystem::path& library, int threads,
+                                             std::span<const std::filesystem::path> plugins) {
   disable_telemetry();
   const auto named = library.empty() ? environment("FGDM_ONNXRUNTIME") : library.string();
   const auto names = named.empty()
@@ -374,7 +393,7 @@ std::shared_ptr<OrtRuntime> OrtRuntime::open(const std::filesystem::path& librar
   const void* const* functions = base->get_api(ort::api_version);
   if (functions == nullptr)
     throw BackendError("ONNX Runtime " + version + " is too old: fgdm needs 1.21 or newer");
-  return std::make_shared<Runtime>(Table(functions), version, threads);
+  return std::make_shared<Runtime>(Table(functions), *base, threads, plugins);
 }
 
 }  // namespace fgdm

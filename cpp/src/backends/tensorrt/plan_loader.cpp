@@ -58,11 +58,11 @@ std::vector<Plan> fitting_plans(const Manifest& manifest, std::vector<Plan> plan
 }
 
 LoadedPlans open_plans(const Bundle& bundle, const std::filesystem::path& library,
-                       const std::string& precision) {
+                       const std::string& precision, int device) {
   if (tensorrt_headers().empty())
     open_tensorrt(library);  // throws, with what to do
   LoadedPlans loaded;
-  auto gpu = std::make_shared<cuda::Gpu>(cuda::driver());
+  auto gpu = std::make_shared<cuda::Gpu>(cuda::driver(), device);
   auto runtime = open_tensorrt(library);
   auto plans = fitting_plans(
       bundle.manifest(), find_plans(bundle.folder(), bundle.manifest(), target, loaded.problems),

@@ -22,13 +22,13 @@ struct LoadedPlans {
   std::vector<std::string> problems;  // why some plans were left aside, or rows are on the host
 };
 
-// Opens the GPU, TensorRT (see open_tensorrt), fgdm's kernels and, if a plan needs it, the op's
-// plugin: the library that FGDM_TENSORRT_PLUGIN names, or libfgdm_tensorrt.so beside the core.
-// `precision` is "auto" or what the plans should have. Throws BackendError, or RequestError for an
-// unknown precision, with what to do if no plans fit, or if they don't cover what the bundle's
-// chain runs at its own sizes.
+// Opens the GPU number `device`, TensorRT (see open_tensorrt), fgdm's kernels and, if a plan needs
+// it, the op's plugin: the library that FGDM_TENSORRT_PLUGIN names, or libfgdm_tensorrt.so beside
+// the core. `precision` is "auto" or what the plans should have. Throws BackendError, or
+// RequestError for an unknown precision, with what to do if no plans fit, or if they don't cover
+// what the bundle's chain runs at its own sizes.
 LoadedPlans open_plans(const Bundle& bundle, const std::filesystem::path& library,
-                       const std::string& precision);
+                       const std::string& precision, int device);
 
 // Of `plans`, those that fit `host`; why others don't is added to `problems`. Throws BackendError
 // if those that fit don't cover the bundle's chain.

@@ -1,0 +1,25 @@
+#include "ort_handle.hpp"
+
+#include "fgdm/error.hpp"
+
+namespace fgdm::ort {
+
+void check(const Table& api, Status* status, const std::string& what) {
+  if (status == nullptr)
+    return;
+  const std::string message = api.call<GetErrorMessage>(status);
+  api.call<ReleaseStatus>(status);
+  for (const char* sign :
+       {"Failed to allocate", "out of memory", "bad_alloc", "OUT_OF_MEMORY", "ALLOC_FAILED"})
+    if (message.find(sign) != std::string::npos)
+      throw OutOfMemoryError(what + ": " + message +
+                             "; ask for fewer candidates or a smaller picture");
+  throw BackendError(what + ": " + message);
+}
+
+std::mutex& environment_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+}  // namespace fgdm::ort

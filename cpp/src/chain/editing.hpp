@@ -1,0 +1,43 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "chosen_maps.hpp"
+#include "factor_run.hpp"
+#include "job.hpp"
+
+namespace fgdm {
+
+// The edits of a run, whose texts are these; `maps` are those of the request's earlier factors.
+std::vector<EditRow> edit_rows(const FactorRun& run, const FactorTexts& texts,
+                               const std::vector<Embeddings>& embeddings, const JobState& job,
+                               const Bundle& bundle, const ChosenMaps& maps);
+
+// What the latents of a run that inverts are before a step; after the last one, the picture's own.
+std::vector<float> latents_before(const FactorRun& run, int step);
+
+// The prediction of a row with edits: its guidance, and each edit where it acts. `predicted` has a
+// row for each of `edits`. `negative`: empty where the row isn't guided. `touched` (h, w) becomes 1
+// where an edit may have changed something.
+std::vector<float> edited(std::span<const float> positive, std::span<const float> negative,
+                          float guidance_scale, std::span<const EditRow* const> edits,
+                          std::span<const std::vector<float>> predicted, int channels,
+                          std::vector<std::uint8_t>& touched);
+
+// Books the latents of a run that goes back, after a step.
+void remember_visited(Trajectory& trajectory);
+
+// Puts the latents of the inversion back where no edit has acted, after a step.
+void keep_unedited(Trajectory& trajectory);
+
+// Likewise in the end the pixels: `picture`, (height, width) of any number of channels, becomes
+// `original` wherever no edit has acted.
+void keep_unedited(const Trajectory& trajectory, std::span<const std::uint8_t> original,
+                   std::span<std::uint8_t> picture);
+
+// What a trajectory that has taken all its steps has found.
+std::shared_ptr<const Inversion> found_inversion(const Trajectory& trajectory, const JobState& job,
+                                                 const Bundle& bundle);
+
+}  // namespace fgdm

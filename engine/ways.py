@@ -1,0 +1,94 @@
+"""The three ways of FG-DM's section 4 to edit a picture whose map is known, on one call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from fgdm.errors import RequestError
+from fgdm.inversion import Edit
+from fgdm.paste import changed_pixels, seam_around
+
+if TYPE_CHECKING:
+    from fgdm.engine import Engine
+    from fgdm.inversion import Inversion
+    from fgdm.request import Picture
+    from fgdm.result import Result
+
+#: In the order in which they are made.
+WAYS = ("mask", "pixel", "paste")
+
+#: What an edit of the picture takes of the options that the map's has: the inversion says the rest.
+_OF_THE_PICTURE = ("keep", "step_callback")
+
+
+def edit_in_ways(
+    engine: Engine,
+    inversion: Inversion,
+    edits: Sequence[Edit],
+    prompt: str,
+    *,
+    image: Picture | None = None,
+    ways: Sequence[str] = WAYS,
+    seam: int | None = None,
+    strength: float = 0.6,
+    inverting: dict[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, Result]:
+    """Edits a map, and makes the picture that belongs to the edited one in each way.
+
+    inversion: of the map. edits, prompt: as of ``Engine.edit``. image: the picture of that map; for
+    "mask" alone none is needed. ways: "mask", the picture is painted anew; "pixel", the picture is
+    inverted with the old map, and edited with the new one where the maps differ, and `seam` pixels
+    around; "paste": as ``Engine.paste`` says, which has seam and strength. inverting: options of
+    ``Engine.invert`` for the picture; those that the map's inversion has are the defaults.
+    options: of ``Engine.edit`` and of ``Engine.paste``.
+
+    Waits for all, and returns the results by way. Raises RequestError for a way that isn't there,
+    a picture that is missing, and what the methods named raise.
+    """
+    unknown = [way for way in ways if way not in WAYS]
+    if unknown or not ways:
+        raise RequestError(f"ways has {unknown or 'no entry'}, expected some of {', '.join(WAYS)}")
+    if image is None and set(ways) != {"mask"}:
+        raise RequestError("there is no image to edit; give the picture that the map belongs to")
+    first = engine.edit(inversion, edits, prompt, **options)
+    results = {"mask": first} if "mask" in ways else {}
+    if image is None:
+        return results
+    before = np.asarray(inversion.picture)
+    after = np.asarray(first.factors[inversion.factor].map)
+    changed = changed_pixels(before, after, (inversion.height, inversion.width))
+    if "pixel" in ways:
+        maps: dict[str, Any] = {
+            name: {"map": np.asarray(one.map)} for name, one in first.factors.items()
+        }
+        source: dict[str, Any] = {
+            "steps": inversion.steps,
+            "skip": inversion.skip,
+            "sampler": inversion.sampler,
+            "eta": inversion.eta,
+            "seed": first.seed,
+            "factors": {**maps, inversion.factor: {"map": before}},
+            **(inverting or {}),
+        }
+        of_image = engine.invert(image=image, **source)
+        where = changed | seam_around(changed, seam)
+        placed = [dataclasses.replace(edit, region="", mask=where) for edit in edits]
+        results["pixel"] = engine.edit(
+            of_image,
+            placed,
+            prompt,
+            factors=maps,
+            seed=first.seed,
+            **{name: value for name, value in options.items() if name in _OF_THE_PICTURE},
+        )
+    if "paste" in ways:
+        pasting = {name: value for name, value in options.items() if name != "keep"}
+        pasting["seed"] = first.seed
+        results["paste"] = engine.paste(
+            inversion, first, image, prompt, seam=seam, strength=strength, **pasting
+        )
+    return results

@@ -1,0 +1,1 @@
+"""Networks that look at pictures: from the user's files, or what ships."""
