@@ -108,7 +108,8 @@ typedef struct fgdm_step {
 // run on the engine's thread, where all of its requests wait for them. In them fgdm_submit,
 // fgdm_job_cancel, fgdm_job_wait with 0 seconds, fgdm_engine_metrics and fgdm_engine_close are
 // fine; to wait longer for a job of the same engine is FGDM_REQUEST_ERROR. No exception or longjmp
-// may leave them.
+// may leave them. Another thread's fgdm_job_wait may return before on_done is called: `context` has
+// to live until on_done returns, or fgdm_engine_close has, which waits for it.
 typedef struct fgdm_callbacks {
   void* context;
   // After every step; anything but 0 stops the job with FGDM_CANCELLED.

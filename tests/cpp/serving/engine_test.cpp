@@ -57,16 +57,28 @@ private:
   std::shared_future<void> opened_ = open_.get_future().share();
 };
 
+// Tests in one process share an engine until one of them closes it: under sanitizers a runtime takes seconds
+// to open a graph.
 class EngineTest : public testing::RuntimeTest {
 protected:
+  static void TearDownTestSuite() { engine_.reset(); }
   void SetUp() override {
     testing::RuntimeTest::SetUp();
-    if (!IsSkipped())
+    if (!IsSkipped() && !engine_)
       open(cpu_options());
   }
-  void open(const EngineOptions& with) { engine_ = std::make_unique<Engine>(bundle_folder, with); }
+  static void open(const EngineOptions& with) {
+    engine_ = std::make_unique<Engine>(bundle_folder, with);
+  }
 
-  std::unique_ptr<Engine> engine_;
+  static inline std::unique_ptr<Engine> engine_;
+};
+
+// Tests that count, or choose their engine's options, have one of their own.
+class OwnEngineTest : public EngineTest {
+protected:
+  void SetUp() override { testing::RuntimeTest::SetUp(); }
+  void TearDown() override { engine_.reset(); }
 };
 
 TEST_F(EngineTest, AMapCallbackSeesEveryMapAndCanStop) {
@@ -91,7 +103,8 @@ TEST_F(EngineTest, AMapCallbackSeesEveryMapAndCanStop) {
                CancelledError);
 }
 
-TEST_F(EngineTest, BatchesAreCountedByTheirRows) {
+TEST_F(OwnEngineTest, BatchesAreCountedByTheirRows) {
+  open(cpu_options());
   engine_->generate(small(1));
   const auto metrics = engine_->metrics();
   // Two candidates of two rows in two steps, then the image's two steps.
@@ -223,7 +236,8 @@ TEST_F(EngineTest, AJobIsAFuture) {
   EXPECT_TRUE(at_once);
 }
 
-TEST_F(EngineTest, ACancelledJobSaysSo) {
+TEST_F(OwnEngineTest, ACancelledJobSaysSo) {
+  open(cpu_options());
   Gate gate;
   const auto job = engine_->submit(small(1), gate.callback());
   const auto waiting = engine_->submit(small(2));
@@ -249,7 +263,7 @@ TEST_F(EngineTest, ADeadlineEndsWhatIsLate) {
   EXPECT_NO_THROW(engine_->generate(early));
 }
 
-TEST_F(EngineTest, AFullQueueRefuses) {
+TEST_F(OwnEngineTest, AFullQueueRefuses) {
   auto narrow = cpu_options();
   narrow.max_queue = narrow.max_active = 1;
   open(narrow);
@@ -268,7 +282,8 @@ TEST_F(EngineTest, AFullQueueRefuses) {
   EXPECT_GT(metrics.session_seconds.at("backbone"), 0);
 }
 
-TEST_F(EngineTest, AWrongRequestIsRefusedBeforeItIsQueued) {
+TEST_F(OwnEngineTest, AWrongRequestIsRefusedBeforeItIsQueued) {
+  open(cpu_options());
   auto request = small(1);
   request.candidates = 0;
   expect_words(refusal<RequestError>([&] { engine_->submit(request); }), {"candidates is 0"});
@@ -278,7 +293,8 @@ TEST_F(EngineTest, AWrongRequestIsRefusedBeforeItIsQueued) {
   EXPECT_EQ(engine_->metrics().accepted, 0);
 }
 
-TEST_F(EngineTest, ClosingCancelsWhatIsInFlight) {
+TEST_F(OwnEngineTest, ClosingCancelsWhatIsInFlight) {
+  open(cpu_options());
   Gate gate;
   const auto active = engine_->submit(small(1), gate.callback());
   const auto queued = engine_->submit(small(2));
@@ -294,7 +310,8 @@ TEST_F(EngineTest, ClosingCancelsWhatIsInFlight) {
   EXPECT_NO_THROW(engine_->close());
 }
 
-TEST_F(EngineTest, JobsOutliveTheirEngine) {
+TEST_F(OwnEngineTest, JobsOutliveTheirEngine) {
+  open(cpu_options());
   Gate gate;
   const auto done = engine_->submit(small(1));
   EXPECT_TRUE(done.wait(60s));
@@ -306,7 +323,8 @@ TEST_F(EngineTest, JobsOutliveTheirEngine) {
   EXPECT_EQ(done.result().image.width, 64);
 }
 
-TEST_F(EngineTest, ACallbackMayDestroyItsEngine) {
+TEST_F(OwnEngineTest, ACallbackMayDestroyItsEngine) {
+  open(cpu_options());
   const auto job = engine_->submit(small(1), [&](const StepInfo&) {
     engine_.reset();
     return false;
@@ -316,7 +334,7 @@ TEST_F(EngineTest, ACallbackMayDestroyItsEngine) {
   EXPECT_THROW(job.result(), CancelledError);
 }
 
-TEST_F(EngineTest, WritesATimelineWhenItIsDestroyed) {
+TEST_F(OwnEngineTest, WritesATimelineWhenItIsDestroyed) {
   const testing::TempFolder folder;
   const auto file = folder / "trace.json";
   open(with(&EngineOptions::trace, file));
