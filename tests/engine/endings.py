@@ -159,7 +159,7 @@ class Ending:
 
 
 def python(
-    program: str, environment: dict[str, str] | None = None, timeout: float = 60
+    program: str, environment: dict[str, str] | None = None, timeout: float = 180
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program in a Python of its own; subprocess.TimeoutExpired where it hangs.
 
@@ -184,7 +184,7 @@ def python(
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
-def run(name: str, bundle: Path, timeout: float = 60) -> Ending:
+def run(name: str, bundle: Path, timeout: float = 180) -> Ending:
     """Runs one of PROGRAMS; subprocess.TimeoutExpired where it hangs."""
     text = (PREAMBLE + PROGRAMS[name][0]).replace("{bundle!r}", repr(str(bundle)))
     environment = dict(os.environ)

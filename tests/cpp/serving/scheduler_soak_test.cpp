@@ -76,10 +76,7 @@ TEST(Scheduler, ManyRequests) {
       }
       if (request.condition_steps > 1 && chance(5))
         request.prune = {1};
-      auto job = std::make_shared<JobState>();
-      job->request = resolve(std::move(request), scenes().manifest());
-      job->texts = read_texts(job->request, scenes());
-      job->maps = read_maps(job->request, scenes());
+      auto job = testing::new_job(std::move(request));
       job->when_done.emplace_back([&] { ++answers; });
       try {
         scheduler.submit(job);
