@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from fgdm import machine
 from fgdm.result import Candidate, EngineInfo, FactorResult, Result
 from PIL import Image
 
@@ -18,6 +19,24 @@ COLORS = {"dog": (128, 0, 0), "house": (128, 0, 128), "tree": (0, 128, 255), "sn
 
 MakeResult = Callable[..., Result]
 MakeBundle = Callable[..., Path]
+
+# Where `make test` puts OpenVINO's plugin: among the installed packages it would be what "auto" takes in
+# every test.
+PLUGINS = Path(__file__).resolve().parents[2] / "build/plugins"
+
+
+@pytest.fixture
+def openvino(monkeypatch: pytest.MonkeyPatch) -> machine.Plugin:
+    """OpenVINO's plugin, installed, on a processor that it runs on."""
+    monkeypatch.syspath_prepend(str(PLUGINS))
+    found = [plugin for plugin in machine.find_plugins() if plugin.backend == "openvino"]
+    takers = [runtime for runtime in machine.find_runtimes() if machine.takes_plugins(runtime)]
+    if not found or not takers:
+        pytest.skip("OpenVINO's plugin is neither installed nor in build/plugins (make test)")
+    devices, _ = machine.plugin_devices(str(takers[0].library), found)
+    if not any(device.provider == "OpenVINOExecutionProvider" for device in devices):
+        pytest.skip("OpenVINO's plugin offers no device here: this is no Intel processor")
+    return found[0]
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """Execution providers that ONNX Runtime loads at run time: OpenVINO's runs here, others are refused
 with what they lack.
-
-`make test` puts OpenVINO's plugin in build/plugins: among the installed packages it would be what
-"auto" takes in every other test.
 """
 
 from __future__ import annotations
@@ -22,18 +19,7 @@ from fgdm.cli import doctor
 from fgdm.result import EngineInfo
 from numpy.typing import NDArray
 
-PLUGINS = Path(__file__).resolve().parents[2] / "build/plugins"
 OPENVINO = "OpenVINOExecutionProvider"
-
-
-@pytest.fixture
-def openvino(monkeypatch: pytest.MonkeyPatch) -> machine.Plugin:
-    """OpenVINO's plugin, installed."""
-    monkeypatch.syspath_prepend(str(PLUGINS))
-    found = [plugin for plugin in machine.find_plugins() if plugin.backend == "openvino"]
-    if not found or not any(map(machine.takes_plugins, machine.find_runtimes())):
-        pytest.skip("OpenVINO's plugin is neither installed nor in build/plugins (make test)")
-    return found[0]
 
 
 def wheel(site: Path, name: str, file: str, content: str) -> None:
@@ -131,6 +117,29 @@ def test_without_a_device_the_error_says_what_it_needs(
     tiny_bundle: Path, backend: str, words: str
 ) -> None:
     assert re.search(words, refusal(tiny_bundle, backend))
+
+
+def test_a_plugin_without_a_device_here_says_so(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As OpenVINO's on a processor that isn't Intel's. The plugin of this test offers none anywhere."""
+    source = tmp_path / "plugin.c"
+    source.write_text(
+        "#include <stddef.h>\n"
+        "void* CreateEpFactories(const char* name, const void* api, const void* logger,\n"
+        "                        void** factories, size_t most, size_t* count) {\n"
+        "  *count = 0;\n  return NULL;\n}\n"
+        "void* ReleaseEpFactory(void* factory) { return NULL; }\n"
+    )
+    file = "onnxruntime_ep_openvino/libonnxruntime_providers_openvino_plugin.so"
+    wheel(tmp_path, "onnxruntime_ep_openvino", file, "")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / file, source], check=True)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said = refusal(tiny_bundle, "openvino")
+    assert "onnxruntime-openvino in place of onnxruntime" in said
+    assert f"can't be used:\n  {tmp_path / file} offers no device on this machine" in said
+    said = refusal(tiny_bundle, "auto")
+    assert said.startswith("cpu") and f"{tmp_path / file} offers no device" in said
 
 
 def test_a_plugin_that_cannot_be_opened_says_why(

@@ -25,7 +25,9 @@ struct Backend {
 
 constexpr std::array<Backend, 5> backends{
     {{Provider::cpu, "install onnxruntime"},
-     {Provider::openvino, "install onnxruntime-ep-openvino beside onnxruntime 1.23 or newer"},
+     {Provider::openvino,
+      "install onnxruntime-ep-openvino beside onnxruntime 1.23 or newer on an "
+      "Intel processor, on others onnxruntime-openvino in place of onnxruntime"},
      {Provider::cuda, "install onnxruntime-gpu in place of onnxruntime"},
      {Provider::tensorrt_rtx, "it needs an RTX card, NVIDIA's driver, and "
                               "onnxruntime-ep-nv-tensorrt-rtx beside onnxruntime "

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <set>
 #include <string_view>
 
 #include "fgdm/error.hpp"
@@ -82,14 +83,21 @@ void Plugins::add(const std::filesystem::path& library) {
   std::error_code unknown;
   const auto path = std::filesystem::weakly_canonical(library, unknown);
   const std::lock_guard lock(environment_mutex());
+  static std::set<std::filesystem::path> without_devices;
+  const auto before = all().size();
   Status* const status =
       api_.call<RegisterExecutionProviderLibrary>(environment_, path.c_str(), path.c_str());
   // Engines share the environment, and another one's registration serves this one.
   if (status != nullptr &&
       std::string_view(api_.call<GetErrorMessage>(status)).find("already registered") !=
           std::string_view::npos)
-    return api_.call<ReleaseStatus>(status);
-  check(api_, status, "registering " + library.string());
+    api_.call<ReleaseStatus>(status);
+  else
+    check(api_, status, "registering " + library.string());
+  if (status == nullptr && all().size() == before)
+    without_devices.insert(path);
+  if (without_devices.contains(path))
+    throw BackendError(library.string() + " offers no device on this machine");
 }
 
 std::span<const EpDevice* const> Plugins::all() const {

@@ -16,7 +16,8 @@ namespace fgdm::ort {
 class Plugins {
 public:
   // Registers `libraries` in the environment, which keeps them for all who share it. One that can't
-  // be had is a problem and no error: others may do. `library` is the opened ONNX Runtime.
+  // be had, or offers no device on this machine, is a problem and no error: others may do.
+  // `library` is the opened ONNX Runtime.
   Plugins(const ApiBase& library, Env* environment,
           std::span<const std::filesystem::path> libraries);
 
@@ -35,7 +36,7 @@ public:
   // The plugin's name and version, such as "OpenVINOExecutionProvider 1.8.1".
   std::string name(Provider provider) const;
 
-  // Why libraries weren't registered, one sentence each.
+  // Why libraries are of no use here, one sentence each.
   const std::vector<std::string>& problems() const { return problems_; }
 
 private:
