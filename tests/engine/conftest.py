@@ -20,8 +20,8 @@ COLORS = {"dog": (128, 0, 0), "house": (128, 0, 128), "tree": (0, 128, 255), "sn
 MakeResult = Callable[..., Result]
 MakeBundle = Callable[..., Path]
 
-# Where `make test` puts OpenVINO's plugin: among the installed packages it would be what "auto" takes in
-# every test.
+# Where `make test` puts OpenVINO's plugin: among the installed packages it would be what "auto"
+# takes in every test.
 PLUGINS = Path(__file__).resolve().parents[2] / "build/plugins"
 
 

@@ -122,7 +122,7 @@ def test_without_a_device_the_error_says_what_it_needs(
 def test_a_plugin_without_a_device_here_says_so(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As OpenVINO's on a processor that isn't Intel's. The plugin of this test offers none anywhere."""
+    """As OpenVINO's on a processor that isn't Intel's; this test's plugin offers none anywhere."""
     source = tmp_path / "plugin.c"
     source.write_text(
         "#include <stddef.h>\n"
