@@ -100,9 +100,10 @@ def test_a_segmenter_checks_a_picture_as_a_map(tmp_path: Path) -> None:
         "relations": [{"subject": "dog", "relation": "left of", "object": "house"}],
     }
     good = scorer(picture("dog", "dog", "house"), "", required)
-    assert good == Score(1.0, True, ())
+    met = ("dog", "house", "2 dog", "2 dog left of house")
+    assert good == Score(1.0, True, (), met)
     bad = scorer(picture("dog", "house", "dog"), "", required)
-    assert (bad.value, bad.passed, bad.unmet) == (0.75, False, ("2 dog left of house",))
+    assert bad == Score(0.75, False, met[3:], met[:3])
     lenient = SegmenterScorer(tmp_path / "model.onnx", PALETTE, threshold=0.7)
     assert lenient(picture("dog", "house", "dog"), "", required).passed
 
