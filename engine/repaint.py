@@ -52,7 +52,8 @@ def generate(
     there may be, 0 to 100. options: of ``Engine.submit``; a deadline is each picture's own.
 
     The result is that of the first picture that passed, else of the one with the highest score, the
-    earlier first; its map_rows and timings are those of all. Raises what ``Engine.generate`` and
+    earlier first, with all maps that its own was one of; map_rows and timings are those of all
+    attempts. Raises what ``Engine.generate`` and
     the scorer raise; RequestError where the image is sampled jointly with its map, which can't be
     given then, or where no labels are made.
     """
@@ -125,7 +126,8 @@ class Painting:
         for stage, seconds in result.timings.items():
             self._timings[stage] = self._timings.get(stage, 0.0) + seconds
         if self._best is None or _worth(attempt) > _worth(self._attempts[self._kept]):
-            self._best, self._kept = result, len(self._attempts) - 1
+            self._best = _among_others(result, self._first, self._factor, painted)
+            self._kept = len(self._attempts) - 1
         is_last = attempt.passed or len(self._attempts) > self._repaint
         self.options = None if is_last else self._next(self._first)
 
@@ -186,6 +188,16 @@ def _others(result: Result) -> list[Candidate]:
         if index != result.chosen and not (one.pruned or one.failed or one.refused)
     ]
     return sorted(usable, key=lambda one: (-one.recall, -one.compliance, -one.smallest_area))
+
+
+def _among_others(result: Result, first: Result, name: str, painted: Candidate) -> Result:
+    """A result whose map was given, as one of those that were sampled for the first."""
+    if result is first:
+        return result
+    chosen = first.candidates.index(painted)
+    factor = replace(first.factors[name], chosen=chosen)
+    factors = {**result.factors, name: factor}
+    return replace(result, candidates=first.candidates, chosen=chosen, factors=factors)
 
 
 def _from_map(

@@ -181,6 +181,11 @@ def test_what_is_best_is_kept_when_none_passes(engine: Engine) -> None:
     assert result.repaint is not None
     assert (result.repaint.passed, result.repaint.kept) == (False, 1)
     assert result.image.tobytes() == scorer.seen[1][0]
+    assert len(result.candidates) == 3, "the maps that its own was one of"
+    kept = result.repaint.attempts[1]
+    assert result.candidates[result.chosen].index == kept.candidate
+    assert result.candidates == result.factors["segmentation"].candidates
+    assert result.map_rows == 3 * 2, "given maps take none"
 
 
 def test_the_first_picture_that_passes_is_the_only_one(engine: Engine) -> None:
