@@ -12,7 +12,7 @@ First from the next best map of those that were sampled, and when none is left w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,11 @@ from fgdm.result import Attempt, Candidate, Repaint, Result
 if TYPE_CHECKING:
     from fgdm.engine import Engine
     from fgdm.request import RequestOptions
-    from fgdm.scorers import PictureScorer
+    from fgdm.scorers import PictureScorer, Score
     from typing_extensions import Unpack
+
+#: Pictures that may follow the first.
+MOST = 100
 
 #: What a request says about maps that are sampled; with one that is given it says nothing.
 _OF_SAMPLING = ("candidates", "prune", "stop_at_recall", "stop_at_compliance", "wave", "select")
@@ -49,29 +52,97 @@ def generate(
     there may be, 0 to 100. options: of ``Engine.submit``; a deadline is each picture's own.
 
     The result is that of the first picture that passed, else of the one with the highest score, the
-    earlier first. Raises what ``Engine.generate`` and the scorer raise; RequestError where the
-    image is sampled jointly with its map, which can't be given then, or where no labels are made.
+    earlier first, with all maps that its own was one of; map_rows and timings are those of all
+    attempts. Raises what ``Engine.generate`` and
+    the scorer raise; RequestError where the image is sampled jointly with its map, which can't be
+    given then, or where no labels are made.
     """
-    if not 0 <= required_integer("repaint", repaint) <= 100:
-        raise RequestError(f"repaint is {repaint}, expected 0 to 100 more pictures")
-    if options.get("joint"):
-        raise RequestError("repaint gives maps, which joint sampling makes anew; leave joint out")
-    required = _required(engine, prompt, options)
-    best: tuple[Result, Attempt] | None = None
-    attempts: list[Attempt] = []
-    for result, seed, candidate in _pictures(engine, prompt, options):
-        score = scorer(result.image, prompt, required)
-        attempts.append(
-            Attempt(seed, candidate.index, float(score.value), bool(score.passed), score.unmet)
+    painting = Painting(engine, prompt, options, repaint)
+    while painting.options is not None:
+        result = engine.generate(prompt, **painting.options)
+        painting.take(result, scorer(result.image, prompt, painting.required))
+    return painting.result
+
+
+class Painting:
+    """What is tried for one picture, for whoever paints and scores it.
+
+    ``options`` of ``Engine.submit`` are those of the next attempt, None when there is none; what it
+    resulted in and its score are given to ``take``. ``required``: what the picture is scored by.
+    ``result``: as ``generate`` returns it, after one ``take`` or more.
+
+    seed_step: from the seed of an attempt to that of the next that samples maps.
+    Raises RequestError as ``generate`` does.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        prompt: str,
+        options: Mapping[str, Any],
+        repaint: int,
+        seed_step: int = 1,
+    ) -> None:
+        if not 0 <= required_integer("repaint", repaint) <= MOST:
+            raise RequestError(f"repaint is {repaint}, expected 0 to {MOST} more pictures")
+        if options.get("joint"):
+            raise RequestError(
+                "repaint gives maps, which joint sampling makes anew; leave joint out"
+            )
+        self.options: dict[str, Any] | None = dict(options)
+        self._given = options
+        self._factor = _labels_factor(engine, options)
+        self.required = _required(engine, prompt, options)
+        self._repaint, self._seed_step = repaint, seed_step
+        self._attempts: list[Attempt] = []
+        self._best: Result | None = None
+        self._kept = 0
+        self._first: Result | None = None  # which sampled the maps that are painted from
+        self._untried: list[Candidate] = []
+        self._candidate: Candidate | None = None  # which the next attempt is given
+        self._rows = 0
+        self._timings: dict[str, float] = {}
+
+    @property
+    def attempts(self) -> int:
+        """How many were taken."""
+        return len(self._attempts)
+
+    def take(self, result: Result, score: Score) -> None:
+        """What the attempt of ``options`` resulted in, and how good its picture is."""
+        if self._candidate is None or self._first is None:
+            self._first, self._untried = result, _others(result)
+        painted = self._candidate or result.candidates[result.chosen]
+        attempt = Attempt(
+            seed=self._first.seed,
+            candidate=painted.index,
+            value=float(score.value),
+            passed=bool(score.passed),
+            unmet=tuple(score.unmet),
+            met=tuple(score.met),
         )
-        if best is None or _worth(attempts[-1]) > _worth(best[1]):
-            best = result, attempts[-1]
-        if score.passed or len(attempts) > repaint:
-            break
-    if best is None:  # there is always a first picture
-        raise RequestError("no picture was painted")
-    told = Repaint(best[1].passed, attempts.index(best[1]), tuple(attempts))
-    return replace(best[0], repaint=told)
+        self._attempts.append(attempt)
+        self._rows += result.map_rows
+        for stage, seconds in result.timings.items():
+            self._timings[stage] = self._timings.get(stage, 0.0) + seconds
+        if self._best is None or _worth(attempt) > _worth(self._attempts[self._kept]):
+            self._best = _among_others(result, self._first, self._factor, painted)
+            self._kept = len(self._attempts) - 1
+        is_last = attempt.passed or len(self._attempts) > self._repaint
+        self.options = None if is_last else self._next(self._first)
+
+    @property
+    def result(self) -> Result:
+        assert self._best is not None, "no attempt was taken"
+        told = Repaint(self._attempts[self._kept].passed, self._kept, tuple(self._attempts))
+        return replace(self._best, repaint=told, map_rows=self._rows, timings=self._timings)
+
+    def _next(self, first: Result) -> dict[str, Any]:
+        if not self._untried:
+            self._candidate = None
+            return {**self._given, "seed": (first.seed + self._seed_step) % _SEEDS}
+        self._candidate = self._untried.pop(0)
+        return _from_map(self._given, first, self._factor, self._candidate)
 
 
 def _worth(attempt: Attempt) -> tuple[bool, float]:
@@ -90,27 +161,19 @@ def _required(engine: Engine, prompt: str, options: Mapping[str, Any]) -> Requir
     return engine.find_requirements(prompt, bool(options.get("articles_count"))).requirements
 
 
-def _pictures(
-    engine: Engine, prompt: str, options: Mapping[str, Any]
-) -> Iterator[tuple[Result, int, Candidate]]:
-    """Pictures, each with its seed and the map that it was painted from."""
-    seed = options.get("seed")
-    while True:
-        first = engine.generate(prompt, **{**options, "seed": seed})
-        name = _labels_factor(engine, first)
-        yield first, first.seed, first.candidates[first.chosen]
-        for candidate in _others(first):
-            again = engine.generate(prompt, **_from_map(options, first, name, candidate))
-            yield again, first.seed, candidate
-        seed = (first.seed + 1) % _SEEDS
-
-
-def _labels_factor(engine: Engine, result: Result) -> str:
-    """The last factor that made labels, whose candidates are the result's own."""
+def _labels_factor(engine: Engine, options: Mapping[str, Any]) -> str:
+    """The last factor that makes labels, whose candidates are the result's own."""
+    given = options.get("factors")
+    factors = given if isinstance(given, Mapping) else {}
     makers = [
         str(one["name"])
-        for one in engine.manifest["factors"]
-        if one.get("palette") and one["name"] in result.factors
+        for one in engine.manifest["factors"][:-1]
+        if one.get("palette")
+        and (
+            factors[one["name"]] is not None
+            if one["name"] in factors
+            else one.get("optional") is not True
+        )
     ]
     if not makers:
         raise RequestError("this request makes no labels, so there is no map to paint again from")
@@ -125,6 +188,16 @@ def _others(result: Result) -> list[Candidate]:
         if index != result.chosen and not (one.pruned or one.failed or one.refused)
     ]
     return sorted(usable, key=lambda one: (-one.recall, -one.compliance, -one.smallest_area))
+
+
+def _among_others(result: Result, first: Result, name: str, painted: Candidate) -> Result:
+    """A result whose map was given, as one of those that were sampled for the first."""
+    if result is first:
+        return result
+    chosen = first.candidates.index(painted)
+    factor = replace(first.factors[name], chosen=chosen)
+    factors = {**result.factors, name: factor}
+    return replace(result, candidates=first.candidates, chosen=chosen, factors=factors)
 
 
 def _from_map(

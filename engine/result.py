@@ -209,8 +209,8 @@ class FactorResult:
 class Attempt:
     """A picture that was painted and scored (fgdm.repaint).
 
-    seed, candidate: the map that it was painted from, as in Candidate. value, passed, unmet: what
-    the scorer said of it.
+    seed, candidate: the map that it was painted from, as in Candidate. value, passed, unmet, met:
+    what the scorer said of it.
     """
 
     seed: int
@@ -218,10 +218,11 @@ class Attempt:
     value: float
     passed: bool
     unmet: tuple[str, ...]
+    met: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The fields by name."""
-        return {**vars(self), "unmet": list(self.unmet)}
+        return {**vars(self), "unmet": list(self.unmet), "met": list(self.met)}
 
 
 @dataclass(frozen=True)
@@ -255,10 +256,10 @@ class Result:
     encoder doesn't read, as they are too long for it; "" if it reads all. unread: classes that are
     named only in `truncated`; they aren't requested.
     chosen: index into candidates. seed: the request's seed, drawn at random if none was given.
-    map_rows: backbone rows that the maps took.
+    map_rows: backbone rows that the maps took, of all attempts where pictures were scored.
     timings: seconds per stage, of batches its share: text_encoder, adapter, backbone, controlnet,
     hint, vae_decoder; queue (before work began), waiting (sessions that worked for others), core
-    (everything outside the network sessions), total (without the queue).
+    (everything outside the network sessions), total (without the queue); likewise of all attempts.
     parameters: every parameter as used, bundle defaults filled in.
     colors: the palette's RGB colour (0 to 255) of every class by name.
     requirements: what each map was checked against, of the prompt or of the request; a candidate's

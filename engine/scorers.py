@@ -28,13 +28,14 @@ Floats = npt.NDArray[np.float32]
 class Score:
     """What a scorer says of a picture.
 
-    value: the larger, the better. passed: whether it is good enough. unmet: what it lacks, in
-    words, if the scorer can tell.
+    value: the larger, the better. passed: whether it is good enough. unmet, met: the requirements
+    that it lacks, and those that it meets, in words, if the scorer can tell.
     """
 
     value: float
     passed: bool
     unmet: tuple[str, ...] = ()
+    met: tuple[str, ...] = ()
 
 
 class PictureScorer(Protocol):
@@ -50,7 +51,7 @@ class SegmenterScorer:
     classes, h', w'), the scores of the palette's classes in their order.
     palette: ``Engine.palette``. mean, std: of each channel, by which pictures of 0 to 1 are
     normalized; by default they become -1 to 1. threshold: the compliance, 0 to 1, from which on a
-    picture passes. min_area, opening: as in ``fgdm.check_map``.
+    picture passes. min_area, opening: as in ``fgdm.check_map``. threads: 0 is the runtime's own.
 
     The score is the compliance. Raises BackendError for a model that can't be loaded or run, or
     whose classes aren't as many as the palette's.
@@ -66,8 +67,9 @@ class SegmenterScorer:
         threshold: float = 1.0,
         min_area: float = 0.002,
         opening: int = 0,
+        threads: int = 0,
     ) -> None:
-        self._session = _session(model)
+        self._session = _session(model, threads)
         self._palette = palette
         self._mean, self._std = mean, std
         self._threshold, self._min_area, self._opening = threshold, min_area, opening
@@ -93,7 +95,9 @@ class SegmenterScorer:
             min_area=self._min_area,
             opening=self._opening,
         )
-        return Score(found.compliance, found.compliance >= self._threshold, found.unmet)
+        pairs = zip(found.requirements, found.met, strict=True)
+        met = tuple(one.text for one, holds in pairs if holds)
+        return Score(found.compliance, found.compliance >= self._threshold, found.unmet, met)
 
 
 class DualEncoderScorer:
@@ -147,12 +151,14 @@ class DualEncoderScorer:
         return feeds
 
 
-def _session(model: str | os.PathLike[str]) -> Any:
+def _session(model: str | os.PathLike[str], threads: int = 0) -> Any:
     path = Path(model)
     if not path.is_file():
         raise RequestError(f"there is no model {str(path)!r:.300}; expected an ONNX file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own have no common class
         raise BackendError(f"can't load {path}: {error!s:.300}") from None
 

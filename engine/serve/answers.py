@@ -55,6 +55,7 @@ def facts(task: Task, result: Result) -> dict[str, Any]:
         "timings": dict(result.timings),
         **({"watermark": result.watermark} if result.watermark else {}),
         **({"reading": result.reading.to_json()} if result.reading else {}),
+        **({"repaint": result.repaint.to_json()} if result.repaint else {}),
     }
 
 
@@ -73,7 +74,8 @@ def usage(task: Task, results: list[Result]) -> dict[str, Any]:
 
 def _image_rows(result: Result) -> int:
     steps = result.parameters["num_inference_steps"]
-    return 2 * steps if isinstance(steps, int) else 0
+    pictures = len(result.repaint.attempts) if result.repaint else 1
+    return 2 * steps * pictures if isinstance(steps, int) else 0
 
 
 def images_response(task: Task, results: list[Result], data: list[dict[str, Any]]) -> Any:
@@ -108,7 +110,10 @@ def partial_event(task: Task, event: Step | Seen, index: int) -> dict[str, Any]:
         facts = event.facts()
         preview = preview.resize(task.pixels, Image.Resampling.NEAREST)
     else:
-        facts = {"factor": event.factor, "steps": event.step + 1, "num_steps": event.num_steps}
+        facts = {
+            **{"attempt": event.attempt, "factor": event.factor},
+            **{"steps": event.step + 1, "num_steps": event.num_steps},
+        }
     return {
         "type": f"{task.kind}.partial_image",
         "partial_image_index": index,

@@ -22,6 +22,7 @@ from fgdm.files import read_regular
 
 from .memory import check_memory
 from .reading import read_reader
+from .scoring import load_segmenter, named_segmenters
 from .settings import Settings
 
 #: What the server imports of fgdm[serve].
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--max-images", "max_images", int, "n of one request"),
         ("--max-candidates", "max_candidates", int, "of one request"),
         ("--max-steps", "max_steps", int, "of maps, and of the picture"),
+        ("--max-repaint", "max_repaint", int, "pictures after one that its segmenter fails"),
         ("--max-requests", "max_requests", int, "of one key at a time"),
         ("--max-streams", "max_streams", int, "of jobs' events, of one key at a time"),
         ("--deadline", "deadline", float, "seconds for a request; default: none"),
@@ -126,6 +128,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engine.add_argument(
         "--llm-timeout", type=float, default=30.0, metavar="N", help="seconds (default: 30)"
     )
+    engine.add_argument(
+        "--segmenter",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="ONNX, of a bundle: requests may have pictures painted again that lack what they ask "
+        "for (docs/compliance.md); can be given again",
+    )
     engine.add_argument("--policy", default="latency", help="latency or throughput")
 
 
@@ -146,7 +156,8 @@ def run(args: argparse.Namespace, listening: Callable[[str], object] | None = No
         importing = beside.submit(importlib.import_module, "fgdm.serve.server")
         listener = stack.enter_context(_listen(args.host, args.port))
         bundles = named(args.bundles)
-        aliases = _aliases(args.alias, [name for name, _ in bundles])
+        names = [name for name, _ in bundles]
+        aliases, segmenters = _aliases(args.alias, names), named_segmenters(args.segmenter, names)
         check_memory([Path(folder) for _, folder in bundles])
         engines = {}
         for name, folder in bundles:
@@ -163,8 +174,13 @@ def run(args: argparse.Namespace, listening: Callable[[str], object] | None = No
                     watermark=args.watermark,
                 )
             )
+        scorers = {
+            name: load_segmenter(file, engines[name], args.threads)
+            for name, file in segmenters.items()
+        }
         module = importing.result()
-        server = module.Server(module.Models(engines, aliases, credentials, reader), settings)
+        models = module.Models(engines, aliases, credentials, reader, scorers)
+        server = module.Server(models, settings)
         listener.listen()  # from here on who connects is answered a moment later
         host, port = listener.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host

@@ -104,7 +104,8 @@ def of_engine(error: errors.Error) -> ApiError:
     text = str(error)
     if isinstance(error, errors.RequestError):
         first = text.partition(" ")[0]
-        param = first if first in RequestOptions.__annotations__ else None
+        known = first == "repaint" or first in RequestOptions.__annotations__
+        param = first if known else None
         return ApiError(400, text, code="invalid_value", param=param)
     if isinstance(error, errors.QueueFullError):
         return ApiError(

@@ -68,8 +68,18 @@ class ServedJob:
             self.last_step = event
             self.forming.take(event)
         else:
-            self.maps[event.picture, event.info.factor, event.info.candidate.index] = event
+            self._keep(event)
         self.tell()
+
+    def _keep(self, seen: Seen) -> None:
+        """Maps of an earlier attempt go."""
+        picture, factor = seen.picture, seen.info.factor
+        self.maps = {
+            key: other
+            for key, other in self.maps.items()
+            if key[:2] != (picture, factor) or other.attempt == seen.attempt
+        }
+        self.maps[picture, factor, seen.info.candidate.index] = seen
 
     def map_of(self, picture: int, factor: str, candidate: int) -> Image.Image:
         """Of a job that has results, theirs; else the last that was looked at. ApiError (404)."""
@@ -213,6 +223,7 @@ class Jobs:
                     "missing": list(result.missing),
                     "chosen": result.chosen,
                     "candidates": [c.to_json() for c in result.candidates],
+                    **({"repaint": result.repaint.to_json()} if result.repaint else {}),
                 }
                 for result in job.results
             ]

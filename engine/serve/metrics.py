@@ -68,6 +68,12 @@ class Metrics:
         self._pictures = Counter(
             "fgdm_pictures", "Pictures painted.", ("model",), registry=self._registry
         )
+        self._attempts = Counter(
+            "fgdm_attempts",
+            "Pictures that were scored, by whether they passed.",
+            ("model", "passed"),
+            registry=self._registry,
+        )
         self._recall = Histogram(
             "fgdm_recall",
             "Recall of the chosen map.",
@@ -108,6 +114,8 @@ class Metrics:
     def painted(self, task: Task, result: Result) -> None:
         name = task.model.name
         self._pictures.labels(name).inc()
+        for attempt in result.repaint.attempts if result.repaint else ():
+            self._attempts.labels(name, str(attempt.passed).lower()).inc()
         self._recall.labels(name).observe(result.recall)
         timings = dict(result.timings)
         queued = timings.pop("queue", 0.0)

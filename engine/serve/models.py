@@ -11,22 +11,26 @@ from typing import TYPE_CHECKING
 from fgdm.engine import Engine
 
 from .errors import ApiError
+from .scoring import Scoring
 
 if TYPE_CHECKING:
     from fgdm.credentials import Credentials
     from fgdm.llm import LanguageModel
+    from fgdm.scorers import PictureScorer
 
 
 @dataclass(frozen=True)
 class Model:
     """An open bundle. multiple: of which the picture's height and width are. credentials: what its
-    pictures' files are signed with. reader: the language model that may read its prompts."""
+    pictures' files are signed with. reader: the language model that may read its prompts. scoring:
+    what scores its pictures, so that they may be painted again."""
 
     name: str
     engine: Engine
     created: int = field(default_factory=lambda: int(time.time()))
     credentials: Credentials | None = None
     reader: LanguageModel | None = None
+    scoring: Scoring | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -69,7 +73,7 @@ class Models:
     """At least one. A service of one bundle answers to any name, one of several to theirs.
 
     aliases: further names, each with that of the bundle that answers to it. credentials,
-    reader: as in Model, of all.
+    reader: as in Model, of all. scorers: of bundles' pictures (fgdm.scorers), by names.
     """
 
     def __init__(
@@ -78,11 +82,19 @@ class Models:
         aliases: Mapping[str, str] | None = None,
         credentials: Credentials | None = None,
         reader: LanguageModel | None = None,
+        scorers: Mapping[str, PictureScorer] | None = None,
     ) -> None:
         if not engines:
             raise ValueError("a service needs an engine")
+        scoring = {name: Scoring(scorer) for name, scorer in (scorers or {}).items()}
         self._models = {
-            name: Model(name, engine, credentials=credentials, reader=reader)
+            name: Model(
+                name,
+                engine,
+                credentials=credentials,
+                reader=reader,
+                scoring=scoring.get(name),
+            )
             for name, engine in engines.items()
         }
         self.aliases = dict(aliases or {})

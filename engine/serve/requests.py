@@ -59,6 +59,7 @@ class ImageRequest(BaseModel):
     stream: bool | None = None
     partial_images: int | None = Field(default=None, ge=0, le=3)
     map_previews: int | None = Field(default=None, ge=0, le=100)
+    repaint: int | None = Field(default=None, ge=0)
     requirements_from: Literal["prompt", "llm"] | None = None
 
 
@@ -66,7 +67,8 @@ class ImageRequest(BaseModel):
 class Task:
     """A request that has been read. options: of `Engine.submit`, without the seed, which is
     `seed` for the first of `count` pictures, one more for the next and so on. partial_images,
-    map_previews: steps after which a picture, and each candidate's map, is looked at."""
+    map_previews: steps after which a picture, and each candidate's map, is looked at. repaint: how
+    many pictures may follow one that its scorer fails; None: none is scored."""
 
     model: Model
     prompt: str
@@ -79,6 +81,7 @@ class Task:
     stream: bool
     partial_images: int
     map_previews: int = 0
+    repaint: int | None = None
     kind: Literal["image_generation", "image_edit"] = "image_generation"
 
     @property
@@ -147,6 +150,7 @@ def read_task(request: ImageRequest, model: Model, settings: Settings) -> Task:
         stream=bool(request.stream),
         partial_images=request.partial_images or 0,
         map_previews=request.map_previews or 0,
+        repaint=_repaint(request.repaint, model, settings),
     )
 
 
@@ -291,6 +295,23 @@ def _number(options: Mapping[str, Any], name: str, otherwise: float) -> float:
         return float(value)
     except OverflowError:
         raise wrong(name, f"{name} is too large for a number") from None
+
+
+def _repaint(asked: int | None, model: Model, settings: Settings) -> int | None:
+    if asked is None:
+        return None
+    if model.scoring is None:
+        raise wrong(
+            "repaint",
+            f"repaint is {asked}, and nothing scores the pictures of {model.name} here; its "
+            "operator would name a segmenter (--segmenter); leave it out",
+        )
+    if asked > settings.max_repaint:
+        raise wrong(
+            "repaint",
+            f"repaint is {asked}; this service paints at most {settings.max_repaint} more",
+        )
+    return asked
 
 
 def _seed(seed: int | None, count: int) -> int:

@@ -1,9 +1,10 @@
-"""A task's jobs in the engine: awaited together, watched step by step, cancelled as one."""
+"""A task's pictures: awaited together, watched step by step, cancelled as one."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from fgdm.result import MapInfo, Result
 from numpy.typing import NDArray
 from PIL import Image
 
+from .attempts import Attempts
 from .errors import outcome_of
 from .metrics import Metrics
 from .requests import Task
@@ -29,7 +31,8 @@ _MOST_PREVIEWS = 4
 @dataclass(frozen=True)
 class Step:
     """A step that a picture's job has taken. preview: of the image, where one was asked for.
-    maps: likewise of candidates, what each is about to become, RGB (h, w, 3)."""
+    maps: likewise of candidates, what each is about to become, RGB (h, w, 3). attempt: from 0,
+    which of those of a picture that is painted again."""
 
     picture: int
     factor: str
@@ -37,15 +40,18 @@ class Step:
     num_steps: int
     preview: Image.Image | None = None
     maps: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A map that a picture's job has looked at. shown: whether a stream shows it."""
+    """A map that a picture's job has looked at. shown: whether a stream shows it. attempt: as of
+    a Step."""
 
     picture: int
     info: MapInfo
     shown: bool = False
+    attempt: int = 0
 
     @property
     def preview(self) -> Image.Image | None:
@@ -56,6 +62,7 @@ class Seen:
         """Everything but the pixels."""
         candidate = self.info.candidate
         return {
+            "attempt": self.attempt,
             "factor": self.info.factor,
             "candidate": candidate.index,
             "recall": candidate.recall,
@@ -105,9 +112,10 @@ class Channel:
 
 
 class Run:
-    """A task that was submitted: a job for each picture. For the event loop.
+    """A task that was submitted: a job for each picture, and where one is painted again, the next
+    when that has ended. For the event loop.
 
-    Raises, when it is made, what `Engine.submit` raises; then none of its jobs goes on. How it ends
+    Raises, when it is made, what `Attempts` raises; then none of its jobs goes on. How it ends
     is counted once, whether or not anybody waits for it.
     watch: called on the engine's thread with every step, and every map that was looked at. Of
     a stream's ``partial_images`` the chosen map is the first. Where pictures have a watermark,
@@ -116,7 +124,7 @@ class Run:
 
     def __init__(self, task: Task, metrics: Metrics, watch: Watcher | None = None) -> None:
         self.task = task
-        self.jobs: list[Job] = []
+        self._pictures: list[Attempts] = []
         self._metrics = metrics
         self._shown = task.map_factor if task.stream and task.partial_images else None
         marked = task.model.engine.watermark is not None
@@ -125,15 +133,8 @@ class Run:
         self._seen = _seen_steps(task.map_previews)
         try:
             for index in range(task.count):
-                callbacks: dict[str, Any] = {}
-                if watch is not None:
-                    callbacks["step_callback"] = self._step_callback(index, watch)
-                    callbacks["map_callback"] = self._map_callback(index, watch)
-                self.jobs.append(
-                    task.model.engine.submit(
-                        task.prompt, seed=task.seed + index, **callbacks, **task.options
-                    )
-                )
+                submit = functools.partial(self._submit, index, watch)
+                self._pictures.append(Attempts(task, task.seed + index, submit))
         except BaseException:
             self.cancel()
             raise
@@ -174,7 +175,7 @@ class Run:
         await asyncio.wait({self._ending})
 
     async def _end(self) -> list[Result]:
-        waiting = [asyncio.ensure_future(job) for job in self.jobs]
+        waiting = [asyncio.ensure_future(picture.result()) for picture in self._pictures]
         try:
             results = list(await asyncio.gather(*waiting))
         except BaseException as error:
@@ -188,10 +189,21 @@ class Run:
         return results
 
     def cancel(self) -> None:
-        for job in self.jobs:
-            job.cancel()
+        for picture in self._pictures:
+            picture.cancel()
 
-    def _step_callback(self, index: int, watch: Watcher) -> Callable[[_core.StepInfo], bool]:
+    def _submit(
+        self, index: int, watch: Watcher | None, attempt: int, options: Mapping[str, Any]
+    ) -> Job:
+        callbacks: dict[str, Any] = {}
+        if watch is not None:
+            callbacks["step_callback"] = self._step_callback(index, attempt, watch)
+            callbacks["map_callback"] = self._map_callback(index, attempt, watch)
+        return self.task.model.engine.submit(self.task.prompt, **callbacks, **options)
+
+    def _step_callback(
+        self, index: int, attempt: int, watch: Watcher
+    ) -> Callable[[_core.StepInfo], bool]:
         image = self.task.model.engine.manifest["factors"][-1]["name"]
 
         def step(info: _core.StepInfo) -> bool:
@@ -201,14 +213,14 @@ class Run:
             maps = {}
             if info.factor != image and info.step in self._seen(info.num_steps):
                 maps = {candidate: info.preview(candidate) for candidate in info.candidates}
-            watch(Step(index, info.factor, info.step, info.num_steps, preview, maps))
+            watch(Step(index, info.factor, info.step, info.num_steps, preview, maps, attempt))
             return False
 
         return step
 
-    def _map_callback(self, index: int, watch: Watcher) -> Callable[[MapInfo], bool]:
+    def _map_callback(self, index: int, attempt: int, watch: Watcher) -> Callable[[MapInfo], bool]:
         def look(info: MapInfo) -> bool:
-            watch(Seen(index, info, info.chosen and info.factor == self._shown))
+            watch(Seen(index, info, info.chosen and info.factor == self._shown, attempt))
             return False
 
         return look

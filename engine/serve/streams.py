@@ -71,6 +71,7 @@ def job_event(step: Step) -> dict[str, Any]:
     return {
         "type": "job.step",
         "picture": step.picture,
+        "attempt": step.attempt,
         "factor": step.factor,
         "step": step.step + 1,
         "num_steps": step.num_steps,

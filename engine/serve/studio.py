@@ -69,6 +69,7 @@ def routes(service: Service) -> APIRouter:
                 "images": settings.max_images,
                 "candidates": settings.max_candidates,
                 "steps": settings.max_steps,
+                "repaint": settings.max_repaint,
                 "body_bytes": settings.max_body_bytes,
             },
         }
@@ -183,6 +184,7 @@ def _described(model: Model) -> dict[str, Any]:
         "multiple": {"width": model.multiple[1], "height": model.multiple[0]},
         "steps": image["num_inference_steps"],
         "guidance": image["guidance"],
+        "scored": model.scoring is not None,
         "factors": [
             {
                 "name": factor["name"],

@@ -2,6 +2,7 @@
 
 import { byId, download, h, iconButton } from "./dom.js";
 import { MaskPainter } from "./mask.js";
+import { scored } from "./scored.js";
 import { t } from "./texts.js";
 
 export class PicturePanel extends EventTarget {
@@ -75,6 +76,7 @@ export class PicturePanel extends EventTarget {
     [...this.thumbs.children].forEach((item, i) =>
       item.firstChild.setAttribute("aria-pressed", String(i === index)),
     );
+    this.score.replaceChildren(...scored(facts.repaint));
     this.#timings(facts.timings);
     this.dispatchEvent(new Event("pick"));
   }
@@ -136,6 +138,7 @@ export class PicturePanel extends EventTarget {
       h("span", { text: t("picture.after") }),
     );
     this.thumbs = h("div", { class: "thumbs", role: "group", "aria-label": t("picture.results") });
+    this.score = h("div", { class: "scored", role: "group", "aria-label": t("scored.title") });
     this.timing = h("div", { class: "timings" });
     this.go = h(
       "button",
@@ -175,7 +178,7 @@ export class PicturePanel extends EventTarget {
       ),
       this.maskOptions,
     );
-    panel.append(this.frame, this.divider, this.thumbs, this.controls, this.timing);
+    panel.append(this.frame, this.divider, this.thumbs, this.score, this.controls, this.timing);
     this.save = iconButton(
       "save",
       t("picture.save"),

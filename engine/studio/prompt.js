@@ -14,7 +14,7 @@ export const newSeed = () => Math.floor(Math.random() * 2 ** 31);
 
 const FIELDS = [
   ...["prompt", "negative", "size", "seed", "candidates", "steps", "map-steps", "guidance"],
-  ...["select", "early"],
+  ...["select", "early", "repaint"],
 ];
 
 // What of a request the page shows somewhere.
@@ -22,7 +22,7 @@ const SHOWN = new Set([
   ...["prompt", "model", "negative_prompt", "size", "seed", "objects", "requirements", "select"],
   ...["num_inference_steps", "guidance", "candidates", "condition_steps", "factors"],
   ...["stop_at_recall", "stop_at_compliance", "map_previews", "partial_images"],
-  ...["n", "image", "mask"],
+  ...["n", "image", "mask", "repaint"],
 ]);
 
 export class Prompt extends EventTarget {
@@ -61,6 +61,8 @@ export class Prompt extends EventTarget {
     byId("classes").replaceChildren(
       ...(bundle.palette?.classes ?? []).map(({ name }) => h("option", { value: name })),
     );
+    byId("repaint").max = limits.repaint;
+    byId("repaint-box").hidden = !bundle.scored;
     // What is said of maps, where the bundle makes some; of objects, where they are labelled.
     for (const id of ["candidates-box", "map-steps-box", "early-box", "chain-box"])
       byId(id).hidden = !bundle.factors.length;
@@ -233,6 +235,7 @@ export class Prompt extends EventTarget {
       map_previews: 2,
       partial_images: 2,
       factors,
+      repaint: this.repaint(factors),
     };
     const early = byId("early").checked ? 1 : 0;
     // Without a map of labels there is nothing to choose by, and nothing is checked.
@@ -240,6 +243,13 @@ export class Prompt extends EventTarget {
       return { ...made, select: "compliance", stop_at_compliance: early };
     if (!this.#isChecked(factors)) delete made.requirements;
     return { ...made, stop_at_recall: early };
+  }
+
+  // How many pictures may follow one that lacks something. With none, the picture is only checked;
+  // undefined where nothing can check it.
+  repaint(factors) {
+    const isScored = this.bundle.scored && this.#isChecked(factors) && !this.extra.joint;
+    return isScored ? (number("repaint") ?? 0) : undefined;
   }
 
   #isChecked(factors = {}) {
@@ -258,6 +268,7 @@ export class Prompt extends EventTarget {
     byId("map-steps").value = request.condition_steps ?? "";
     byId("guidance").value = request.guidance ?? "";
     byId("select").value = request.select ?? (request.candidates ? "recall" : value("select"));
+    byId("repaint").value = request.repaint ?? byId("repaint").value;
     byId("early").checked = (request.stop_at_compliance ?? request.stop_at_recall) === 1;
     const listed = request.requirements ?? (request.objects && { objects: request.objects });
     this.listed = Boolean(listed);

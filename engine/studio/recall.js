@@ -32,13 +32,12 @@ export class RecallBar {
       h("strong", { class: said.isComplete ? "good" : "", text: said.words }),
       ...entries.map(({ label, state, area }) => {
         const { name, color } = classes[label];
-        return chip(state, t(`recall.${state}`, { name, area }), [
+        return signed(state, t(`recall.${state}`, { name, area }), [
           swatch(color), name, icon(state === "found" ? "check" : "cross"),
         ]);
       }),
       ...checked.map(({ text, met }) => {
-        const [sign, state] = signOf(met);
-        const made = chip(state, t(`requirement.${state}`, { text }), [text, icon(sign)]);
+        const made = chip(text, met);
         made.classList.toggle("old", isOld);
         return made;
       }),
@@ -51,7 +50,13 @@ export class RecallBar {
   }
 }
 
-function chip(state, label, content) {
+// A requirement, and whether it is met.
+export function chip(text, met) {
+  const [sign, state] = signOf(met);
+  return signed(state, t(`requirement.${state}`, { text }), [text, icon(sign)]);
+}
+
+function signed(state, label, content) {
   return h("span", { class: `chip ${state}`, title: label, role: "img", "aria-label": label }, content);
 }
 

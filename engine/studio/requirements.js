@@ -66,6 +66,10 @@ export function furtherOf(asked) {
 export const furtherMet = (checked) =>
   checked.filter(({ kind }) => kind !== "present").map(({ text, met }) => ({ text: shown(text), met }));
 
+// What a scorer says of a picture, what it lacks first: {text, met}.
+export const pictureMet = ({ met, unmet }) =>
+  [[unmet, false], [met, true]].flatMap(([texts, met]) => texts.map((text) => ({ text: shown(text), met })));
+
 // How many of those that a map can show are met: {met, all}.
 export function sumOf(further) {
   const sure = further.filter(({ met }) => met !== null);

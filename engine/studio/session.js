@@ -112,6 +112,7 @@ export class Session {
     const given = main ? await chain.mapOf(main.name) : null;
     if (main) body.factors = { ...(await this.#others()), [main.name]: given };
     else delete body.requirements;
+    if (main) body.repaint = prompt.repaint(body.factors);
     if (strength !== null && given) {
       given.strength = strength;
       Object.assign(body, { candidates: 4, map_previews: 2, condition_steps: prompt.mapSteps });
@@ -274,7 +275,7 @@ export class Session {
   #tell(event) {
     if (event.status === "queued") this.#progress(t("progress.queue", event), 0);
     if (!event.progress) return;
-    const { factor, step, num_steps: steps, picture } = event.progress;
+    const { factor, step, num_steps: steps, picture, attempt } = event.progress;
     // Stages in the order of the chain; each has an equal part of the bar.
     const { bundle } = this.studio;
     const left = this.job.body.factors ?? {};
@@ -284,7 +285,10 @@ export class Session {
     const place = Math.max(0, stages.indexOf(factor) < 0 ? stages.length : stages.indexOf(factor));
     const done = (place + step / steps) / (stages.length + 1);
     const pictures = event.n ?? 1;
-    this.#progress(t("progress.step", { factor, step, steps }), Math.min(1, (picture + done) / pictures));
+    const words = t("progress.step", { factor, step, steps });
+    const most = (this.job.body.repaint ?? 0) + 1;
+    const text = attempt ? t("progress.attempt", { number: attempt + 1, most, words }) : words;
+    this.#progress(text, Math.min(1, (picture + done) / pictures));
   }
 
   #lost(isLost) {

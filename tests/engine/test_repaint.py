@@ -100,9 +100,10 @@ def test_a_segmenter_checks_a_picture_as_a_map(tmp_path: Path) -> None:
         "relations": [{"subject": "dog", "relation": "left of", "object": "house"}],
     }
     good = scorer(picture("dog", "dog", "house"), "", required)
-    assert good == Score(1.0, True, ())
+    met = ("dog", "house", "2 dog", "2 dog left of house")
+    assert good == Score(1.0, True, (), met)
     bad = scorer(picture("dog", "house", "dog"), "", required)
-    assert (bad.value, bad.passed, bad.unmet) == (0.75, False, ("2 dog left of house",))
+    assert bad == Score(0.75, False, met[3:], met[:3])
     lenient = SegmenterScorer(tmp_path / "model.onnx", PALETTE, threshold=0.7)
     assert lenient(picture("dog", "house", "dog"), "", required).passed
 
@@ -180,6 +181,11 @@ def test_what_is_best_is_kept_when_none_passes(engine: Engine) -> None:
     assert result.repaint is not None
     assert (result.repaint.passed, result.repaint.kept) == (False, 1)
     assert result.image.tobytes() == scorer.seen[1][0]
+    assert len(result.candidates) == 3, "the maps that its own was one of"
+    kept = result.repaint.attempts[1]
+    assert result.candidates[result.chosen].index == kept.candidate
+    assert result.candidates == result.factors["segmentation"].candidates
+    assert result.map_rows == 3 * 2, "given maps take none"
 
 
 def test_the_first_picture_that_passes_is_the_only_one(engine: Engine) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from fgdm.cli.arguments import filters
 from fgdm.errors import RequestError
 from fgdm.serve.cli import check_aliases, named, read_keys
+from fgdm.serve.scoring import named_segmenters
 from fgdm.serve.settings import Settings
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -23,7 +24,8 @@ class Arguments(BaseModel):
     bundle's. forbid: classes whose maps aren't painted, as of ``fgdm serve``: a list, or a text
     such as ``person,bus``. watermark: a text that every picture carries, as of `Engine`.
     credentials_key, credentials_certificate, credentials_algorithm, llm_base_url, llm_model,
-    llm_timeout: as of ``fgdm serve``; files are on every node.
+    llm_timeout: as of ``fgdm serve``; files are on every node. segmenter: likewise, several as a
+    list; each is loaded with its bundle.
     models_per_replica: how many of them an engine is open for at a time; the one that was asked for
     longest ago goes first.
     cpus, gpus: what a replica takes of its node. threads: of the runtime; 0: as many as cpus, on a
@@ -56,6 +58,7 @@ class Arguments(BaseModel):
     llm_base_url: str | None = None
     llm_model: str | None = None
     llm_timeout: float = Field(default=30.0, gt=0)
+    segmenter: list[str] = Field(default_factory=list)
     cpus: float = Field(default=1.0, ge=0)
     gpus: float = Field(default=0.0, ge=0)
     min_replicas: int = Field(default=1, ge=1)
@@ -74,6 +77,7 @@ class Arguments(BaseModel):
     max_images: int = Field(default=_DEFAULTS.max_images, gt=0)
     max_candidates: int = Field(default=_DEFAULTS.max_candidates, gt=0)
     max_steps: int = Field(default=_DEFAULTS.max_steps, gt=0)
+    max_repaint: int = Field(default=_DEFAULTS.max_repaint, gt=0)
     max_requests: int = Field(default=_DEFAULTS.max_requests, gt=0)
     max_streams: int = Field(default=_DEFAULTS.max_streams, gt=0)
     deadline: float | None = Field(default=None, gt=0)
@@ -88,7 +92,7 @@ class Arguments(BaseModel):
     grace_seconds: float = Field(default=_DEFAULTS.grace_seconds, gt=0)
     stalled_seconds: float = Field(default=_DEFAULTS.stalled_seconds, gt=0)
 
-    @field_validator("bundles", mode="before")
+    @field_validator("bundles", "segmenter", mode="before")
     @classmethod
     def _one_or_more(cls, given: Any) -> Any:
         return [given] if isinstance(given, str) else given
@@ -106,6 +110,10 @@ class Arguments(BaseModel):
     def folders(self) -> dict[str, str]:
         """Of bundles by name. Raises RequestError for two of one name."""
         return dict(named(self.bundles))
+
+    def segmenters(self) -> dict[str, Path]:
+        """By bundles' names. Raises RequestError for one that is no bundle's."""
+        return named_segmenters(self.segmenter, list(self.folders()))
 
     def settings(self) -> Settings:
         """Reads the keys; raises RequestError where they can't be read."""
@@ -132,3 +140,4 @@ class Arguments(BaseModel):
                 "who may ask (api_key_file), or insecure: true"
             )
         check_aliases(self.aliases, list(self.folders()))
+        self.segmenters()

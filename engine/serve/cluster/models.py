@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from fgdm.serve.errors import ApiError
 from fgdm.serve.models import Model, Models
+from fgdm.serve.scoring import Scoring, load_segmenter
 from ray import serve
 
 from .scaling import CountedEngine
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fgdm.credentials import Credentials
     from fgdm.llm import LanguageModel
 
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 class BundlePool(Models):
     """Opens bundles once they are asked for, at most so many at a time.
 
-    One that goes for another is closed when its last request has ended.
+    One that goes for another is closed when its last request has ended. segmenters: files by names
+    of bundles, each loaded with its bundle.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class BundlePool(Models):
         options: Mapping[str, Any],
         credentials: Credentials | None = None,
         reader: LanguageModel | None = None,
+        segmenters: Mapping[str, Path] | None = None,
     ) -> None:
         self._folders, self._most = dict(folders), most
         self.aliases = dict(aliases)
@@ -39,7 +44,16 @@ class BundlePool(Models):
 
         async def load(name: str) -> Model:
             engine = await asyncio.to_thread(CountedEngine, self._folders[name], **options)
-            model = Model(name, engine, credentials=credentials, reader=reader)
+            scoring = None
+            if file := (segmenters or {}).get(name):
+                threads = options.get("threads", 0)
+                try:
+                    scorer = await asyncio.to_thread(load_segmenter, file, engine, threads)
+                except BaseException:
+                    engine.close()
+                    raise
+                scoring = Scoring(scorer)
+            model = Model(name, engine, credentials=credentials, reader=reader, scoring=scoring)
             self._opened[name] = model
             return model
 

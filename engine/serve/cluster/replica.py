@@ -39,6 +39,7 @@ class Replica:
             given.engine_options(),
             read_credentials(given),
             read_reader(given),
+            given.segmenters(),
         )
         self.load = self._pool.load  # where Ray looks for it
         self._rows = Gauge("fgdm_unfinished_rows", "Backbone rows of unfinished requests, at most.")

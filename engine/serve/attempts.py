@@ -1,0 +1,103 @@
+"""One picture of a task: its job in the engine and, where pictures are scored, those of the next
+attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fgdm import errors
+from fgdm.job import Job
+from fgdm.repaint import Painting
+from fgdm.result import Result
+
+from .requests import Task
+from .scoring import Scoring
+
+if TYPE_CHECKING:
+    from fgdm.scorers import Score
+
+#: Seconds after which a further attempt that found the engine's queue full asks again.
+_ASK_AGAIN = 0.1
+
+
+class Attempts:
+    """For the event loop, on which nothing is scored.
+
+    seed: of the first attempt. submit: called with the number of an attempt and its options, of
+    `Engine.submit`; the first time at once, and what it raises then is raised here, as is
+    RequestError for what can't be painted again. The deadline is that of all attempts together.
+    """
+
+    def __init__(
+        self, task: Task, seed: int, submit: Callable[[int, Mapping[str, Any]], Job]
+    ) -> None:
+        self._task, self._submit = task, submit
+        self._painting: Painting | None = None
+        options = {**task.options, "seed": seed}
+        began = time.monotonic()
+        if task.repaint is not None:
+            # The next pictures of the task have the next seeds.
+            self._painting = Painting(
+                task.model.engine, task.prompt, options, task.repaint, seed_step=task.count
+            )
+        self._job = submit(0, options)
+        deadline = options.get("deadline")
+        self._until = None if deadline is None else began + float(deadline)
+        self._scored: asyncio.Future[Score] | None = None
+        self._is_cancelled = False
+
+    async def result(self) -> Result:
+        """Of the attempt that is kept. Raises what ended the last one, and what the scorer
+        raises."""
+        result = await self._job
+        painting, scoring = self._painting, self._task.model.scoring
+        if painting is None or scoring is None:
+            return result
+        while True:
+            painting.take(result, await self._score(scoring, painting, result))
+            if painting.options is None:
+                return painting.result
+            self._job = await self._next(painting.attempts, painting.options)
+            result = await self._job
+
+    def cancel(self) -> None:
+        """What is at work, and whatever would follow. What the scorer makes of the picture that it
+        has is dropped."""
+        self._is_cancelled = True
+        self._job.cancel()
+        if self._scored is not None:
+            self._scored.cancel()
+
+    async def _score(self, scoring: Scoring, painting: Painting, result: Result) -> Score:
+        self._check()
+        self._scored = scoring.begin(result.image, self._task.prompt, painting.required)
+        await asyncio.wait({self._scored}, timeout=self._left())
+        if not self._scored.done():
+            self._scored.cancel()
+        self._check()
+        return self._scored.result()
+
+    async def _next(self, number: int, options: Mapping[str, Any]) -> Job:
+        """What has begun waits for room in the engine's queue."""
+        while True:
+            self._check()
+            try:
+                return self._submit(number, {**options, "deadline": self._left()})
+            except errors.QueueFullError:
+                await asyncio.sleep(_ASK_AGAIN)
+
+    def _check(self) -> None:
+        """Raises CancelledError or DeadlineError where nothing shall follow."""
+        if self._is_cancelled:
+            raise errors.CancelledError("the request was cancelled")
+        if self._left() == 0.0:
+            raise errors.DeadlineError(
+                f"the deadline of {self._task.options['deadline']} seconds passed between attempts"
+            )
+
+    def _left(self) -> float | None:
+        """Seconds."""
+        return None if self._until is None else max(0.0, self._until - time.monotonic())
