@@ -18,6 +18,7 @@ from PIL import Image
 from .errors import outcome_of
 from .metrics import Metrics
 from .requests import Task
+from .staged import StagedJob
 
 if TYPE_CHECKING:
     from fgdm import _core
@@ -29,7 +30,8 @@ _MOST_PREVIEWS = 4
 @dataclass(frozen=True)
 class Step:
     """A step that a picture's job has taken. preview: of the image, where one was asked for.
-    maps: likewise of candidates, what each is about to become, RGB (h, w, 3)."""
+    maps: likewise of candidates, what each is about to become, RGB (h, w, 3). stage: of an edit by
+    inversion, which of its jobs (fgdm.ways.Stage)."""
 
     picture: int
     factor: str
@@ -37,6 +39,7 @@ class Step:
     num_steps: int
     preview: Image.Image | None = None
     maps: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Run:
 
     def __init__(self, task: Task, metrics: Metrics, watch: Watcher | None = None) -> None:
         self.task = task
-        self.jobs: list[Job] = []
+        self.jobs: list[Job | StagedJob] = []
         self._metrics = metrics
         self._shown = task.map_factor if task.stream and task.partial_images else None
         marked = task.model.engine.watermark is not None
@@ -125,20 +128,38 @@ class Run:
         self._seen = _seen_steps(task.map_previews)
         try:
             for index in range(task.count):
-                callbacks: dict[str, Any] = {}
-                if watch is not None:
-                    callbacks["step_callback"] = self._step_callback(index, watch)
-                    callbacks["map_callback"] = self._map_callback(index, watch)
-                self.jobs.append(
-                    task.model.engine.submit(
-                        task.prompt, seed=task.seed + index, **callbacks, **task.options
-                    )
-                )
+                self.jobs.append(self._submitted(index, watch))
         except BaseException:
             self.cancel()
             raise
         self._ending = asyncio.ensure_future(self._end())
         self.when_ended(lambda: None)
+
+    def _submitted(self, index: int, watch: Watcher | None) -> Job | StagedJob:
+        task, seed = self.task, self.task.seed + index
+        if task.editing is None:
+            callbacks = self._callbacks(index, watch)
+            return task.model.engine.submit(task.prompt, seed=seed, **callbacks, **task.options)
+        return StagedJob(
+            task.editing.stages(task, seed),
+            task.model.engine.manifest["factors"][-1]["name"],
+            lambda stage: self._callbacks(index, watch, stage),
+            task.options.get("deadline"),
+        )
+
+    def _callbacks(self, index: int, watch: Watcher | None, stage: str = "") -> dict[str, Any]:
+        """stage: of an edit by inversion, one of which looks at maps, and one paints the answer."""
+        if watch is None:
+            return {}
+        editing = self.task.editing
+        paints = editing is None or stage == editing.painting
+        looks = editing is None or stage == "edit"
+        callbacks: dict[str, Any] = {
+            "step_callback": self._step_callback(index, watch, stage, paints, looks)
+        }
+        if looks:
+            callbacks["map_callback"] = self._map_callback(index, watch)
+        return callbacks
 
     async def results(self) -> list[Result]:
         """Every picture's; the first failure cancels the others. Who stops waiting for them doesn't
@@ -191,17 +212,19 @@ class Run:
         for job in self.jobs:
             job.cancel()
 
-    def _step_callback(self, index: int, watch: Watcher) -> Callable[[_core.StepInfo], bool]:
+    def _step_callback(
+        self, index: int, watch: Watcher, stage: str, paints: bool, looks: bool
+    ) -> Callable[[_core.StepInfo], bool]:
         image = self.task.model.engine.manifest["factors"][-1]["name"]
 
         def step(info: _core.StepInfo) -> bool:
             preview = None
-            if info.factor == image and info.step in self._previewed(info.num_steps):
+            if paints and info.factor == image and info.step in self._previewed(info.num_steps):
                 preview = Image.fromarray(info.preview())
             maps = {}
-            if info.factor != image and info.step in self._seen(info.num_steps):
+            if looks and info.factor != image and info.step in self._seen(info.num_steps):
                 maps = {candidate: info.preview(candidate) for candidate in info.candidates}
-            watch(Step(index, info.factor, info.step, info.num_steps, preview, maps))
+            watch(Step(index, info.factor, info.step, info.num_steps, preview, maps, stage))
             return False
 
         return step
