@@ -237,7 +237,11 @@ class Editor(Submitter):
         maps: dict[str, Any] = {
             name: {"map": np.asarray(one.map)} for name, one in edited.factors.items()
         }
-        taken["factors"] = {**maps, **(options.get("factors") or {})}
+        given = options.get("factors") or {}
+        for name, chosen in given.items():
+            has_map = name in maps and chosen is not None
+            maps[name] = {**maps[name], **chosen} if has_map else chosen
+        taken["factors"] = maps
         return self._submit(
             prompt, taken, self._result_of(prompt, taken), step_callback=step_callback
         )

@@ -11,6 +11,7 @@ from PIL import Image
 from .pictures import encode, in_base64
 from .requests import Task
 from .runs import Seen, Step
+from .staged import Edited
 
 
 def revised_prompt(result: Result) -> str:
@@ -56,13 +57,30 @@ def facts(task: Task, result: Result) -> dict[str, Any]:
         **({"watermark": result.watermark} if result.watermark else {}),
         **({"reading": result.reading.to_json()} if result.reading else {}),
         **({"repaint": result.repaint.to_json()} if result.repaint else {}),
+        **edit_facts(task, result),
+    }
+
+
+def edit_facts(task: Task, result: Result) -> dict[str, Any]:
+    """Of an edit by inversion ``edit``: its way, whose map was edited, and the map before and after
+    it as PNG in base64; null of a picture that was edited itself. Nothing of other requests."""
+    if task.editing is None or not isinstance(result, Edited):
+        return {}
+    before, after = result.map_before, result.map_after
+    return {
+        "edit": {
+            "way": task.editing.way,
+            "factor": result.edited_factor or None,
+            "map_before": None if before is None else in_base64(encode(before, "png", 100)),
+            "map_after": None if after is None else in_base64(encode(after, "png", 100)),
+        }
     }
 
 
 def usage(task: Task, results: list[Result]) -> dict[str, Any]:
     """Backbone rows in place of tokens: what a request costs. Of the prompt, its words."""
     words = len(task.prompt.split())
-    rows = sum(result.map_rows + _image_rows(result) for result in results)
+    rows = sum(_rows(result) for result in results)
     return {
         "input_tokens": words,
         "input_tokens_details": {"text_tokens": words, "image_tokens": 0},
@@ -72,10 +90,12 @@ def usage(task: Task, results: list[Result]) -> dict[str, Any]:
     }
 
 
-def _image_rows(result: Result) -> int:
+def _rows(result: Result) -> int:
+    if isinstance(result, Edited):
+        return result.rows
     steps = result.parameters["num_inference_steps"]
     pictures = len(result.repaint.attempts) if result.repaint else 1
-    return 2 * steps * pictures if isinstance(steps, int) else 0
+    return result.map_rows + (2 * steps * pictures if isinstance(steps, int) else 0)
 
 
 def images_response(task: Task, results: list[Result], data: list[dict[str, Any]]) -> Any:
@@ -98,8 +118,8 @@ def picture_of(task: Task, result: Result) -> bytes:
     content = encode(result.image, task.form, task.compression)
     if task.model.credentials is None:
         return content
-    composed = task.kind == "image_edit"
-    return task.model.credentials.sign(content, task.form, result.engine.bundle, composed)
+    bundle, composed = result.engine.bundle, task.is_composed
+    return task.model.credentials.sign(content, task.form, bundle, composed)
 
 
 def partial_event(task: Task, event: Step | Seen, index: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fgdm import __version__, errors
+from pydantic import ConfigDict
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -18,13 +19,15 @@ from . import errors as http_errors
 from . import streams, studio, studio_page
 from .board import Board, Picture
 from .bodies import JsonRoute
+from .editing import SCHEMA, read_editing, read_job
 from .errors import ApiError, no_more
 from .event_response import Events
+from .forms import read_form
 from .guard import Guard
 from .jobs import Jobs, own_job
 from .models import Model, Models
 from .pictures import MEDIA_TYPES
-from .requests import ImageRequest, read_edit, read_form
+from .requests import ImageRequest, read_edit
 from .service import Service
 from .settings import Settings
 from .store import Store
@@ -117,7 +120,8 @@ def _openai_routes(service: Service) -> APIRouter:
         **_makes("application/json", "text/event-stream"),
     )
     async def edit(request: Request) -> Response:
-        """A picture, and words for what it becomes; a mask says where it is painted anew."""
+        """A picture, and words for what it becomes; a mask says where it is painted anew. With
+        ``edits``, the picture, or a map, is inverted, and changed where they say."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
             raise ApiError(
@@ -125,10 +129,12 @@ def _openai_routes(service: Service) -> APIRouter:
                 f"an edit is a form, multipart/form-data; got {kind[:60] or 'no content-type'}",
                 code="invalid_body",
             )
-        async with request.form(max_files=8, max_fields=64, max_part_size=2**20) as form:
+        async with request.form(max_files=8, max_fields=128, max_part_size=2**20) as form:
             body, files = await read_form(form)
         model = await service.model(body.model, request)
-        task = await run_in_threadpool(read_edit, body, files, model, service.settings)
+        inverts = (body.model_extra or {}).get("edits") is not None
+        read = read_editing if inverts else read_edit
+        task = await run_in_threadpool(read, body, files, model, service.settings)
         task = await service.read_prompt(task, body)
         return await service.answer(task, request)
 
@@ -154,15 +160,41 @@ def _openai_routes(service: Service) -> APIRouter:
     return router
 
 
+_FILE = {"type": "string", "format": "binary"}
 _EDIT = {
     "type": "object",
-    "required": ["image", "prompt"],
+    "required": ["prompt"],
     "properties": {
-        "image": {"type": "string", "format": "binary"},
-        "mask": {"type": "string", "format": "binary"},
+        "image": {**_FILE, "description": "required without edits"},
+        "mask": _FILE,
         "prompt": {"type": "string"},
+        "map": {**_FILE, "description": "of an edit by inversion, the picture's map"},
+        "labels": {**_FILE, "description": "the same as class indices, an 8-bit grey PNG"},
+        **{
+            name: {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": schema,
+                "description": schema.get("description", "of an edit by inversion"),
+            }
+            for name, schema in SCHEMA.items()
+        },
     },
 }
+
+
+class JobRequest(ImageRequest):
+    """The body of a generation, or with ``edits`` of an edit by inversion (docs/serving.md)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema["properties"].update(
+            {
+                **SCHEMA,
+                "image": {"type": "string", "description": "of an edit by inversion, base64"},
+                "mask": {"type": "string", "description": "likewise, where it acts"},
+            }
+        )
+    )
 
 
 def _named(name: str) -> dict[str, Any]:
@@ -192,9 +224,9 @@ def _job_routes(service: Service) -> APIRouter:
     one = APIRouter(prefix="/v1/jobs/{name}", dependencies=[Depends(own_job)])
 
     @router.post("/v1/jobs", status_code=202)
-    async def submit(body: ImageRequest, request: Request) -> dict[str, Any]:
-        """The body of a generation; the answer has the job's id."""
-        task = await service.read(body, request)
+    async def submit(body: JobRequest, request: Request) -> dict[str, Any]:
+        """The body of a generation, or of an edit by inversion; the answer has the job's id."""
+        task = await service.read(body, request, read_job)
         service.note(task, request)
         described = await board.submit(task, body, request.state.who)
         request.state.accepted = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fgdm import errors
@@ -49,9 +49,12 @@ class Attempts:
         self._scored: asyncio.Future[Score] | None = None
         self._is_cancelled = False
 
-    async def result(self) -> Result:
-        """Of the attempt that is kept. Raises what ended the last one, and what the scorer
-        raises."""
+    def __await__(self) -> Generator[Any, None, Result]:
+        """The result of the attempt that is kept. Raises what ended the last one, and what the
+        scorer raises."""
+        return self._result().__await__()
+
+    async def _result(self) -> Result:
         result = await self._job
         painting, scoring = self._painting, self._task.model.scoring
         if painting is None or scoring is None:

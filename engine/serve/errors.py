@@ -103,10 +103,7 @@ def of_engine(error: errors.Error) -> ApiError:
     """What an engine's error is over HTTP. A wrong option's message begins with its name."""
     text = str(error)
     if isinstance(error, errors.RequestError):
-        first = text.partition(" ")[0]
-        known = first == "repaint" or first in RequestOptions.__annotations__
-        param = first if known else None
-        return ApiError(400, text, code="invalid_value", param=param)
+        return ApiError(400, text, code="invalid_value", param=_param_of(text))
     if isinstance(error, errors.QueueFullError):
         return ApiError(
             429,
@@ -123,6 +120,15 @@ def of_engine(error: errors.Error) -> ApiError:
     if isinstance(error, errors.OutOfMemoryError):
         return ApiError(503, text, code="out_of_memory", retry=False)
     return ApiError(500, text, code="engine_error", retry=False)
+
+
+def _param_of(text: str) -> str | None:
+    """The field that an engine's message begins with."""
+    first = text.partition(" ")[0].partition("[")[0]
+    if first in ("skip", "eta") or " of the inversion " in text[:60]:
+        return "inversion"
+    known = first in RequestOptions.__annotations__ or first in ("edits", "keep", "repaint", "seam")
+    return first if known else None
 
 
 def outcome_of(error: BaseException) -> str:

@@ -17,7 +17,9 @@ from fastapi import Request
 from fgdm import errors
 from fgdm.result import Result
 from PIL import Image
+from starlette.concurrency import run_in_threadpool
 
+from . import answers
 from .errors import ApiError, internal, nth, of_engine, too_many
 from .forming import Forming
 from .requests import Task
@@ -34,7 +36,8 @@ Status = Literal["queued", "running", "done", "failed", "cancelled"]
 @dataclass(eq=False)
 class ServedJob:
     """A task on its way. who: whose it is. maps: by picture, factor and candidate, the last of each
-    while it is at work; then the results have them. For the event loop, but for `watch`."""
+    while it is at work; then the results have them. edits: of each result `answers.edit_facts`. For
+    the event loop, but for `watch`."""
 
     task: Task
     who: str
@@ -44,6 +47,7 @@ class ServedJob:
     last_step: Step | None = None
     maps: dict[tuple[int, str, int], Seen] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
+    edits: list[dict[str, Any]] = field(default_factory=list)
     error: ApiError | None = None
     run: Run | None = None
     changes: int = 0
@@ -161,6 +165,10 @@ def _bytes_of(result: Result) -> int:
     return 3 * result.image.width * result.image.height + sum(sizes)
 
 
+def _edits(task: Task, results: list[Result]) -> list[dict[str, Any]]:
+    return [answers.edit_facts(task, result) for result in results]
+
+
 class Jobs:
     """The jobs of a service."""
 
@@ -224,8 +232,9 @@ class Jobs:
                     "chosen": result.chosen,
                     "candidates": [c.to_json() for c in result.candidates],
                     **({"repaint": result.repaint.to_json()} if result.repaint else {}),
+                    **edit,
                 }
-                for result in job.results
+                for result, edit in zip(job.results, job.edits, strict=True)
             ]
         return described
 
@@ -250,7 +259,9 @@ class Jobs:
     async def _finish(self, job: ServedJob) -> None:
         assert job.run is not None
         try:
-            job.results = await job.run.results()
+            results = await job.run.results()
+            job.edits = await run_in_threadpool(_edits, job.task, results)
+            job.results = results
             job.status = "done"
         except errors.CancelledError:
             job.status = "cancelled"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.datastructures import FormData, UploadFile
+from pydantic import BaseModel, ConfigDict, Field
 
 from . import pictures
 from .errors import wrong
 from .models import Model
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .editing import Editing
 
 #: Options of `Engine.submit` that requests may have beside OpenAI's own.
 ENGINE_OPTIONS = (
@@ -68,7 +69,8 @@ class Task:
     """A request that has been read. options: of `Engine.submit`, without the seed, which is
     `seed` for the first of `count` pictures, one more for the next and so on. partial_images,
     map_previews: steps after which a picture, and each candidate's map, is looked at. repaint: how
-    many pictures may follow one that its scorer fails; None: none is scored."""
+    many pictures may follow one that its scorer fails; None: none is scored. editing: of an edit by
+    inversion, whose options `options` are, and which isn't painted again."""
 
     model: Model
     prompt: str
@@ -83,12 +85,19 @@ class Task:
     map_previews: int = 0
     repaint: int | None = None
     kind: Literal["image_generation", "image_edit"] = "image_generation"
+    editing: Editing | None = None
 
     @property
     def map_factor(self) -> str | None:
         """The factor whose map the picture is judged by; None where it is left out."""
         name = self.model.map_factor
         return None if self.options.get("factors", {}).get(name, {}) is None else name
+
+    @property
+    def is_composed(self) -> bool:
+        """Whether the picture has parts of one that the request brought."""
+        paints_anew = self.editing is not None and self.editing.way == "mask"
+        return self.kind == "image_edit" and not paints_anew
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -110,7 +119,8 @@ class Task:
         }
         pictures = ("image", "mask", "control_images")
         options = {key: value for key, value in self.options.items() if key not in pictures}
-        return replace(self, options={**options, "factors": factors})
+        editing = None if self.editing is None else self.editing.without_pictures()
+        return replace(self, options={**options, "factors": factors}, editing=editing)
 
 
 def read_task(request: ImageRequest, model: Model, settings: Settings) -> Task:
@@ -126,6 +136,11 @@ def read_task(request: ImageRequest, model: Model, settings: Settings) -> Task:
             raise wrong(
                 name, f"{name} isn't read here; send it as a file to /v1/images/edits, in a form"
             )
+    if given.get("edits") is not None:
+        raise wrong("edits", "edits isn't read here; send it to /v1/images/edits, or in a job")
+    for name in ("way", "inversion"):
+        if given.get(name) is not None:
+            raise wrong(name, f"{name} belongs to edits by inversion; say which with edits")
     options = {name: given[name] for name in ENGINE_OPTIONS if given.get(name) is not None}
     _limit(options, settings)
     limit_entries(options)
@@ -174,41 +189,22 @@ def read_by_model(task: Task) -> Task:
     return replace(task, options={**task.options, "requirements": reading})
 
 
-async def read_form(form: FormData) -> tuple[ImageRequest, dict[str, list[bytes]]]:
-    """The fields of a multipart body, and its files by their fields' names (without ``[]``).
-
-    What isn't OpenAI's is JSON where it can be read as such, else text; fields whose names end with
-    ``[]`` are a list's entries.
-    """
-    fields: dict[str, Any] = {}
-    files: dict[str, list[bytes]] = {}
-    for key, value in form.multi_items():
-        name = key.removesuffix("[]")
-        if key.endswith("[]"):
-            pass  # a list's entry
-        elif name in fields or name in files:
-            raise wrong(name, f"{name} came more than once; expected one, or a list {name}[]")
-        if isinstance(value, UploadFile):
-            files.setdefault(name, []).append(await value.read())
-        elif name in ImageRequest.model_fields:
-            fields[name] = value
-        elif key.endswith("[]"):
-            fields.setdefault(name, []).append(_read_json(value))
-        else:
-            fields[name] = _read_json(value)
-    try:
-        return ImageRequest.model_validate(fields), files
-    except ValidationError as error:
-        first = error.errors()[0]
-        param = ".".join(str(part) for part in first["loc"])
-        raise wrong(param, f"{param}: {first['msg']}") from None
+def with_extra(request: ImageRequest, extra: Mapping[str, Any]) -> ImageRequest:
+    """The same with those fields beside OpenAI's, and no others."""
+    own = request.model_dump(include=set(ImageRequest.model_fields))
+    return ImageRequest.model_validate({**own, **extra})
 
 
-def _read_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+def take_files(request: ImageRequest) -> tuple[ImageRequest, dict[str, list[bytes]]]:
+    """A JSON body's ``image`` and ``mask``, which are base64 there, as a form's files; the rest of
+    it. Raises ApiError (400)."""
+    extra = dict(request.model_extra or {})
+    files = {
+        name: [pictures.bytes_of(text, name)]
+        for name in ("image", "mask")
+        if (text := extra.pop(name, None)) is not None
+    }
+    return with_extra(request, extra), files
 
 
 def read_edit(
@@ -236,8 +232,7 @@ def read_edit(
     size = task.options["width"], task.options["height"]
     options = task.options | {"image": image.convert("RGB").resize(size, Image.Resampling.LANCZOS)}
     if files.get("mask"):
-        mask = pictures.decode(files["mask"][0], "mask")
-        options["mask"] = _mask(mask).resize(size, Image.Resampling.NEAREST)
+        options["mask"] = as_mask(pictures.decode(files["mask"][0], "mask"), size)
     elif "A" in image.getbands():
         options["mask"] = image.getchannel("A").point(lambda a: 0 if a >= 128 else 255).resize(size)
     return replace(task, options=options, kind="image_edit")
@@ -248,11 +243,14 @@ def _default_format(model: str | None) -> str:
     return "url" if (model or "").startswith("dall-e") else "b64_json"
 
 
-def _mask(mask: Image.Image) -> Image.Image:
-    """White where the picture is painted anew."""
-    if "A" in mask.getbands():
-        return mask.getchannel("A").point(lambda alpha: 0 if alpha >= 128 else 255)
-    return mask.convert("L").point(lambda grey: 255 if grey >= 128 else 0)
+def as_mask(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """White where a picture is painted anew: where the mask is transparent, or white if it has no
+    alpha. size: width and height of it."""
+    if "A" in picture.getbands():
+        mask = picture.getchannel("A").point(lambda alpha: 0 if alpha >= 128 else 255)
+    else:
+        mask = picture.convert("L").point(lambda grey: 255 if grey >= 128 else 0)
+    return mask.resize(size, Image.Resampling.NEAREST)
 
 
 def _limit(options: Mapping[str, Any], settings: Settings) -> None:
@@ -349,8 +347,8 @@ def _size(asked: str | None, model: Model, settings: Settings) -> tuple[int, int
 
 
 def _factors(given: object, model: Model, most: int) -> dict[str, Any]:
-    """Options of factors, with their maps in base64. What no factor has is refused before a map is
-    decoded. most: pixels of a map."""
+    """Options of factors, with their maps in base64: ``map``, or ``labels``. What no factor has is
+    refused before a map is decoded. most: pixels of a map."""
     if not isinstance(given, dict):
         raise wrong("factors", "factors must be an object of factors' names")
     known = [factor["name"] for factor in model.engine.manifest["factors"][:-1]]
@@ -361,9 +359,10 @@ def _factors(given: object, model: Model, most: int) -> dict[str, Any]:
                 "factors",
                 f"factors has {name!r:.60}; {model.name} has {', '.join(known) or 'none'}",
             )
-        if isinstance(options, dict) and options.get("map") is not None:
-            picture = pictures.from_base64(options["map"], f"factors.{name}.map", most)
-            made[name] = {**options, "map": picture.convert("RGB")}
+        if isinstance(options, dict):
+            rest = {key: value for key, value in options.items() if key not in ("map", "labels")}
+            found = pictures.map_of(options, f"factors.{name:.60}", most)
+            made[name] = rest if found is None else {**rest, "map": found}
     return made
 
 

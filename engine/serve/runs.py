@@ -20,6 +20,7 @@ from .attempts import Attempts
 from .errors import outcome_of
 from .metrics import Metrics
 from .requests import Task
+from .staged import StagedJob
 
 if TYPE_CHECKING:
     from fgdm import _core
@@ -32,7 +33,8 @@ _MOST_PREVIEWS = 4
 class Step:
     """A step that a picture's job has taken. preview: of the image, where one was asked for.
     maps: likewise of candidates, what each is about to become, RGB (h, w, 3). attempt: from 0,
-    which of those of a picture that is painted again."""
+    which of those of a picture that is painted again. stage: of an edit by inversion, which of its
+    jobs (fgdm.ways.Stage)."""
 
     picture: int
     factor: str
@@ -41,6 +43,7 @@ class Step:
     preview: Image.Image | None = None
     maps: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
     attempt: int = 0
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Run:
 
     def __init__(self, task: Task, metrics: Metrics, watch: Watcher | None = None) -> None:
         self.task = task
-        self._pictures: list[Attempts] = []
+        self._pictures: list[Attempts | StagedJob] = []
         self._metrics = metrics
         self._shown = task.map_factor if task.stream and task.partial_images else None
         marked = task.model.engine.watermark is not None
@@ -133,13 +136,63 @@ class Run:
         self._seen = _seen_steps(task.map_previews)
         try:
             for index in range(task.count):
-                submit = functools.partial(self._submit, index, watch)
-                self._pictures.append(Attempts(task, task.seed + index, submit))
+                self._pictures.append(self._begun(index, watch))
         except BaseException:
             self.cancel()
             raise
         self._ending = asyncio.ensure_future(self._end())
         self.when_ended(lambda: None)
+
+    def _begun(self, index: int, watch: Watcher | None) -> Attempts | StagedJob:
+        task, seed = self.task, self.task.seed + index
+        if task.editing is None:
+            return Attempts(task, seed, functools.partial(self._submit, index, watch))
+        return StagedJob(
+            task.editing.stages(task, seed),
+            task.model.engine.manifest["factors"][-1]["name"],
+            lambda stage: self._callbacks(index, watch, stage=stage),
+            task.options.get("deadline"),
+        )
+
+    def _submit(
+        self, index: int, watch: Watcher | None, attempt: int, options: Mapping[str, Any]
+    ) -> Job:
+        callbacks = self._callbacks(index, watch, attempt)
+        return self.task.model.engine.submit(self.task.prompt, **callbacks, **options)
+
+    def _callbacks(
+        self, index: int, watch: Watcher | None, attempt: int = 0, stage: str = ""
+    ) -> dict[str, Any]:
+        """stage: of an edit by inversion, one of which looks at maps, and one paints the answer."""
+        if watch is None:
+            return {}
+        editing = self.task.editing
+        paints = editing is None or stage == editing.painting
+        looks = editing is None or stage == "edit"
+
+        def step(info: _core.StepInfo) -> bool:
+            previews = self._previews(info, paints, looks)
+            watch(Step(index, info.factor, info.step, info.num_steps, *previews, attempt, stage))
+            return False
+
+        def look(info: MapInfo) -> bool:
+            watch(Seen(index, info, info.chosen and info.factor == self._shown, attempt))
+            return False
+
+        return {"step_callback": step, **({"map_callback": look} if looks else {})}
+
+    def _previews(
+        self, info: _core.StepInfo, paints: bool, looks: bool
+    ) -> tuple[Image.Image | None, dict[int, NDArray[np.uint8]]]:
+        """Of a step: the picture's, and each candidate's map, where they are wanted."""
+        is_image = info.factor == self.task.model.engine.manifest["factors"][-1]["name"]
+        preview = None
+        if paints and is_image and info.step in self._previewed(info.num_steps):
+            preview = Image.fromarray(info.preview())
+        maps = {}
+        if looks and not is_image and info.step in self._seen(info.num_steps):
+            maps = {candidate: info.preview(candidate) for candidate in info.candidates}
+        return preview, maps
 
     async def results(self) -> list[Result]:
         """Every picture's; the first failure cancels the others. Who stops waiting for them doesn't
@@ -175,7 +228,7 @@ class Run:
         await asyncio.wait({self._ending})
 
     async def _end(self) -> list[Result]:
-        waiting = [asyncio.ensure_future(picture.result()) for picture in self._pictures]
+        waiting = [asyncio.ensure_future(picture) for picture in self._pictures]
         try:
             results = list(await asyncio.gather(*waiting))
         except BaseException as error:
@@ -191,39 +244,6 @@ class Run:
     def cancel(self) -> None:
         for picture in self._pictures:
             picture.cancel()
-
-    def _submit(
-        self, index: int, watch: Watcher | None, attempt: int, options: Mapping[str, Any]
-    ) -> Job:
-        callbacks: dict[str, Any] = {}
-        if watch is not None:
-            callbacks["step_callback"] = self._step_callback(index, attempt, watch)
-            callbacks["map_callback"] = self._map_callback(index, attempt, watch)
-        return self.task.model.engine.submit(self.task.prompt, **callbacks, **options)
-
-    def _step_callback(
-        self, index: int, attempt: int, watch: Watcher
-    ) -> Callable[[_core.StepInfo], bool]:
-        image = self.task.model.engine.manifest["factors"][-1]["name"]
-
-        def step(info: _core.StepInfo) -> bool:
-            preview = None
-            if info.factor == image and info.step in self._previewed(info.num_steps):
-                preview = Image.fromarray(info.preview())
-            maps = {}
-            if info.factor != image and info.step in self._seen(info.num_steps):
-                maps = {candidate: info.preview(candidate) for candidate in info.candidates}
-            watch(Step(index, info.factor, info.step, info.num_steps, preview, maps, attempt))
-            return False
-
-        return step
-
-    def _map_callback(self, index: int, attempt: int, watch: Watcher) -> Callable[[MapInfo], bool]:
-        def look(info: MapInfo) -> bool:
-            watch(Seen(index, info, info.chosen and info.factor == self._shown, attempt))
-            return False
-
-        return look
 
 
 class Runs:

@@ -25,6 +25,9 @@ from .runs import Channel, Runs
 from .settings import Settings
 from .store import Store
 
+#: Fields of a JSON body that may hold pictures, which are decoded while others are answered.
+_WITH_PICTURES = {"factors", "control_images", "edits"}
+
 
 class Service:
     """For one event loop. board: made of the service's jobs and pictures."""
@@ -77,13 +80,18 @@ class Service:
         request.state.log = {"model": model.name}
         return model
 
-    async def read(self, body: ImageRequest, request: Request) -> Task:
-        """Raises ApiError (400, 404)."""
+    async def read(
+        self,
+        body: ImageRequest,
+        request: Request,
+        reader: Callable[[ImageRequest, Model, Settings], Task] = read_task,
+    ) -> Task:
+        """Raises ApiError (400, 404), and RequestError."""
         model = await self.model(body.model, request)
-        if {"factors", "control_images"} & (body.model_extra or {}).keys():  # may be pictures
-            task = await run_in_threadpool(read_task, body, model, self.settings)
+        if _WITH_PICTURES & (body.model_extra or {}).keys():
+            task = await run_in_threadpool(reader, body, model, self.settings)
         else:
-            task = read_task(body, model, self.settings)
+            task = reader(body, model, self.settings)
         return await self.read_prompt(task, body)
 
     async def read_prompt(self, task: Task, body: ImageRequest) -> Task:

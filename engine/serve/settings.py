@@ -11,8 +11,9 @@ class Settings:
 
     api_keys: one of them must come with every request; none: nobody is asked.
     max_pixels: of a picture; None is each bundle's own size. max_images: ``n`` of one request.
-    max_steps: of the maps, and of the picture. max_repaint: pictures that may follow one that its
-    scorer fails. max_requests: of one key, or of all who need none,
+    max_steps: of the maps, of the picture, and of an inversion. max_repaint: pictures that may
+    follow one that its scorer fails. max_edits: of one request. max_requests: of one key, or of all
+    who need none,
     at a time. deadline: of a request that brings none; None: it may take as long as it takes.
     url_seconds, job_seconds: how long a picture's address and an ended job are kept.
     most_urls, most_jobs: how many of them at a time; url_bytes, job_bytes: how large together, of
@@ -32,6 +33,7 @@ class Settings:
     max_candidates: int = 32
     max_steps: int = 100
     max_repaint: int = 3
+    max_edits: int = 8
     max_requests: int = 64
     max_streams: int = 256
     deadline: float | None = None

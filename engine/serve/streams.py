@@ -75,4 +75,5 @@ def job_event(step: Step) -> dict[str, Any]:
         "factor": step.factor,
         "step": step.step + 1,
         "num_steps": step.num_steps,
+        **({"stage": step.stage} if step.stage else {}),
     }

@@ -3,13 +3,9 @@ objects of a prompt, jobs whose maps can be seen while they form."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from fgdm.compliance import check_map
@@ -22,12 +18,13 @@ from starlette.concurrency import run_in_threadpool
 
 from . import answers, pictures, streams
 from .bodies import JsonRoute
+from .editing import read_job
 from .errors import ApiError, wrong
 from .event_response import Events
 from .forming import MIN_AREA, described
 from .jobs import ServedJob, own_job
 from .models import Model
-from .requests import ImageRequest, Task, limit_entries, read_edit, read_task
+from .requests import ImageRequest, Task, limit_entries, read_edit, read_task, take_files
 from .requirement_words import NO_WORDS, in_words
 from .service import Service
 from .settings import Settings
@@ -104,7 +101,8 @@ def routes(service: Service) -> APIRouter:
         limit_entries({"requirements": body.requirements})
         (factor,) = (f for f in model.engine.manifest["factors"] if f["name"] == model.map_factor)
         pixels = settings.max_pixels or model.size[0] * model.size[1]
-        labels = _labels(body.labels, "labels", model.map_pixels(pixels, 1))
+        content = pictures.bytes_of(body.labels, "labels")
+        labels = pictures.labels(content, "labels", model.map_pixels(pixels, 1))
         min_area = factor.get("min_area") or MIN_AREA
         found = await run_in_threadpool(
             lambda: check_map(labels, body.requirements, palette, min_area=min_area)
@@ -113,9 +111,8 @@ def routes(service: Service) -> APIRouter:
 
     @router.post("/jobs", status_code=202, responses={400: {}})
     async def submit(body: ImageRequest, request: Request) -> dict[str, Any]:
-        """As ``POST /v1/jobs``. Maps of factors may be ``labels`` in place of ``map``: class
-        indices as 8-bit grey PNG in base64. ``image`` and ``mask`` in base64 are what they are at
-        ``/v1/images/edits``."""
+        """As ``POST /v1/jobs``. ``image`` and ``mask`` in base64 are what they are at
+        ``/v1/images/edits``, also without ``edits``."""
         model = await service.model(body.model, request)
         task = await run_in_threadpool(_read, body, model, settings)
         task = await service.read_prompt(task, body)
@@ -216,58 +213,13 @@ def _described(model: Model) -> dict[str, Any]:
     }
 
 
-#: What isn't the engine's own.
-_FIELDS = set(ImageRequest.model_fields)
-
-
 def _read(body: ImageRequest, model: Model, settings: Settings) -> Task:
-    extra = dict(body.model_extra or {})
-    labels: dict[str, object] = {}
-    factors = extra.get("factors")
-    if isinstance(factors, dict):
-        factors = dict(factors)
-        for name, options in factors.items():
-            if isinstance(options, dict) and options.get("labels") is not None:
-                if options.get("map") is not None:
-                    raise wrong(
-                        f"factors.{name:.60}.labels",
-                        f"factors.{name:.60} has labels and map, which are two forms of one map; "
-                        "give one",
-                    )
-                labels[name] = options["labels"]
-                factors[name] = {key: value for key, value in options.items() if key != "labels"}
-        extra["factors"] = factors
-    files = {
-        name: [_bytes(text, name)]
-        for name in ("image", "mask")
-        if (text := extra.pop(name, None)) is not None
-    }
-    body = ImageRequest.model_validate({**body.model_dump(include=_FIELDS), **extra})
+    if (body.model_extra or {}).get("edits") is not None:
+        return read_job(body, model, settings)
+    body, files = take_files(body)
     if "mask" in files and "image" not in files:
         raise wrong("mask", "a mask needs the picture that it belongs to, in the field image")
-    read = read_edit(body, files, model, settings) if files else read_task(body, model, settings)
-    most = model.map_pixels(read.options["height"], read.options["width"])
-    for name, text in labels.items():
-        found = _labels(text, f"factors.{name}.labels", most)
-        chosen = {**read.options["factors"], name: {**read.options["factors"][name], "map": found}}
-        read = replace(read, options={**read.options, "factors": chosen})
-    return read
-
-
-def _bytes(text: object, param: str) -> bytes:
-    if not isinstance(text, str):
-        raise wrong(param, f"{param} must be a picture in base64")
-    try:
-        return base64.b64decode(text.rpartition(",")[2], validate=True)
-    except (binascii.Error, ValueError):
-        raise wrong(param, f"{param} isn't base64") from None
-
-
-def _labels(text: object, param: str, most: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    picture = pictures.decode(_bytes(text, param), param, most)
-    if picture.mode != "L":
-        raise wrong(param, f"{param} must be an 8-bit grey PNG, got Pillow's mode {picture.mode}")
-    return np.asarray(picture)
+    return read_edit(body, files, model, settings) if files else read_task(body, model, settings)
 
 
 async def _events(service: Service, job: ServedJob) -> AsyncGenerator[str, None]:

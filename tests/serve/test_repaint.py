@@ -241,7 +241,7 @@ def test_a_further_attempt_waits_for_room_in_the_queue(engine: Engine) -> None:
         return engine.submit(task.prompt, **options)
 
     async def paint() -> Any:
-        return await Attempts(task, task.seed, submit).result()
+        return await Attempts(task, task.seed, submit)
 
     result = asyncio.run(paint())
     assert asked == [0, 1, 1, 1] and result.repaint.kept == 1

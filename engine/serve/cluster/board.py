@@ -11,10 +11,11 @@ from typing import Any
 from fgdm import errors
 from fgdm.result import Result
 from fgdm.serve.board import Board, Picture, as_png, check_done, no_picture, picture_of
+from fgdm.serve.editing import read_job
 from fgdm.serve.errors import ApiError, absent, of_engine
 from fgdm.serve.jobs import Jobs, ServedJob, no_job
 from fgdm.serve.models import Models
-from fgdm.serve.requests import ImageRequest, Task, read_task
+from fgdm.serve.requests import ImageRequest, Task
 from fgdm.serve.settings import Settings
 from fgdm.serve.store import Store
 from fgdm.serve.streams import event
@@ -167,7 +168,7 @@ class SharedBoard(Board):
         try:
             body = ImageRequest.model_validate(order.body)
             model = await self._models.opened(body.model)
-            job = self.jobs.submit(read_task(body, model, self._settings), order.who)
+            job = self.jobs.submit(read_job(body, model, self._settings), order.who)
         except (ApiError, errors.Error) as error:
             failure = error if isinstance(error, ApiError) else of_engine(error)
             if failure.status_code == 429:
