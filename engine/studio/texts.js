@@ -33,7 +33,7 @@ export const texts = {
   select: "Paint the map that has",
   "select.compliance": "most of what is asked for",
   "select.recall": "most objects (recall alone)",
-  repaint: "More pictures while one lacks something, at most",
+  repaint: "More tries if the picture lacks something",
   extra: "Also sent, as the link says: {names}",
   "extra.drop": "Leave out",
   "candidates.count": "Maps",

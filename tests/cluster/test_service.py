@@ -326,6 +326,15 @@ def test_what_fgdm_serve_can_be_told_a_cluster_can_be_told() -> None:
     assert {names.get(name, name) for name in told} <= Arguments.model_fields.keys()
 
 
+def test_segmenters_are_of_bundles() -> None:
+    """One alone as a text, as ``serve run`` passes it on."""
+    given = Arguments(bundles=["scenes"], segmenter="/models/a.onnx", insecure=True)  # type: ignore[arg-type]
+    given.check()
+    assert given.segmenters() == {"scenes": Path("/models/a.onnx")}
+    with pytest.raises(RequestError, match="which isn't served"):
+        Arguments(bundles=["scenes"], segmenter=["other=a.onnx"], insecure=True).check()
+
+
 def test_keys_are_read_where_a_replica_starts(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# ours\none\ntwo\n", encoding="utf-8")
     given = Arguments(bundles=["scenes"], api_key_file=str(tmp_path / "keys"), max_images=2)
