@@ -269,9 +269,10 @@ class Engine(Editor):
         requirements: {"objects": ["sun", {"class": "dog", "count": 2}, {"class": "tree",
         "at_least": 2}, {"class": "house", "color": "red"}], "relations": [{"subject": "dog",
         "relation": "left of", "object": "house"}], "absent": ["person"]}, in place of what the
-        prompt says, and not together with objects. Relations: left of, right of, above, below, on,
-        under, beside, in front of, behind, and between, whose object is a list of two. An end may
-        say how many, and which of several: {"class": "dog", "count": 2, "which": 2}. Or a
+        prompt says, and not together with objects; "attributes" lists those of the palette.
+        Relations: left of, right of, above, below, on, under, beside, in front of, behind, and
+        between, whose object is a list of two. An end may say how many, and which of several:
+        {"class": "dog", "count": 2, "which": 2}. Or a
         Reading of fgdm.llm, which Result.reading tells again.
         articles_count: whether "a dog" in the prompt is exactly one. instance_opening: pixels of
         the map, 0 to 64, by which classes are opened before their instances are counted, so that

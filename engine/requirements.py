@@ -35,7 +35,7 @@ class RelationRequirement(TypedDict):
     object: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 
 
-#: {"objects": [...], "relations": [...], "absent": [...]}, every key optional.
+#: {"objects": [...], "relations": [...], "absent": [...], "attributes": [...]}, all optional.
 Requirements = Mapping[str, Sequence[Any]]
 
 #: Where one thing can be as seen from another.
@@ -50,8 +50,8 @@ Filters = Sequence[str | Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Requirement:
-    """One requirement. kind: "present", "count", "relation", "absent" or "color". text: in words,
-    such as "2 dog" or "dog left of house"."""
+    """One requirement. kind: "present", "count", "relation", "absent", "color" or "attribute" (what
+    the palette says that no map shows). text: in words, such as "2 dog" or "dog left of house"."""
 
     kind: str
     text: str

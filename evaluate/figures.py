@@ -11,6 +11,7 @@ from fgdm.statistics import Interval, bootstrap, paired_difference
 
 from .metrics import Evidence, Metric
 from .settings import Setting
+from .trials import Trials
 
 #: Totals are resampled so many times; of wider features not at all, which would take minutes.
 _RESAMPLES = 100
@@ -93,14 +94,15 @@ class Total:
 class Measured:
     """All figures of a setting.
 
-    candidates: a row of FG-DM's Table 3, where all maps of all prompts were finished. notes: what
-    could not be measured, and why.
+    candidates: a row of FG-DM's Table 3, where all maps of all prompts were finished. trials: the
+    histograms of its Figure 7, likewise. notes: what could not be measured, and why.
     """
 
     setting: Setting
     scores: dict[str, Score] = field(default_factory=dict)
     totals: dict[str, Total] = field(default_factory=dict)
     candidates: Mapping[str, float] | None = None
+    trials: Sequence[Trials] = ()
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -113,6 +115,7 @@ class Measured:
             "scores": {key: score.to_json() for key, score in self.scores.items()},
             "totals": {key: total.to_json() for key, total in self.totals.items()},
             "candidates": None if self.candidates is None else dict(self.candidates),
+            "trials": [one.to_json() for one in self.trials],
         }
 
 

@@ -20,6 +20,7 @@ from .reference import Reference
 from .run_folder import Made, RunFolder
 from .settings import Setting
 from .stopwatch import Stopwatch
+from .trials import trials_of
 
 #: Pictures of one call of a network.
 _BATCH = 32
@@ -92,10 +93,11 @@ class Measurer:
         if len(numbers) == 1 and not any(one["pruned"] or one["failed"] for one in candidates):
             recalls = np.array([[one["recall"] for one in r["candidates"]] for r in results])
             measured.candidates = table_row(recalls, numbers.pop())
+            measured.trials = trials_of(results)
         else:
             measured.notes.append(
                 f"{measured.setting.name}: maps were dropped or left out, so that there is no row "
-                "of Table 3; --option stop_at_recall=0 finishes all"
+                "of Table 3 and no number of trials; --option stop_at_recall=0 finishes all"
             )
 
     def _add_picture_scores(self, measured: Measured, made: Sequence[Made], watch: Watch) -> None:

@@ -22,8 +22,8 @@ class Table:
 
 
 def tables(results: Mapping[str, Any]) -> list[Table]:
-    """What was measured of each setting, its maps if all were finished (FG-DM, Table 3), and each
-    beside the first."""
+    """What was measured of each setting, its maps if all were finished (FG-DM, Table 3 and Figure
+    7), and each beside the first."""
     settings, comparisons = results["settings"], results["comparisons"]
     found = [Table("Settings", *_figures(settings))]
     finished = [setting for setting in settings if setting["candidates"]]
@@ -32,6 +32,9 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
         title = "Recall of the maps of a prompt, averaged over prompts (FG-DM, Table 3)"
         rows = [[one["name"], *(f"{one['candidates'][k]:.3f}" for k in keys)] for one in finished]
         found.append(Table(title, ["setting", *keys], rows))
+    if any(setting["trials"] for setting in finished):
+        title = "Prompts by the maps that it took until one was good enough (FG-DM, Figure 7)"
+        found.append(Table(title, *_trials(finished)))
     for comparison in comparisons:
         title = f"{comparison['setting']} beside {comparison['against']}"
         titles = next(one for one in settings if one["name"] == comparison["setting"])
@@ -82,6 +85,25 @@ def _figures(settings: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[lis
     for key, title in _titles(settings, "totals"):
         rows.append([title, *(_cell(one["totals"].get(key), "value") for one in settings)])
     return ["", *(one["name"] for one in settings)], rows
+
+
+def _trials(settings: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """A row for each setting and each value that a map had to reach."""
+    most = max(len(one["histogram"]) for setting in settings for one in setting["trials"])
+    rows = []
+    for setting in settings:
+        for one in setting["trials"]:
+            counts = [str(count) for count in one["histogram"]]
+            rows.append(
+                [
+                    f"{setting['name']}: {one['of']} of {one['threshold']:.0%}",
+                    *counts,
+                    *[""] * (most - len(counts)),
+                    f"{one['never']} ({one['never_share']:.0%})",
+                    _number(one["mean"]),
+                ]
+            )
+    return ["", *(str(trial) for trial in range(1, most + 1)), "never", "mean"], rows
 
 
 def _comparison(

@@ -1,7 +1,8 @@
 // What is asked for: {required, words}. `required` is as requests say it: {objects: ["sun", {class,
-// count, at_least, at_most, color}], relations: [{subject, relation, object}], absent: []}; an end of
-// a relation is a class, or {class, count, which}. `words` is the same in the service's words:
-// {objects: [{count, color}], relations: [text], absent: [text]}, entry by entry. Pure functions.
+// count, at_least, at_most, color}], relations: [{subject, relation, object}], absent: [],
+// attributes: ["young"]}; an end of a relation is a class, or {class, count, which}. `words` is the
+// same in the service's words: {objects: [{count, color}], relations: [text], absent: [text]}, entry
+// by entry; attributes are words already. Pure functions.
 
 export const nothing = { required: {}, words: {} };
 
@@ -45,7 +46,7 @@ export function withoutObject({ required, words }, name) {
 // What is required beside classes that are there: {text, without}; the latter is what is asked for
 // without it.
 export function furtherOf(asked) {
-  const { objects = [], relations = [], absent = [] } = asked.required;
+  const { objects = [], relations = [], absent = [], attributes = [] } = asked.required;
   const { words } = asked;
   const made = [];
   const add = (text, without) => text && made.push({ text: shown(text), without });
@@ -59,6 +60,7 @@ export function furtherOf(asked) {
   });
   relations.forEach((_, i) => add(words.relations?.[i], change(asked, "relations", i)));
   absent.forEach((_, i) => add(words.absent?.[i], change(asked, "absent", i)));
+  attributes.forEach((text, i) => add(text, change(asked, "attributes", i)));
   return made;
 }
 

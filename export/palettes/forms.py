@@ -16,13 +16,14 @@ def normal_form(phrase: str) -> str:
     return " ".join(_WORD.findall(phrase.lower()))
 
 
-def add_plurals(classes: Iterable[list[str]]) -> None:
-    """Append each form's plural to its class's forms, unless a class has that phrase already."""
+def add_plurals(classes: Iterable[list[str]], claimed: Iterable[str] = ()) -> None:
+    """Append each form's plural to its class's forms, unless a class has that phrase already, or
+    it is one of `claimed`."""
     import inflect  # noqa: PLC0415  # the command line's --help need not wait for it
 
     engine = inflect.engine()
     forms_of = list(classes)
-    taken = {form for forms in forms_of for form in forms}
+    taken = {form for forms in forms_of for form in forms} | set(claimed)
     for forms in forms_of:
         for form in list(forms):
             plural = engine.plural_noun(form)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..errors import ExportError
+from .attributes import read_attributes
 from .built_in import BUILT_IN
 from .colors import pascal_voc_color
 from .forms import add_plurals, normal_form
@@ -30,8 +31,9 @@ def read_palette(source: PaletteSource) -> dict[str, Any]:
     "synonyms"}, ...]}`` with colours as three numbers in 0..255 and kind "thing" or "background";
     synonyms may be left out. A class's index is its place. ``"colors": "pascal-voc"`` gives classes
     without a colour that of `pascal_voc_color`. ``forms``, all lower case, are name, synonyms, and
-    their plurals. ``tolerance``, 28 if left out, is how far a decoded colour may lie from its
-    class's, per channel.
+    their plurals; one that an attribute of several classes claims stays with it. ``tolerance``, 28
+    if left out, is how far a decoded colour may lie from its class's, per channel. ``attributes``,
+    which a palette may have: see `read_attributes`.
 
     Raises:
         ExportError: the file can't be read, or a class is malformed or can't be told from another.
@@ -58,8 +60,13 @@ def read_palette(source: PaletteSource) -> dict[str, Any]:
         for index, entry in enumerate(classes)
     ]
     _refuse_repeats(name, entries)
-    add_plurals(entry["forms"] for entry in entries)
-    return {"name": name, "tolerance": tolerance, "classes": entries}
+    attributes = read_attributes(
+        name, description.get("attributes"), (entry["name"] for entry in entries)
+    )
+    claimed = {word for one in attributes if one["present"] for word in one["words"]}
+    add_plurals((entry["forms"] for entry in entries), claimed)
+    made = {"name": name, "tolerance": tolerance, "classes": entries}
+    return {**made, "attributes": attributes} if attributes else made
 
 
 def _read_file(source: Path | str) -> Mapping[str, Any]:

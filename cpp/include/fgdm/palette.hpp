@@ -22,6 +22,23 @@ struct FGDM_API PaletteClass {
   std::vector<std::string> forms;  // all words and phrases that name it in a prompt, plurals too
 };
 
+// What words of a prompt say that no single class does: "bald" is a face without hair, "eyes" are
+// two classes, and "young" is nothing that a map shows.
+struct FGDM_API PaletteAttribute {
+  std::string name;
+  std::vector<std::string> words;    // words and phrases that say it, as they are
+  std::vector<int> present, absent;  // classes that are there, and that aren't, on a map of it
+  bool shown;                        // whether those say all of it
+};
+
+// An attribute as it is asked for.
+struct FGDM_API SaidAttribute {
+  int index;    // in the palette's list
+  bool denied;  // "no beard"
+
+  bool operator==(const SaidAttribute&) const = default;
+};
+
 // The label of a pixel that belongs to no class.
 inline constexpr std::uint8_t unlabeled = 255;
 
@@ -39,6 +56,8 @@ public:
   // How far a decoded colour may lie from its class's, per channel (L infinity), 0 to 255.
   int tolerance() const { return tolerance_; }
   const std::vector<PaletteClass>& classes() const { return classes_; }
+  // None, if the file has none.
+  const std::vector<PaletteAttribute>& attributes() const { return attributes_; }
 
   // The index of the class with exactly this name; synonyms are not searched.
   std::optional<int> find(std::string_view name) const;
@@ -49,6 +68,7 @@ private:
   std::string name_;
   int tolerance_ = default_tolerance;
   std::vector<PaletteClass> classes_;
+  std::vector<PaletteAttribute> attributes_;
 };
 
 // In all functions below, `labels` holds one class index (or `unlabeled`) per pixel, height * width

@@ -65,13 +65,14 @@ inline constexpr int most_instances = 1000;
 
 // What a picture shall hold and how, in a palette's classes. What is counted, related or coloured
 // is present too. In this order they are described and checked: present, counts, relations, absent,
-// colors.
+// colors, attributes.
 struct FGDM_API Requirements {
   std::vector<int> present;
   std::vector<CountRequirement> counts;
   std::vector<RelationRequirement> relations;
   std::vector<int> absent;
-  std::vector<ColorRequirement> colors;  // no map says whether they are met
+  std::vector<ColorRequirement> colors;   // no map says whether they are met
+  std::vector<SaidAttribute> attributes;  // nor of these, which the palette knows as not shown
 };
 
 // What the mentions of a class in relations come to.
@@ -86,8 +87,9 @@ FGDM_API ClassMentions mentions_of(const Requirements& requirements, int label);
 
 // One of them for people and programs to read.
 struct FGDM_API RequirementText {
-  std::string kind;  // "present", "count", "relation", "absent" or "color"
-  // "dog", "2 dog", "at least 3 tree", "2 dog left of another house", "no cat", "red house"
+  std::string kind;  // "present", "count", "relation", "absent", "color" or "attribute"
+  // "dog", "2 dog", "at least 3 tree", "2 dog left of another house", "no cat", "red house",
+  // "young", "no beard"
   std::string text;
 };
 FGDM_API std::vector<RequirementText> describe(const Palette& palette,
@@ -101,12 +103,13 @@ FGDM_API std::vector<RequirementText> describe(const Palette& palette,
 //                  {"subject": "cat", "relation": "between", "object": ["house", "tree"]},
 //                  {"subject": {"class": "tree", "count": 2, "which": 2}, "relation": "behind",
 //                   "object": "house"}],
-//    "absent": ["person"]}
+//    "absent": ["person"], "attributes": ["bald", "no beard"]}
 //
 // Every key may be left out; classes are given by any form that the palette knows. An end of a
 // relation is ClassMentions::usual_least of the first mention of its class, the object of a class's
-// relation with itself of the second, and of "between" the same two or more. Throws RequestError
-// that names the place, what was found there and what was expected.
+// relation with itself of the second, and of "between" the same two or more. Attributes are given
+// by their names or words, after "no " denied, and ask for their classes as in a prompt. Throws
+// RequestError that names the place, what was found there and what was expected.
 FGDM_API Requirements parse_requirements(const Palette& palette, std::string_view json);
 
 // The JSON of requirements, which parse_requirements reads.
@@ -122,7 +125,8 @@ struct FGDM_API PromptRequirements {
 
 // Reads an English prompt: classes that are present and absent as find_objects does, counts ("two
 // dogs", "at least three trees", "a pair of", "several"), relations ("to the left of", "on top of",
-// "between a house and a tree", "under which", "behind it") and colours ("a red and white boat").
+// "between a house and a tree", "under which", "behind it"), colours ("a red and white boat") and
+// the palette's attributes.
 //
 // A relation goes from the things named last to the thing named next; things that are joined by
 // "and" are one subject ("a dog and a cat under a tree": both), and an object is one thing. "a" and

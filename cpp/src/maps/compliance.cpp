@@ -63,7 +63,8 @@ public:
     result.relations =
         share(required_.relations, [&](const auto&) { return bool(relations[next++]); });
     result.absences = share(required_.absent, [&](int label) { return !is_there(label); });
-    result.met.insert(result.met.end(), required_.colors.size(), Met::unchecked);
+    result.met.insert(result.met.end(), required_.colors.size() + required_.attributes.size(),
+                      Met::unchecked);
     if (checked > 0)
       result.compliance = static_cast<double>(met) / static_cast<double>(checked);
     return result;

@@ -93,6 +93,28 @@ PaletteClass parse_class(const Entry& entry, std::size_t index) {
           parse_words(entry, "forms")};
 }
 
+std::vector<int> parse_classes(const Entry& entry, const char* key, const Palette& palette) {
+  std::vector<int> indices;
+  for (const auto& name : parse_words(entry, key)) {
+    const auto index = palette.find(name);
+    if (!index)
+      fail(entry.where,
+           "\"" + std::string(key) + "\" names \"" + name + "\", which is no class of the palette");
+    indices.push_back(*index);
+  }
+  return indices;
+}
+
+PaletteAttribute parse_attribute(const Entry& entry, const Palette& palette) {
+  if (!entry.json.is_object())
+    fail(entry.where, "is not a JSON object");
+  const auto& shown = entry.at("shown");
+  if (!shown.is_boolean())
+    fail(entry.where, "\"shown\" is " + describe(shown) + ", expected true or false");
+  return {entry.text("name"), parse_words(entry, "words"), parse_classes(entry, "present", palette),
+          parse_classes(entry, "absent", palette), shown.get<bool>()};
+}
+
 void check_sizes(std::span<const std::uint8_t> rgb, std::span<const std::uint8_t> labels) {
   if (rgb.size() != 3 * labels.size())
     throw RequestError("label map: rgb has " + std::to_string(rgb.size()) + " bytes, expected " +
@@ -146,6 +168,17 @@ Palette Palette::parse(std::string_view json) {
       fail(entry.where, "repeats the name \"" + added.name + "\"");
     if (const auto [other, inserted] = colors.emplace(added.color, i); !inserted)
       fail(entry.where, "repeats the color of class " + std::to_string(other->second));
+  }
+  if (const auto attributes = root.find("attributes"); attributes != root.end()) {
+    if (!attributes->is_array())
+      fail("\"attributes\" ", "is " + describe(*attributes) + ", expected a list");
+    std::set<std::string> known;
+    for (const auto& one : *attributes) {
+      const Entry entry{one, "attribute " + std::to_string(result.attributes_.size()) + " "};
+      const auto& added = result.attributes_.emplace_back(parse_attribute(entry, result));
+      if (!known.insert(added.name).second)
+        fail(entry.where, "repeats the name \"" + added.name + "\"");
+    }
   }
   return result;
 }

@@ -15,7 +15,7 @@ enum class Effect {
   excepts,  // excludes what follows, unless it is an exception from a negation
   ends,     // turns to something else
   locates,  // a preposition: ends a scope that has named something
-  begins,   // an article or number: likewise, except after a word that goes on
+  begins,   // an article, number, "wearing": likewise, except after a word that goes on
   goes_on,  // "or": what follows belongs to what is before
 };
 
@@ -49,7 +49,7 @@ const Phrases<Effect>& negation_phrases() {
        "towards,atop,upon"},
       {Effect::begins,
        "a,an,the,one,two,three,four,five,six,seven,eight,nine,ten,some,several,many,few,both,each,"
-       "every,this,that,these,those,his,her,its,their"},
+       "every,this,that,these,those,his,her,its,their,wear,wears,wearing"},
       {Effect::goes_on,
        "or,of,any,like,have,has,having,be,been,show,showing,include,including,contain,containing"},
   };

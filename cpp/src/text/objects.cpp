@@ -4,6 +4,7 @@
 #include <span>
 #include <unordered_set>
 
+#include "attributes.hpp"
 #include "class_forms.hpp"
 #include "fgdm/error.hpp"
 #include "negation.hpp"
@@ -41,9 +42,20 @@ PromptObjects find_objects(const Palette& palette, std::string_view prompt) {
   std::unordered_set<std::string_view> unrecognized;
   PromptObjects objects;
   for (std::size_t at = 0; at < words.size();) {
-    if (const auto found = forms.find(std::span(words).subspan(at))) {
-      (role[at] == Role::excluded ? excluded : requested).add(found->index);
-      at += found->length;
+    if (const auto said = forms.said(std::span(words).subspan(at)); said.length > 0) {
+      const bool denied = role[at] == Role::excluded;
+      if (said.of_class)
+        (denied ? excluded : requested).add(said.of_class->index);
+      if (said.of_attribute) {
+        const SaidAttribute known{said.of_attribute->index, denied};
+        const auto& attribute = palette.attributes()[static_cast<std::size_t>(known.index)];
+        const auto asked = classes_of(attribute, denied);
+        std::ranges::for_each(asked.present, [&](int index) { requested.add(index); });
+        std::ranges::for_each(asked.absent, [&](int index) { excluded.add(index); });
+        if (!attribute.shown && std::ranges::count(objects.attributes, known) == 0)
+          objects.attributes.push_back(known);
+      }
+      at += said.length;
       continue;
     }
     const std::string& word = words[at].text;
@@ -70,8 +82,17 @@ std::vector<int> resolve_objects(const Palette& palette, const std::vector<std::
   std::size_t omitted = 0;
   for (const auto& name : names) {
     const auto words = prompt_words(name);
-    if (const auto found = forms.find(words); found && found->length == words.size())
-      classes.add(found->index);
+    const auto said = forms.said(words);
+    const bool is_whole = said.length > 0 && said.length == words.size();
+    const auto* attribute =
+        is_whole && said.of_attribute
+            ? &palette.attributes()[static_cast<std::size_t>(said.of_attribute->index)]
+            : nullptr;
+    if (is_whole && said.of_class)
+      classes.add(said.of_class->index);
+    else if (attribute != nullptr && attribute->shown && attribute->absent.empty())
+      for (const int index : attribute->present)
+        classes.add(index);
     else if (unknown.size() < most_named)
       unknown.push_back("\"" + excerpt(name) + "\"");
     else

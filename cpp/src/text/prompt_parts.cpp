@@ -26,9 +26,12 @@ public:
       pause();
       const auto rest = words_.subspan(at_);
       const auto phrase = requirement_phrase(rest);
-      const auto form = forms_.find(rest);
+      const auto said = forms_.said(rest);
+      const auto form = said.of_class;
       const bool is_color = phrase && phrase->meaning.kind == Meaning::color && colors_a_noun();
-      if (is_compound(phrase))
+      if (said.length > 0 && !form && (!phrase || said.length >= phrase->length))
+        take_attribute(said.length);
+      else if (is_compound(phrase))
         take_compound();
       else if (form && !is_color && (!phrase || form->length >= phrase->length))
         take_class(*form);
@@ -108,7 +111,17 @@ private:
       several_ = last_noun_;
     result_.parts.push_back(std::move(noun));
     at_ += form.length;
-    is_pending_ = has_unknown_ = is_predicate_ = false;
+    is_pending_ = has_unknown_ = has_attribute_ = is_predicate_ = false;
+  }
+
+  // Of an attribute's words those before a noun belong to it ("a bald man"); they are one ("a
+  // beard") if none comes. Others say something of the noun before ("a man smiling").
+  void take_attribute(std::size_t length) {
+    if (is_pending_)
+      has_unknown_ = has_attribute_ = true;
+    at_ += length;
+    if (is_pending_)
+      pending_.end = at_;
   }
 
   void take_phrase(const FoundPhrase& phrase) {
@@ -381,6 +394,7 @@ private:
     auto left = std::exchange(pending_, {});
     const bool was_pending = std::exchange(is_pending_, false);
     const bool was_unknown = std::exchange(has_unknown_, false);
+    const bool was_attribute = std::exchange(has_attribute_, false);
     const bool was_predicate = std::exchange(is_predicate_, false);
     bound_ = Meaning::number;
     if (!was_pending)
@@ -396,7 +410,7 @@ private:
       colors.insert(colors.end(), left.colors.begin(), left.colors.end());
       return;
     }
-    if (left.counted || (!was_unknown && !left.colors.empty()))
+    if (left.counted || ((!was_unknown || was_attribute) && !left.colors.empty()))
       result_.unread.push_back(left);
     if (!was_unknown)
       return;
@@ -424,7 +438,7 @@ private:
   std::vector<Role> roles_;
   std::size_t at_ = 0;
   PromptPart pending_{};
-  bool is_pending_ = false, has_unknown_ = false;
+  bool is_pending_ = false, has_unknown_ = false, has_attribute_ = false;
   std::optional<std::size_t> last_noun_;
   std::optional<std::size_t> several_;  // the last noun that names more than one thing
   bool is_predicate_ = false;           // after "is"

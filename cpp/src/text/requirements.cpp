@@ -306,6 +306,7 @@ public:
     auto objects = find_objects(palette, prompt);
     found_.requirements.present = std::move(objects.requested);
     found_.requirements.absent = std::move(objects.excluded);
+    found_.requirements.attributes = std::move(objects.attributes);
   }
 
   PromptRequirements read() {

@@ -2,6 +2,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "attributes.hpp"
 #include "fgdm/compliance.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/objects.hpp"
@@ -41,7 +42,7 @@ public:
   explicit RequirementsReader(const Palette& palette) : palette_(palette) {}
 
   Requirements read(const RequirementField& field) {
-    check_requirement_keys(field, {"objects", "relations", "absent"});
+    check_requirement_keys(field, {"objects", "relations", "absent", "attributes"});
     if (field.has("objects"))
       for (const auto& item : field["objects"].items())
         object(item);
@@ -50,21 +51,28 @@ public:
         relation(item);
     if (field.has("absent"))
       for (const auto& item : field["absent"].items())
-        absent(item);
+        absent(item, label(item));
+    if (field.has("attributes"))
+      for (const auto& item : field["attributes"].items())
+        attribute(item);
     complete_relations();
     return std::move(required_);
   }
 
   int label(const RequirementField& field) const {
     const auto name = field.text();
+    std::vector<int> found;
     try {
-      const auto found = resolve_objects(palette_, {name});
-      if (found.size() == 1)
-        return found.front();
+      found = resolve_objects(palette_, {name});
     } catch (const RequestError& error) {
       refuse_json(field.where() + ": " + error.what());
     }
-    refuse_json(field.where() + " is empty, expected a class");
+    if (found.empty())
+      refuse_json(field.where() + " is empty, expected a class");
+    if (found.size() > 1)
+      refuse_json(field.where() + " is " + field.shown() + ", which stands for " +
+                  shown(found.size()) + " classes; name one, or list it under \"attributes\"");
+    return found.front();
   }
 
 private:
@@ -193,8 +201,33 @@ private:
     });
   }
 
-  void absent(const RequirementField& field) {
-    const int named = label(field);
+  void attribute(const RequirementField& field) {
+    const auto said = attribute_of(palette_, field.text());
+    if (!said) {
+      std::vector<std::string> known;
+      for (const auto& one : palette_.attributes())
+        known.push_back(one.name);
+      refuse_json(field.where() + " is " + field.shown() + ", which is no attribute of palette \"" +
+                  palette_.name() + "\"; " +
+                  (known.empty() ? "it has none" : "it has: " + joined(known, ", ")));
+    }
+    const auto& found = palette_.attributes()[static_cast<std::size_t>(said->index)];
+    const auto asked = classes_of(found, said->denied);
+    for (const int named : asked.present) {
+      if (std::ranges::count(required_.absent, named) > 0)
+        refuse_json(field.where() + " is " + field.shown() + ", which asks for " +
+                    palette_.classes()[static_cast<std::size_t>(named)].name +
+                    "; that shall be absent");
+      present(named);
+    }
+    for (const int named : asked.absent)
+      absent(field, named);
+    if (!found.shown && std::ranges::count(required_.attributes, *said) == 0)
+      required_.attributes.push_back(*said);
+  }
+
+  // What the field says denies a class.
+  void absent(const RequirementField& field, int named) {
     if (std::ranges::count(required_.present, named) > 0)
       refuse_json(field.where() + " is " + field.shown() + ", which is required too");
     if (std::ranges::count(required_.absent, named) == 0)
@@ -274,6 +307,8 @@ std::vector<RequirementText> describe(const Palette& palette, const Requirements
     texts.push_back({"absent", "no " + name(label)});
   for (const auto& one : requirements.colors)
     texts.push_back({"color", one.color + " " + name(one.label)});
+  for (const auto& said : requirements.attributes)
+    texts.push_back({"attribute", attribute_text(palette, said)});
   return texts;
 }
 
@@ -322,7 +357,10 @@ std::string requirements_json(const Palette& palette, const Requirements& requir
   }
   for (const int label : requirements.absent)
     absent.push_back(name(label));
-  return Json{{"objects", objects}, {"relations", relations}, {"absent", absent}}.dump();
+  Json made{{"objects", objects}, {"relations", relations}, {"absent", absent}};
+  for (const auto& said : requirements.attributes)
+    made["attributes"].push_back(attribute_text(palette, said));
+  return made.dump();
 }
 
 }  // namespace fgdm

@@ -40,6 +40,9 @@ struct Case {
 
 const Case cases[] = {
     {"a house without trees", "house", "tree"},
+    {"a person not wearing a cat", "person", "cat"},
+    {"a person who doesn't wear cats", "person", "cat"},
+    {"a person without a cat wearing a dog", "person dog", "cat"},
     {"no dogs, only a cat", "cat", "dog"},
     {"neither boats nor umbrellas", "", "boat umbrella"},
     {"a beach with neither boats nor umbrellas", "", "boat umbrella"},

@@ -69,8 +69,12 @@ CITYSCAPES = {
 }
 CELEBAMASK = {
     "a smiling woman with long blonde hair, earrings and a necklace": "skin hair earring necklace",
-    "an old man with glasses and bushy eyebrows in a suit": "skin eye_glasses left_brow cloth",
-    "a girl in a hat with red lips and blue eyes": "skin hat lower_lip left_eye",
+    "an old man with glasses and bushy eyebrows in a suit": (
+        "skin eye_glasses left_brow right_brow cloth"
+    ),
+    "a girl in a hat with red lips and blue eyes": (
+        "skin hat upper_lip lower_lip left_eye right_eye"
+    ),
 }
 CASES = [
     (palette, prompt, classes)
