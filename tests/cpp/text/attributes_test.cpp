@@ -25,7 +25,7 @@ const std::string classes = R"("classes": [
     {"index": 3, "name": "right_eye", "color": [3, 0, 0], "kind": "thing", "forms": ["right eye"]},
     {"index": 4, "name": "hat", "color": [4, 0, 0], "kind": "thing", "forms": ["hat", "hats"]}])";
 
-Palette palette() {
+Palette faces() {
   return Palette::parse("{\"name\": \"faces\", " + classes + R"(, "attributes": [
     {"name": "eyes", "words": ["eyes"], "present": ["left_eye", "right_eye"], "shown": true},
     {"name": "bald", "words": ["bald", "shaved head"], "absent": ["hair"], "shown": true},
@@ -37,9 +37,9 @@ Palette palette() {
 
 // All that is required, and what isn't understood.
 Words read(const char* prompt) {
-  const auto found = find_requirements(palette(), prompt);
+  const auto found = find_requirements(faces(), prompt);
   Words words;
-  for (const auto& [kind, text] : describe(palette(), found.requirements))
+  for (const auto& [kind, text] : describe(faces(), found.requirements))
     words.push_back((kind == "attribute" ? "~" : "") + text);
   for (const auto& text : found.unread)
     words.push_back("?" + text);
@@ -55,7 +55,7 @@ TEST(Attributes, AskForTheirClassesOrForTheirAbsence) {
 
 TEST(Attributes, ThatNoMapShowsAreToldThoughOtherPalettesKnowTheWordAsGrammar) {
   EXPECT_EQ(read("a young face"), (Words{"face", "~young"}));
-  EXPECT_TRUE(find_objects(palette(), "a young face").unrecognized.empty());
+  EXPECT_TRUE(find_objects(faces(), "a young face").unrecognized.empty());
 }
 
 TEST(Attributes, AreToldOnce) {
@@ -84,27 +84,27 @@ TEST(Attributes, WhatIsSaidOfThemAndCannotBeKeptIsToldToo) {
 }
 
 TEST(Attributes, NoMapIsBlamedForThem) {
-  const auto required = find_requirements(palette(), "a young bald man").requirements;
+  const auto required = find_requirements(faces(), "a young bald man").requirements;
   const std::vector<std::uint8_t> with_hair{face, hair}, without{face, face};
-  const auto good = check_map(palette(), without, 1, 2, required);
+  const auto good = check_map(faces(), without, 1, 2, required);
   EXPECT_EQ(good.compliance, 1.0);
   EXPECT_EQ(good.met.back(), fgdm::Met::unchecked);
-  EXPECT_EQ(check_map(palette(), with_hair, 1, 2, required).compliance, 0.5);
+  EXPECT_EQ(check_map(faces(), with_hair, 1, 2, required).compliance, 0.5);
 }
 
 TEST(Attributes, JsonSaysAgainWhatWasRead) {
   for (const char* prompt : {"a young bald man", "not blond, no beard, eyes", "a blond face"}) {
-    const auto found = find_requirements(palette(), prompt).requirements;
-    const auto json = requirements_json(palette(), found);
-    EXPECT_EQ(requirements_json(palette(), parse_requirements(palette(), json)), json) << prompt;
+    const auto found = find_requirements(faces(), prompt).requirements;
+    const auto json = requirements_json(faces(), found);
+    EXPECT_EQ(requirements_json(faces(), parse_requirements(faces(), json)), json) << prompt;
   }
 }
 
 TEST(Attributes, RequestsGiveThemByNameOrWord) {
   const auto required = parse_requirements(
-      palette(), R"({"attributes": ["shaved head", "no facial hair", "no eyes", "young"]})");
+      faces(), R"({"attributes": ["shaved head", "no facial hair", "no eyes", "young"]})");
   Words words;
-  for (const auto& text : describe(palette(), required))
+  for (const auto& text : describe(faces(), required))
     words.push_back(text.text);
   EXPECT_EQ(words, (Words{"no hair", "no left_eye", "no right_eye", "no beard", "young"}));
 }
@@ -117,7 +117,7 @@ TEST(Attributes, RequestsThatContradictOrDontKnowThemAreRefused) {
       {R"({"objects": ["eyes"]})", "stands for 2 classes"}};
   for (const auto& [json, message] : cases)
     try {
-      parse_requirements(palette(), json);
+      parse_requirements(faces(), json);
       FAIL() << json << " was accepted";
     } catch (const fgdm::RequestError& error) {
       EXPECT_NE(std::string(error.what()).find(message), std::string::npos) << error.what();
@@ -125,9 +125,9 @@ TEST(Attributes, RequestsThatContradictOrDontKnowThemAreRefused) {
 }
 
 TEST(Attributes, ThatStandForSeveralClassesNameThemAsObjects) {
-  EXPECT_EQ(fgdm::resolve_objects(palette(), {"hat", "eyes"}), (Indices{hat, left_eye, right_eye}));
-  EXPECT_THROW(fgdm::resolve_objects(palette(), {"bald"}), fgdm::RequestError);
-  EXPECT_THROW(fgdm::resolve_objects(palette(), {"blond"}), fgdm::RequestError);
+  EXPECT_EQ(fgdm::resolve_objects(faces(), {"hat", "eyes"}), (Indices{hat, left_eye, right_eye}));
+  EXPECT_THROW(fgdm::resolve_objects(faces(), {"bald"}), fgdm::RequestError);
+  EXPECT_THROW(fgdm::resolve_objects(faces(), {"blond"}), fgdm::RequestError);
 }
 
 TEST(Attributes, MalformedOnesAreRefusedWithTheirPlace) {
