@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from fgdm import request
+from fgdm import extras, request
 from fgdm.errors import RequestError
 from fgdm.inversion import Inversion, edits_to_core
 from fgdm.job import Job, MapCallback, StepCallback, completed
 from fgdm.paste import changed_pixels, pasted, seam_around
 from fgdm.requirements import flag
 from fgdm.submitting import Submitter
+from PIL import Image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
     from fgdm import _core
     from fgdm.inversion import Edit, InversionOptions
     from fgdm.request import Picture, RequestOptions
     from fgdm.result import Result
+    from fgdm.scorers import SegmenterScorer
     from typing_extensions import Unpack
 
 
 class Editor(Submitter):
     """The part of an Engine that takes pictures back into noise and changes them from there."""
+
+    _folder: Path
+    _segmenter: SegmenterScorer | None = None
+
+    @property
+    @abstractmethod
+    def palette(self) -> dict[str, Any] | None:
+        """As Engine has it."""
 
     def submit_inversion(
         self,
@@ -255,6 +268,39 @@ class Editor(Submitter):
         KeyboardInterrupt passes on.
         """,
     )
+
+    def segment(self, image: Picture) -> npt.NDArray[np.uint8]:
+        """The map of a picture as the bundle's segmenter sees it, to invert and edit.
+
+        image: a picture of a size that the bundle can paint. Returns uint8 (h, w), class indices of
+        the last factor that makes labels, of the size of its map for such a picture. Python's
+        onnxruntime runs the graph, on the processor.
+
+        Raises RequestError where the bundle has no segmenter, BackendError where onnxruntime isn't
+        installed or the graph fails.
+        """
+        graph = self._manifest.get("segmenter")
+        if graph is None:
+            raise RequestError(
+                "this bundle has no segmenter that could read the picture's map; give the map, or "
+                "add one: fgdm export --add-segmenter FILE --into BUNDLE"
+            )
+        picture: Any = request.checked({"image": image})["image"]
+        if self._segmenter is None:
+            file = self._folder / self._manifest["graphs"][graph]["file"]
+            scorers = extras.load("fgdm.scorers", "cpu")
+            self._segmenter = scorers.SegmenterScorer(file, self.palette)
+        labels = self._segmenter.labels(Image.fromarray(picture))
+        name, painted = self._main_factor(), self._manifest["factors"][-1]
+        (spec,) = (each for each in self._manifest["factors"] if each["name"] == name)
+        height = picture.shape[0] * spec["height"] // painted["height"]
+        width = picture.shape[1] * spec["width"] // painted["width"]
+        if labels.shape == (height, width):
+            return labels
+        rows = np.arange(height) * labels.shape[0] // height
+        columns = np.arange(width) * labels.shape[1] // width
+        resized: npt.NDArray[np.uint8] = labels[rows[:, None], columns]
+        return resized
 
     def _image_size(self, factor: str, picture: Any) -> dict[str, int]:
         """Of a request whose factor has a picture of that size."""

@@ -108,7 +108,8 @@ class Engine(Editor):
             open_engines.add(self)
         self._manifest = json.loads(self._engine.manifest)
         self._factors = [str(factor["name"]) for factor in self._manifest["factors"]]
-        self._palette_json = _read_palette(Path(folder), self._manifest)
+        self._folder = Path(folder)
+        self._palette_json = _read_palette(self._folder, self._manifest)
         palette = json.loads(self._palette_json or '{"classes": []}')
         self._colors = {entry["name"]: tuple(entry["color"]) for entry in palette["classes"]}
         self.info = EngineInfo(

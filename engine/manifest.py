@@ -118,6 +118,7 @@ class Manifest:
     The decoders turn latents into pictures, one of them for previews
     where there are two. latent_downscale: pixels of a latent's
     cell along one axis; size_multiple: what every height and width in pixels must be a multiple of.
+    segmenter: the graph that reads a map from a picture; None without one.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Manifest:
     factors: tuple[Factor, ...]
     graphs: tuple[Graph, ...]
     files: tuple[FileEntry, ...]
+    segmenter: str | None = None
 
 
 def read_manifest(bundle: Path) -> Manifest:
@@ -253,6 +255,7 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
         factors=factors,
         graphs=graphs,
         files=files,
+        segmenter=None if top.value.get("segmenter") is None else _role(top, "segmenter", names),
     )
 
 

@@ -90,7 +90,7 @@ def add_factor(
             something given can't be read or doesn't fit; or a check failed.
     """
     bundle = bundle.resolve()
-    content = _read(bundle)
+    content = read_bundle(bundle)
     manifest = json.loads(content)
     conditions = [entry["name"] for entry in manifest["factors"][:-1]]
     if name in conditions or name == IMAGE:
@@ -111,7 +111,7 @@ def add_factor(
         progress("sample the calibration prompts", 0, len(graphs))
         calls = _calls(bundle, manifest, new.unet, graphs)
     with replacing(bundle, overwrite=True) as root:
-        _copy(bundle, root)
+        copy_bundle(bundle, root)
         before = _files(root)
         store = WeightStore(root, manifest["weights"])
         store.adopt(new.unet, "unet", DIFFUSERS_FILE)
@@ -221,7 +221,7 @@ def _load(
     return _Addition(condition, networks, unet)
 
 
-def _read(bundle: Path) -> bytes:
+def read_bundle(bundle: Path) -> bytes:
     """The manifest of a bundle, of which every file has been checked."""
     try:
         described = read_manifest(bundle)
@@ -276,7 +276,8 @@ def _calls(
     return sampling_calls(chain, bundle / "tokenizer", manifest["scheduler"], size)
 
 
-def _copy(bundle: Path, root: Path) -> None:
+def copy_bundle(bundle: Path, root: Path) -> None:
+    """Into an empty folder. Raises ExportError."""
     # Not by links: onnx takes weights with a second link for an attack.
     try:
         shutil.copytree(bundle, root, dirs_exist_ok=True)

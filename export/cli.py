@@ -38,6 +38,8 @@ examples:
   fgdm export --add-factor depth --adapter depth:segmentation,depth=adapters/depth \\
       --controlnet depth=depthnet --into bundles/sd15
 
+  fgdm export --add-segmenter segmenter.onnx --into bundles/sd15
+
   fgdm export --base sd15 --palette coco-stuff --adapter segmentation=adapters/segmentation \\
       --backbone depth:segmentation,depth=unets/depth --controlnet depth=depthnet \\
       --output bundles/both
@@ -50,6 +52,13 @@ examples:
 _NEW = (
     *("base", "output", "name", "overwrite", "weights", "precision", "vae", "text_encoder"),
     *("tokenizer", "lora", "textual_inversion", "tiny_decoder", "image_size"),
+)
+
+
+#: Of a factor that is added, or of its networks.
+_OF_FACTORS = (
+    *("add_factor", "adapter", "makes", "optional", "controlnet", "t2i_adapter", "palette"),
+    *("hint_palette", "keep_fp32"),
 )
 
 
@@ -72,7 +81,10 @@ def run(args: argparse.Namespace) -> int:
     """Export as the options say. Returns the exit code: 0, or 1 for an error."""
     started = time.monotonic()
     try:
-        output = _export(args) if args.add_factor is None else _add(args)
+        if args.add_segmenter is not None:
+            output = _add_segmenter(args)
+        else:
+            output = _export(args) if args.add_factor is None else _add(args)
     except ExportError as error:
         print(f"fgdm export: {error}", file=sys.stderr)
         return 1
@@ -88,7 +100,9 @@ def _export(args: argparse.Namespace) -> Path:
     from .sources import Lora, TextualInversion  # noqa: PLC0415
 
     if args.into is not None:
-        raise ExportError("--into is for --add-factor; a new bundle is called by --output")
+        raise ExportError(
+            "--into is for --add-factor and --add-segmenter; a new bundle is called by --output"
+        )
     if args.base is None or args.output is None:
         raise ExportError(
             "a new bundle needs a --base and an --output, and a factor for one that is there "
@@ -118,6 +132,18 @@ def _export(args: argparse.Namespace) -> Path:
         check=not args.no_check,
         progress=_print_progress,
     )
+
+
+def _add_segmenter(args: argparse.Namespace) -> Path:
+    from .segmenter import add_segmenter  # noqa: PLC0415
+
+    if args.into is None:
+        raise ExportError("--add-segmenter needs --into, the bundle that gets it")
+    given = [name for name in (*_NEW, *_OF_FACTORS) if getattr(args, name) not in (None, [], False)]
+    if given:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ExportError(f"--add-segmenter changes nothing else of the bundle; leave out {named}")
+    return add_segmenter(args.into, args.add_segmenter)
 
 
 def _add(args: argparse.Namespace) -> Path:

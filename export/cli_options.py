@@ -141,7 +141,16 @@ def add_files(files: argparse._ArgumentGroup) -> None:
         help="put a factor before the image of the bundle --into, whose other files stay as they "
         "are; it takes that bundle's precision and type of weights",
     )
-    files.add_argument("--into", type=Path, metavar="BUNDLE", help="with --add-factor")
+    files.add_argument(
+        "--add-segmenter",
+        type=Path,
+        metavar="FILE",
+        help="put an ONNX graph that reads a map from a picture into the bundle --into; it takes "
+        "(1, 3, h, w) from -1 to 1, and makes scores (1, classes, h, w) of the palette's classes",
+    )
+    files.add_argument(
+        "--into", type=Path, metavar="BUNDLE", help="with --add-factor or --add-segmenter"
+    )
     files.add_argument("--name", help="the bundle's name (default: the output's last part)")
     files.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     files.add_argument(

@@ -33,6 +33,7 @@ WAYS = ["mask", "pixel", "paste"]
 OUTPUTS = [
     "image.png",
     *(f"image-{way}.png" for way in WAYS),
+    "map-before.png",
     "side-by-side.png",
     "map.png",
     "result.json",
@@ -42,6 +43,7 @@ EPILOG = """\
 examples:
   fgdm edit --of-map map.png --add "a chimp" --remove umbrella --prompt "a chimp on a bench"
   fgdm edit --of-image photo.png --add "a red house" --mask house.png --leave-out segmentation
+  fgdm edit --of-image photo.png --way paste --add "a dog" --region cat --prompt "a dog"
   fgdm edit --of-map map.png --add "a dog" --region cat --prompt "a dog" --save dog.npz
   fgdm edit --inversion dog.npz --add "a cow" --prompt "a cow"
   fgdm edit --of-map map.png --picture photo.png --way mask --way pixel --way paste \\
@@ -74,13 +76,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = source.add_argument
     add("--factor", metavar="NAME", help="whose map it is; default: the last that makes labels")
     add("--save", metavar="FILE", help="keep the inversion, an .npz, for more edits")
-    add("--picture", metavar="FILE", help="the picture that the map belongs to")
+    add("--picture", metavar="FILE", help="the picture that --of-map, or --inversion, belongs to")
     add(
         "--way",
         action="append",
         choices=WAYS,
         help="of an edited map: paint the picture anew (mask, the default), edit --picture with "
-        "both maps (pixel), or paste what is new onto it (paste); once for each",
+        "both maps (pixel), or paste what is new onto it (paste); once for each. With --of-image "
+        "the map is read from that picture by the bundle's segmenter",
     )
 
     edits = parser.add_argument_group("edits (at least one)")
@@ -147,14 +150,17 @@ def run(args: argparse.Namespace) -> int:
     factors: dict[str, Any] = dict.fromkeys(args.leave_out)
     factors |= {factor: {"map": read_picture("--map", file)} for factor, file in args.map}
     credentials = read_credentials(args)
-    picture = None if args.picture is None else read_picture("--picture", args.picture)
+    of_map, picture = _sources(args, read_picture)
     with OutputFolder(args.output, OUTPUTS) as output:
         with contextlib.ExitStack() as stack:
             progress = None if args.quiet else stack.enter_context(Progress())
             if progress:
                 progress.stage(f"loading {bundle}")
             engine = stack.enter_context(open_engine(args, bundle))
-            inversion = _inversion(args, engine, read_picture, factors, progress)
+            reads_map = args.of_image is not None and bool(args.way)
+            if reads_map and picture is not None:
+                of_map = engine.segment(picture)
+            inversion = _inversion(args, engine, of_map, picture, factors, progress)
             results = _results(args, engine, inversion, edits, picture, factors, progress)
         if args.save is not None:
             inversion.save(args.save)
@@ -162,9 +168,9 @@ def run(args: argparse.Namespace) -> int:
         several = len(results) > 1
         told = {way: one.to_json() for way, one in results.items()} if several else result.to_json()
         text = json.dumps(told, indent=2, allow_nan=False) + "\n"
-        pictures = _pictures(results)
+        pictures = _pictures(results, inversion.picture if reads_map else None)
         if credentials is not None:
-            for (way, one), name in zip(results.items(), pictures, strict=False):
+            for (way, one), name in zip(results.items(), tuple(pictures), strict=False):
                 composed = way != "mask"  # in which the picture is painted anew
                 pictures[name] = credentials.sign(
                     pictures[name], "png", one.engine.bundle, composed
@@ -177,6 +183,16 @@ def run(args: argparse.Namespace) -> int:
         seconds = sum(one.timings["total"] for one in results.values())
         print(f"{count}; seed {result.seed}, {seconds:.1f} s", *written, sep="\n")
     return 0
+
+
+def _sources(
+    args: argparse.Namespace, read_picture: Callable[[str, str], Picture]
+) -> tuple[Picture | None, Picture | None]:
+    """The map and the picture that were given."""
+    of_map = None if args.of_map is None else read_picture("--of-map", args.of_map)
+    if args.of_image is not None:
+        return of_map, read_picture("--of-image", args.of_image)
+    return of_map, None if args.picture is None else read_picture("--picture", args.picture)
 
 
 def _edits(args: argparse.Namespace, mask: Picture | None) -> list[Edit]:
@@ -203,11 +219,11 @@ def _edits(args: argparse.Namespace, mask: Picture | None) -> list[Edit]:
 
 def _check_ways(args: argparse.Namespace) -> None:
     """RequestError for --way and --picture where one lacks the other, or a map."""
-    if args.of_image is not None and (args.way or args.picture is not None):
-        raise _no_map()
+    if args.of_image is not None and args.picture is not None:
+        raise RequestError("--of-image is the picture itself; leave --picture out")
     if args.picture is not None and not args.way:
         raise RequestError("--picture is given without --way; say --way pixel or --way paste")
-    if args.picture is None and set(args.way or []) - {"mask"}:
+    if args.picture is None and args.of_image is None and set(args.way or []) - {"mask"}:
         raise RequestError(
             f"--way {args.way[-1]} has no picture to edit; give the map's with --picture"
         )
@@ -215,7 +231,8 @@ def _check_ways(args: argparse.Namespace) -> None:
 
 def _no_map() -> RequestError:
     return RequestError(
-        "--way and --picture belong to the edit of a map; give it with --of-map, or leave both out"
+        "--way belongs to the edit of a map, and the inversion is of a picture; leave it out, or "
+        "give the map with --of-map"
     )
 
 
@@ -258,20 +275,17 @@ def _results(
 def _inversion(
     args: argparse.Namespace,
     engine: Engine,
-    read_picture: Callable[[str, str], Picture],
+    of_map: Picture | None,
+    picture: Picture | None,
     factors: dict[str, Any],
     progress: Progress | None,
 ) -> Inversion:
     if args.inversion is not None:
         loaded: Inversion = import_module("fgdm.inversion").Inversion.load(args.inversion)
         return loaded
-    source: dict[str, Any] = (
-        {"image": read_picture("--of-image", args.of_image)}
-        if args.of_image is not None
-        else {"map": read_picture("--of-map", args.of_map)}
-    )
     return engine.invert(
-        **source,
+        image=picture if of_map is None else None,
+        map=of_map,
         factor=args.factor,
         prompt=args.source_prompt,
         guidance_scale=args.source_guidance_scale,
@@ -297,8 +311,9 @@ def _shown(progress: Progress | None, what: str) -> Callable[[StepInfo], None] |
     return show
 
 
-def _pictures(results: dict[str, Result]) -> dict[str, bytes]:
-    """PNG files by name: those of the results first, in their order."""
+def _pictures(results: dict[str, Result], before: Picture | None) -> dict[str, bytes]:
+    """PNG files by name: those of the results first, in their order. before: the map that was read
+    from the picture."""
     from fgdm.picture_files import png  # noqa: PLC0415 (the first output comes sooner)
 
     images = [one.image for one in results.values()]
@@ -314,4 +329,6 @@ def _pictures(results: dict[str, Result]) -> dict[str, bytes]:
     result = next(iter(results.values()))
     if result.candidates:
         pictures["map.png"] = png(result.map)
+    if before is not None:
+        pictures["map-before.png"] = png(before)
     return pictures

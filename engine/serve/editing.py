@@ -143,12 +143,15 @@ def read_editing(
     if "image" not in files:
         way = way or "mask"
         request = _of_the_maps_size(request, given_map, factor, model)
-    _check_sources(way, "image" in files, given_map is not None)
+    reads_map = way is not None and given_map is None and "image" in files and _segments(model)
+    _check_sources(way, "image" in files, given_map is not None or reads_map)
     task = _read(with_extra(request, extra), files, model, settings)
     options = dict(task.options)
     if way is None and given_map is not None:  # what the picture is inverted and edited with
         options["factors"] = _with_map(options.get("factors", {}), factor, given_map)
     picture, mask = options.pop("image", None), options.pop("mask", None)
+    if reads_map:
+        given_map = model.engine.segment(picture)
     if way is None:
         edited, size = str(model.engine.manifest["factors"][-1]["name"]), task.pixels
     else:
@@ -182,6 +185,11 @@ def _read(
         mask = as_mask(pictures.decode(files["mask"][0], "mask"), task.pixels)
         task = replace(task, options={**task.options, "mask": mask})
     return task
+
+
+def _segments(model: Model) -> bool:
+    """Whether a map can be read from a picture."""
+    return model.engine.manifest.get("segmenter") is not None
 
 
 def _way(given: object) -> str | None:

@@ -189,6 +189,7 @@ def changed(manifest: Json, path: list[str | int], value: object) -> bytes:
         (["factors", 1, "conditionings", 0, "latents"], [1]),
         (["backbone", "graph"], "none"),
         (["autoencoder", "preview_decoder"], 1),
+        (["segmenter"], "none"),
         (["factors", 0, "height"], 0),
         (["factors", 0, "height"], 64.0),
         (["factors", 0, "num_inference_steps"], 10**9),

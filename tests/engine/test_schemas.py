@@ -171,6 +171,7 @@ def full(sound: Json) -> Json:
     palette = {"hint_palette": "palette.json", "recolor": {"dog": "animal"}, "scale": 0.5}
     image["conditionings"][0] |= palette
     manifest["autoencoder"]["preview_decoder"] = "vae_decoder"
+    manifest["segmenter"] = "vae_decoder"
     spacing = {"ddim": "leading", "dpmsolver++": "linspace"}
     manifest["scheduler"] |= {"timestep_spacing": spacing, "set_alpha_to_one": False}
     return manifest

@@ -158,6 +158,18 @@ def test_a_picture_itself_is_edited(http: httpx.Client, engine: Engine) -> None:
         assert image["fgdm"]["edit"] == nothing
 
 
+def test_a_map_is_read_from_the_picture(http: httpx.Client, engine: Engine) -> None:
+    """By the bundle's segmenter, where a way edits a map and none came."""
+    answer = http.post(EDITS, data={**FIELDS, "way": "mask"}, files={"image": png(photo())})
+    assert answer.status_code == 200, answer.text
+    (image,) = answer.json()["data"]
+    inversion = engine.invert(map=engine.segment(photo()), steps=STEPS, seed=3)
+    result = engine.edit(inversion, [Edit(**EDIT)], PROMPT, seed=3, num_inference_steps=2)
+    before = pixels_of(image["fgdm"]["edit"]["map_before"])
+    np.testing.assert_array_equal(before, np.asarray(inversion.picture))
+    np.testing.assert_array_equal(pixels_of(image["b64_json"]), np.asarray(result.image))
+
+
 def test_edits_have_masks_of_their_own(http: httpx.Client) -> None:
     """What no edit acts on stays, to the pixel."""
     edits = [{**EDIT, "mask": in_base64(half())}, {**EDIT, "direction": "-", "scale": 0}]
@@ -313,7 +325,6 @@ def test_what_does_not_belong_together_is_named(http: httpx.Client) -> None:
 
     for files, change, words in (
         ([], {}, "none came; send it as the file map or labels"),
-        ([image], {"way": "mask"}, "none came; send it as the file map or labels"),
         ([indices, ("map", png(photo()[:64, :64]))], {}, "came as map and labels; give one"),
         ([("labels[]", png(labels()))] * 2, {}, "2 files came as labels; expected one"),
         ([image, indices], {"factors": '{"segmentation": null}'}, "is left out, but its map came"),

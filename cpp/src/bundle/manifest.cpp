@@ -319,6 +319,12 @@ Manifest Manifest::parse(std::string_view json) {
     manifest.factors.push_back(factor(item));
   check_chain(manifest);
   check_roles(manifest);
+  if (root.has("segmenter")) {
+    const auto segmenter = root["segmenter"].text();
+    if (segmenter.empty())
+      refuse_manifest("segmenter is empty, expected the name of a graph, or null");
+    check_segmenter(manifest, segmenter);
+  }
   return manifest;
 }
 

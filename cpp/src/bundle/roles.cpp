@@ -202,6 +202,17 @@ void check_roles(const Manifest& manifest) {
   Roles(manifest).check();
 }
 
+void check_segmenter(const Manifest& manifest, const std::string& graph) {
+  const auto& spec = manifest.graph(graph);
+  const auto check_one = [&](const char* what, std::span<const TensorSpec> tensors,
+                             const char* otherwise) {
+    const Part part{tensors.empty() ? otherwise : tensors.front().name, DType::float32, 4};
+    check_parts(graph, what, tensors, std::span(&part, 1));
+  };
+  check_one("input", spec.inputs, "image");
+  check_one("output", spec.outputs, "scores");
+}
+
 void check_loaded(const std::string& graph, const GraphSpec& described,
                   std::span<const TensorSpec> inputs, std::span<const TensorSpec> outputs) {
   const auto compare = [&](const std::string& what, std::span<const TensorSpec> tensors,

@@ -9,6 +9,10 @@ namespace fgdm {
 // what it has and what its role needs.
 void check_roles(const Manifest& manifest);
 
+// Likewise of the graph that reads a map from a picture, which has one input and one output of any
+// names. The core never runs it.
+void check_segmenter(const Manifest& manifest, const std::string& graph);
+
 // Checks the inputs and outputs that a runtime found in a graph's file against the manifest's. The
 // file may lack inputs, since exporters drop what isn't used. Throws BundleError.
 void check_loaded(const std::string& graph, const GraphSpec& described,

@@ -122,6 +122,12 @@ TEST(Manifest, WrongValuesAreNamedWithTheirPath) {
       {"files.palette.json.sha256 is \"00\"",
        [](json& m) { m["files"]["palette.json"]["sha256"] = "00"; }},
       {"preview_decoder is empty", [](json& m) { m["autoencoder"]["preview_decoder"] = ""; }},
+      {"segmenter is empty", [](json& m) { m["segmenter"] = ""; }},
+      {"names the graph \"eyes\"", [](json& m) { m["segmenter"] = "eyes"; }},
+      {"graph controlnet_segmentation has the input \"timestep\", which its role doesn't know",
+       [](json& m) { m["segmenter"] = "controlnet_segmentation"; }},
+      {"graph text_encoder has the input \"input_ids\" (int64, 2 dimensions), expected",
+       [](json& m) { m["segmenter"] = "text_encoder"; }},
       {"shape[1] should be text",
        [](json& m) { m["graphs"]["backbone"]["inputs"][0]["shape"][1] = true; }}};
   for (const auto& [expected, change] : cases) {

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fgdm.cli import command
+from fgdm.engine import Engine
 from PIL import Image
 
 SCENES = Path(__file__).parents[3] / "bundles" / "scenes"
@@ -92,6 +93,28 @@ def test_edits_a_picture_in_three_ways(
     ):
         assert run(*edit, *words) == 2
         assert message in capsys.readouterr().err
+
+
+def test_reads_the_map_from_the_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the bundle's segmenter; what was read is there to be looked at."""
+    picture, output = tmp_path / "picture.png", tmp_path / "out"
+    pixels = np.full((128, 128, 3), (120, 170, 230), np.uint8)
+    pixels[72:] = (90, 160, 60)
+    Image.fromarray(pixels).save(picture)
+    edit = ["--of-image", str(picture), "--steps", "4", "--add", "a house", "--threshold", "0"]
+    edit += ["--scale", "9", "--prompt", "a house", "--output", str(output)]
+    assert run(*edit, "--way", "mask") == 0
+    assert sorted(path.name for path in output.iterdir()) == [
+        *("image.png", "map-before.png", "map.png", "result.json"),
+    ]
+    with Engine(SCENES, backend="cpu", threads=1) as engine:
+        colors = [entry["color"] for entry in (engine.palette or {})["classes"]]
+        seen = np.asarray(colors, np.uint8)[engine.segment(pixels)]
+    with Image.open(output / "map-before.png") as before, Image.open(output / "map.png") as after:
+        assert (np.asarray(before) == seen).all()
+        assert (np.asarray(after) != seen).any()
+    assert run(*edit, "--way", "mask", "--picture", str(picture)) == 2
+    assert "leave --picture out" in capsys.readouterr().err
 
 
 def test_says_what_is_missing(
