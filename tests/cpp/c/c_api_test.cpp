@@ -32,8 +32,8 @@ std::string options(int max_queue = 16) {
       .dump();
 }
 
-// Tests in one process share an engine until one of them closes it: under sanitizers a runtime takes seconds
-// to open a graph.
+// Tests in one process share an engine until one of them closes it: under sanitizers a runtime
+// takes seconds to open a graph.
 class CApiTest : public testing::RuntimeTest {
 protected:
   static void TearDownTestSuite() { fgdm_engine_close(std::exchange(engine_, nullptr)); }

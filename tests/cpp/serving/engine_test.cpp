@@ -57,8 +57,8 @@ private:
   std::shared_future<void> opened_ = open_.get_future().share();
 };
 
-// Tests in one process share an engine until one of them closes it: under sanitizers a runtime takes seconds
-// to open a graph.
+// Tests in one process share an engine until one of them closes it: under sanitizers a runtime
+// takes seconds to open a graph.
 class EngineTest : public testing::RuntimeTest {
 protected:
   static void TearDownTestSuite() { engine_.reset(); }
