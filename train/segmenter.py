@@ -1,4 +1,5 @@
-"""The measuring instrument: a small segmenter of painted pictures. It never steers generation."""
+"""The measuring instrument: a small segmenter of painted pictures. It never steers what it measures;
+as a graph of the bundle it reads maps from pictures that are edited."""
 
 from __future__ import annotations
 
