@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fgdm.inversion import Edit, Inversion
     from fgdm.request import Picture
     from fgdm.result import Result
+    from PIL.Image import Image
 
 WAYS = ["mask", "pixel", "paste"]
 OUTPUTS = [
@@ -311,7 +312,7 @@ def _shown(progress: Progress | None, what: str) -> Callable[[StepInfo], None] |
     return show
 
 
-def _pictures(results: dict[str, Result], before: Picture | None) -> dict[str, bytes]:
+def _pictures(results: dict[str, Result], before: Image | None) -> dict[str, bytes]:
     """PNG files by name: those of the results first, in their order. before: the map that was read
     from the picture."""
     from fgdm.picture_files import png  # noqa: PLC0415 (the first output comes sooner)
