@@ -103,7 +103,7 @@ def _trials(settings: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list
                     _number(one["mean"]),
                 ]
             )
-    return ["", *(str(trial) for trial in range(1, most + 1)), "never", "mean"], rows
+    return ["", *(str(trial) for trial in range(1, most + 1)), "never", "mean of the others"], rows
 
 
 def _comparison(

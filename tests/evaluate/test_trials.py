@@ -11,7 +11,7 @@ from fgdm.evaluate.trials import THRESHOLDS, Trials, trials_of
 
 
 def test_the_first_map_that_reaches_the_threshold_counts() -> None:
-    values = [[0.5, 1, 1], [1, 0, 0], [0, 0.8, 0.9], [0.7, 0.7, 1]]
+    values = [[0.5, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.8, 0.9], [0.7, 0.7, 1.0]]
     found = {one: Trials.counted("recall", one, values) for one in THRESHOLDS}
     assert found[1.0].histogram == (1, 1, 1) and found[1.0].never == 1
     assert found[0.8].histogram == (1, 2, 1) and found[0.8].never == 0
@@ -82,7 +82,7 @@ def test_settings_with_fewer_maps_leave_cells_empty() -> None:
 
     settings = [setting("few", 2), setting("many", 3)]
     made = tables({"settings": settings, "comparisons": []})[-1]
-    assert made.columns == ["", "1", "2", "3", "never", "mean"]
+    assert made.columns == ["", "1", "2", "3", "never", "mean of the others"]
     assert made.rows == [
         ["few: recall of 100%", "0", "1", "", "1 (50%)", "2.000"],
         ["many: recall of 100%", "0", "0", "1", "1 (50%)", "3.000"],
