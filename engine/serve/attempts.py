@@ -78,9 +78,10 @@ class Attempts:
         self._check()
         self._scored = scoring.begin(result.image, self._task.prompt, painting.required)
         await asyncio.wait({self._scored}, timeout=self._left())
+        self._check()
         if not self._scored.done():
             self._scored.cancel()
-        self._check()
+            raise self._late()
         return self._scored.result()
 
     async def _next(self, number: int, options: Mapping[str, Any]) -> Job:
@@ -97,9 +98,11 @@ class Attempts:
         if self._is_cancelled:
             raise errors.CancelledError("the request was cancelled")
         if self._left() == 0.0:
-            raise errors.DeadlineError(
-                f"the deadline of {self._task.options['deadline']} seconds passed between attempts"
-            )
+            raise self._late()
+
+    def _late(self) -> errors.DeadlineError:
+        deadline = self._task.options["deadline"]
+        return errors.DeadlineError(f"the deadline of {deadline:g} s passed between attempts")
 
     def _left(self) -> float | None:
         """Seconds."""

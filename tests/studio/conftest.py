@@ -207,8 +207,17 @@ def pixels(page: Page, selector: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """What a picture on the page holds, RGB."""
     width, height, values = page.evaluate(
         """async (selector) => {
-          const image = document.querySelector(selector);
-          await image.decode();
+          let image;
+          for (let tries = 100; ; --tries) {  // it may be replaced meanwhile
+            image = document.querySelector(selector);
+            try {
+              await image.decode();
+              break;
+            } catch (error) {
+              if (tries === 0) throw error;
+              await new Promise(requestAnimationFrame);
+            }
+          }
           const { naturalWidth: width, naturalHeight: height } = image;
           const context = new OffscreenCanvas(width, height).getContext("2d");
           context.drawImage(image, 0, 0);
