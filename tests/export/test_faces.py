@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fgdm import Engine, check_map
+from fgdm import Engine, Result, check_map
 from fgdm.cli import command
 from fgdm.evaluate.trials import trials_of
 from fgdm.export.bundle import export_bundle
@@ -57,7 +57,7 @@ def drawn(engine: Engine, *parts: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return labels
 
 
-def told(result: Any) -> dict[str, bool | None]:
+def told(result: Result) -> dict[str, bool | None]:
     return {one.text: met for one, met in zip(result.requirements, result.met, strict=True)}
 
 
@@ -81,18 +81,30 @@ def test_a_given_map_gets_ticks_and_crosses(engine: Engine) -> None:
 def test_every_sampled_map_is_checked_and_the_best_is_painted(engine: Engine) -> None:
     assert engine.palette is not None
     names = [entry["name"] for entry in engine.palette["classes"]]
-    options: dict[str, Any] = {"candidates": 6, "stop_at_recall": 0.0, "min_area": 0.001}
-    result = engine.generate(PROMPT, seed=3, **options)
-    for candidate in result.candidates:
-        areas = np.bincount(candidate.labels.ravel(), minlength=256) / candidate.labels.size
-        there = {name for name, area in zip(names, areas, strict=False) if area >= 0.001}
+    options: dict[str, Any] = {"seed": 3, "candidates": 6, "stop_at_recall": 0.0}
+
+    def areas(result: Result) -> list[dict[str, float]]:
+        """Of each candidate's map, the share of every class."""
+        maps = [candidate.labels for candidate in result.candidates]
+        shares = [np.bincount(one.ravel(), minlength=256) / one.size for one in maps]
+        return [dict(zip(names, one.tolist(), strict=False)) for one in shares]
+
+    # Random weights paint maps that are much alike: the least area is put where they differ most.
+    seen = areas(engine.generate(PROMPT, **options))
+    spread = {name: sorted(one[name] for one in seen) for name in NAMES}
+    widest = max(spread.values(), key=lambda of: of[-1] - of[0])
+    least = (widest[0] + widest[-1]) / 2
+    result = engine.generate(PROMPT, min_area=least, **options)
+    assert areas(result) == seen
+    for candidate, area in zip(result.candidates, seen, strict=True):
+        there = {name for name in names if area[name] >= least}
         assert set(candidate.found) == there & set(NAMES)
         assert candidate.recall == len(candidate.found) / 3
         met = [*(name in there for name in result.requested), "hair" not in there, None, None]
         assert list(candidate.met) == met
     recalls = [candidate.recall for candidate in result.candidates]
-    assert result.recall == max(recalls)
     assert len(set(recalls)) > 1, "maps that are all alike choose nothing"
+    assert result.recall == max(recalls)
     for one in trials_of([result.to_json()]):
         values = recalls if one.of == "recall" else [c.compliance for c in result.candidates]
         first = next((i for i, value in enumerate(values) if value >= one.threshold), None)
