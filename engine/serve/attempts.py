@@ -4,23 +4,21 @@ attempts."""
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fgdm import errors
 from fgdm.job import Job
 from fgdm.repaint import Painting
 from fgdm.result import Result
 
 from .requests import Task
 from .scoring import Scoring
+from .turns import Turns
 
 if TYPE_CHECKING:
     from fgdm.scorers import Score
 
-#: Seconds after which a further attempt that found the engine's queue full asks again.
-_ASK_AGAIN = 0.1
+_BETWEEN = "between attempts"
 
 
 class Attempts:
@@ -37,17 +35,15 @@ class Attempts:
         self._task, self._submit = task, submit
         self._painting: Painting | None = None
         options = {**task.options, "seed": seed}
-        began = time.monotonic()
+        deadline = options.get("deadline")
+        self._turns = Turns(None if deadline is None else float(deadline))
         if task.repaint is not None:
             # The next pictures of the task have the next seeds.
             self._painting = Painting(
                 task.model.engine, task.prompt, options, task.repaint, seed_step=task.count
             )
         self._job = submit(0, options)
-        deadline = options.get("deadline")
-        self._until = None if deadline is None else began + float(deadline)
         self._scored: asyncio.Future[Score] | None = None
-        self._is_cancelled = False
 
     def __await__(self) -> Generator[Any, None, Result]:
         """The result of the attempt that is kept. Raises what ended the last one, and what the
@@ -69,41 +65,24 @@ class Attempts:
     def cancel(self) -> None:
         """What is at work, and whatever would follow. What the scorer makes of the picture that it
         has is dropped."""
-        self._is_cancelled = True
+        self._turns.cancelled = True
         self._job.cancel()
         if self._scored is not None:
             self._scored.cancel()
 
     async def _score(self, scoring: Scoring, painting: Painting, result: Result) -> Score:
-        self._check()
+        self._turns.check(_BETWEEN)
         self._scored = scoring.begin(result.image, self._task.prompt, painting.required)
-        await asyncio.wait({self._scored}, timeout=self._left())
-        self._check()
+        await asyncio.wait({self._scored}, timeout=self._turns.left)
+        self._turns.check(_BETWEEN)
         if not self._scored.done():
             self._scored.cancel()
-            raise self._late()
+            raise self._turns.late(_BETWEEN)
         return self._scored.result()
 
     async def _next(self, number: int, options: Mapping[str, Any]) -> Job:
-        """What has begun waits for room in the engine's queue."""
-        while True:
-            self._check()
-            try:
-                return self._submit(number, {**options, "deadline": self._left()})
-            except errors.QueueFullError:
-                await asyncio.sleep(_ASK_AGAIN)
+        async def submit() -> Job:
+            self._turns.check(_BETWEEN)
+            return self._submit(number, {**options, "deadline": self._turns.left})
 
-    def _check(self) -> None:
-        """Raises CancelledError or DeadlineError where nothing shall follow."""
-        if self._is_cancelled:
-            raise errors.CancelledError("the request was cancelled")
-        if self._left() == 0.0:
-            raise self._late()
-
-    def _late(self) -> errors.DeadlineError:
-        deadline = self._task.options["deadline"]
-        return errors.DeadlineError(f"the deadline of {deadline:g} s passed between attempts")
-
-    def _left(self) -> float | None:
-        """Seconds."""
-        return None if self._until is None else max(0.0, self._until - time.monotonic())
+        return await self._turns.submitted(submit)

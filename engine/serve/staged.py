@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fgdm import errors
 from fgdm.inversion import Inversion
 from fgdm.result import Result
 from fgdm.ways import Stage
 
+from .turns import Turns
+
 if TYPE_CHECKING:
     from fgdm.job import Job
     from PIL import Image
-
-#: Seconds after which an engine whose queue was full is asked again.
-_AGAIN = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +53,13 @@ class StagedJob:
         deadline: float | None,
     ) -> None:
         self._stages, self._image_factor, self._callbacks = stages, image_factor, callbacks
-        self._deadline, self._began = deadline, time.monotonic()
+        self._turns = Turns(deadline)
         self._made: list[Inversion | Result] = []
-        self._cancelled = False
         self._job = self._submitted(next(stages))
 
     def cancel(self) -> None:
         """Stops the job that is at work after the batch it is running; no other follows."""
-        self._cancelled = True
+        self._turns.cancelled = True
         self._job.cancel()
 
     def __await__(self) -> Generator[Any, None, Edited]:
@@ -76,7 +73,8 @@ class StagedJob:
                 following = await loop.run_in_executor(None, self._following)
                 if isinstance(following, Result):
                     return self._edited(following)
-                await self._begin(following)
+                begin = partial(loop.run_in_executor, None, self._submitted, following)
+                self._job = await self._turns.submitted(begin)
         except asyncio.CancelledError:
             self.cancel()
             raise
@@ -89,28 +87,13 @@ class StagedJob:
             result: Result = end.value
             return result
 
-    async def _begin(self, stage: Stage) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                self._job = await loop.run_in_executor(None, self._submitted, stage)
-                return
-            except errors.QueueFullError:  # the request was taken; it waits for its turn
-                await asyncio.sleep(_AGAIN)
-
     def _submitted(self, stage: Stage) -> Job[Any]:
-        if self._cancelled:
-            raise errors.CancelledError("the request was cancelled before its next job began")
+        if self._made:  # the engine itself checks the first
+            self._turns.check(f"before the {stage.name} began")
         more: dict[str, Any] = self._callbacks(stage.name)
-        if self._deadline is not None:
-            more["deadline"] = left = self._deadline - (time.monotonic() - self._began)
-            if self._made and left <= 0.0:
-                raise errors.DeadlineError(
-                    f"the deadline of {self._deadline:g} seconds passed before the {stage.name} "
-                    "began; allow more time"
-                )
-        job = stage.submit(**more)
-        if self._cancelled:  # meanwhile
+        left = self._turns.left
+        job = stage.submit(**more, **({} if left is None else {"deadline": left}))
+        if self._turns.cancelled:  # meanwhile
             job.cancel()
         return job
 
@@ -123,8 +106,7 @@ class StagedJob:
             if isinstance(result, Result):
                 for stage, seconds in result.timings.items():
                     timings[stage] = timings.get(stage, 0.0) + seconds
-        passed = time.monotonic() - self._began
-        timings["total"] = max(0.0, passed - timings.get("queue", 0.0))
+        timings["total"] = max(0.0, self._turns.passed - timings.get("queue", 0.0))
         return Edited(
             **{**vars(last), "timings": timings},
             edited_factor=inverted.factor if is_map else "",
