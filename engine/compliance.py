@@ -11,7 +11,7 @@ from pathlib import Path
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
 import numpy as np
 import numpy.typing as npt
-from fgdm import request
+from fgdm import values
 from fgdm.errors import RequestError
 from fgdm.files import read_regular
 from fgdm.requirements import Requirement, Requirements, as_requirements
@@ -73,14 +73,14 @@ def check_map(
     content = (
         json.dumps(dict(palette))
         if isinstance(palette, Mapping)
-        else read_regular(Path(request.path("palette", palette))).decode()
+        else read_regular(Path(values.path("palette", palette))).decode()
     )
     found = _core.check_map(
         content,
         pixels,
         as_requirements("requirements", requirements),
-        request.required_real("min_area", min_area),
-        request.required_integer("opening", opening),
+        values.required_real("min_area", min_area),
+        values.required_integer("opening", opening),
     )
     texts = tuple(Requirement(kind, text) for kind, text in found.pop("requirements"))
     return MapCheck(requirements=texts, met=tuple(found.pop("met")), **found)
@@ -97,8 +97,8 @@ def number_instances(
     """
     return _core.number_instances(
         _checked(labels),
-        request.required_real("min_area", min_area),
-        request.required_integer("opening", opening),
+        values.required_real("min_area", min_area),
+        values.required_integer("opening", opening),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from fgdm import extras, request
+from fgdm import extras, request, values
 from fgdm.errors import RequestError
 from fgdm.inversion import Inversion, edits_to_core
 from fgdm.job import Job, MapCallback, StepCallback, completed
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from fgdm import _core
     from fgdm.inversion import Edit, InversionOptions
-    from fgdm.request import Picture, RequestOptions
+    from fgdm.request import RequestOptions
     from fgdm.result import Result
     from fgdm.scorers import SegmenterScorer
+    from fgdm.values import Picture
     from typing_extensions import Unpack
 
 
@@ -89,7 +90,7 @@ class Editor(Submitter):
             shape = request.checked({"image": image})["image"]
         else:
             factor = factor or self._main_factor()
-            shape = request.labels_or_picture("map", map)
+            shape = values.labels_or_picture("map", map)
             named = dict(taken.get("factors") or {})
             given = named.get(factor)
             named[factor] = {**(given or {}), "map": map}
@@ -98,17 +99,17 @@ class Editor(Submitter):
             if taken.get(side) is None:
                 taken[side] = pixels
         settings = {
-            "factor": request.text("factor", factor),
-            "prompt": request.text("prompt", prompt),
-            "negative_prompt": request.text("negative_prompt", negative_prompt),
-            "guidance_scale": request.required_real("guidance_scale", guidance_scale),
-            "sampler": request.text("sampler", sampler),
-            "eta": request.required_real("eta", eta),
+            "factor": values.text("factor", factor),
+            "prompt": values.text("prompt", prompt),
+            "negative_prompt": values.text("negative_prompt", negative_prompt),
+            "guidance_scale": values.required_real("guidance_scale", guidance_scale),
+            "sampler": values.text("sampler", sampler),
+            "eta": values.required_real("eta", eta),
             "timestep_spacing": None
             if timestep_spacing is None
-            else request.text("timestep_spacing", timestep_spacing),
-            "num_inference_steps": request.required_integer("steps", steps),
-            "skip": request.required_real("skip", skip),
+            else values.text("timestep_spacing", timestep_spacing),
+            "num_inference_steps": values.required_integer("steps", steps),
+            "skip": values.required_real("skip", skip),
         }
         channels = int(self._manifest["autoencoder"]["latent_channels"])
 
@@ -118,7 +119,7 @@ class Editor(Submitter):
 
         editing: dict[str, object] = {
             "settings": settings,
-            "noise": request.array("noise", noise),
+            "noise": values.array("noise", noise),
         }
         return self._submit("", taken, inversion, editing, step_callback=step_callback)
 
@@ -165,7 +166,7 @@ class Editor(Submitter):
         """
         if not isinstance(inversion, Inversion):
             raise RequestError(
-                f"inversion must be what Engine.invert returned, got {request.shown(inversion)}"
+                f"inversion must be what Engine.invert returned, got {values.shown(inversion)}"
             )
         editing = {
             "inversion": inversion.to_core(),
@@ -238,12 +239,12 @@ class Editor(Submitter):
             painted.shape[:2],
         )
         if seam is not None:
-            seam = request.required_integer("seam", seam)
+            seam = values.required_integer("seam", seam)
         taken: dict[str, Any] = {
             **options,
             "image": pasted(picture, painted, changed),
             "mask": seam_around(changed, seam),
-            "strength": request.required_real("strength", strength),
+            "strength": values.required_real("strength", strength),
             "height": painted.shape[0],
             "width": painted.shape[1],
         }

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
-from fgdm import __version__, machine, open_engines, request
+from fgdm import __version__, machine, open_engines, values
 from fgdm.editing import Editor
 from fgdm.errors import BundleError, RequestError
 from fgdm.files import read_regular
@@ -87,22 +87,22 @@ class Engine(Editor):
         forbid: Filters = (),
         watermark: str = "",
     ) -> None:
-        self.watermark = _watermark(request.text("watermark", watermark))
-        folder = request.path("bundle", bundle)
+        self.watermark = _watermark(values.text("watermark", watermark))
+        folder = values.path("bundle", bundle)
         options: dict[str, Any] = {
-            "backend": request.text("backend", backend),
-            "device": request.required_integer("device", device),
-            "precision": request.text("precision", precision),
-            "threads": request.required_integer("threads", threads),
-            "max_batch_rows": request.required_integer("max_batch_rows", max_batch_rows),
-            "max_queue": request.required_integer("max_queue", max_queue),
-            "max_active": request.required_integer("max_active", max_active),
-            "policy": request.text("policy", policy),
-            "profile": request.path("profile", profile),
-            "trace": request.path("trace", trace),
+            "backend": values.text("backend", backend),
+            "device": values.required_integer("device", device),
+            "precision": values.text("precision", precision),
+            "threads": values.required_integer("threads", threads),
+            "max_batch_rows": values.required_integer("max_batch_rows", max_batch_rows),
+            "max_queue": values.required_integer("max_queue", max_queue),
+            "max_active": values.required_integer("max_active", max_active),
+            "policy": values.text("policy", policy),
+            "profile": values.path("profile", profile),
+            "trace": values.path("trace", trace),
             "forbid": as_filters("forbid", forbid),
         }
-        options |= _libraries(folder, backend, request.path("library", library))
+        options |= _libraries(folder, backend, values.path("library", library))
         with open_engines.call():
             self._engine = _core.Engine(folder, **options)
             open_engines.add(self)
@@ -154,7 +154,7 @@ class Engine(Editor):
         """
         palette = self._palette()
         with open_engines.call():
-            found = _core.find_objects(palette, request.text("prompt", prompt))
+            found = _core.find_objects(palette, values.text("prompt", prompt))
         return PromptObjects(*found)
 
     def find_requirements(self, prompt: str, articles_count: bool = False) -> PromptRequirements:
@@ -166,7 +166,7 @@ class Engine(Editor):
         palette = self._palette()
         with open_engines.call():
             text, unread = _core.find_requirements(
-                palette, request.text("prompt", prompt), flag("articles_count", articles_count)
+                palette, values.text("prompt", prompt), flag("articles_count", articles_count)
             )
         return PromptRequirements(json.loads(text), unread)
 
@@ -332,10 +332,10 @@ class Engine(Editor):
         Ctrl-C interrupts it after the batch that runs. Raises RequestError for a size or number
         that isn't allowed, OutOfMemoryError if even the fewest rows find no memory.
         """
-        counts = request.integers("rows", rows)
-        repeats = request.required_integer("repeats", repeats)
+        counts = values.integers("rows", rows)
+        repeats = values.required_integer("repeats", repeats)
         measured: dict[tuple[int, int, str], dict[int, float]] = {}
-        for size in request.image_sizes("image_sizes", image_sizes):
+        for size in values.image_sizes("image_sizes", image_sizes):
             with open_engines.call():
                 *maps, image = self._open().measure_batches(counts, repeats, *size)
             for height, width, backbone, seconds in maps:

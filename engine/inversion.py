@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
-from fgdm import request
+from fgdm import values
 from fgdm.errors import RequestError
 from fgdm.files import read_regular, write_all
 from PIL import Image
 
 if TYPE_CHECKING:
     from fgdm import _core
-    from fgdm.request import FactorOptions, Picture
+    from fgdm.request import FactorOptions
+    from fgdm.values import Picture
 
 #: Version of the files that Inversion.save writes.
 INVERSION_SCHEMA = 2
@@ -67,31 +68,31 @@ class Edit:
         of the wrong type."""
         if self.direction not in ("+", "-"):
             raise RequestError(
-                f'{name} direction is {request.shown(self.direction)}, expected "+" or "-"'
+                f'{name} direction is {values.shown(self.direction)}, expected "+" or "-"'
             )
-        integer = request.required_integer
+        integer = values.required_integer
         return {
-            "prompt": request.text(f"{name} prompt", self.prompt),
+            "prompt": values.text(f"{name} prompt", self.prompt),
             "away": self.direction == "-",
-            "scale": request.required_real(f"{name} scale", self.scale),
+            "scale": values.required_real(f"{name} scale", self.scale),
             "warm_up": integer(f"{name} warm_up", self.warm_up),
             "cool_down": None
             if self.cool_down is None
             else integer(f"{name} cool_down", self.cool_down),
-            "threshold": request.required_real(f"{name} threshold", self.threshold),
-            "region": request.text(f"{name} region", self.region),
-            "mask": None if self.mask is None else request.mask(f"{name} mask", self.mask),
+            "threshold": values.required_real(f"{name} threshold", self.threshold),
+            "region": values.text(f"{name} region", self.region),
+            "mask": None if self.mask is None else values.mask(f"{name} mask", self.mask),
         }
 
 
 def edits_to_core(edits: Sequence[Edit]) -> list[dict[str, object]]:
     """What Engine.edit was given. RequestError for anything but a list of edits."""
     if isinstance(edits, (str, bytes)) or not isinstance(edits, Sequence):
-        raise RequestError(f"edits must be a list of fgdm.Edit, got {request.shown(edits)}")
+        raise RequestError(f"edits must be a list of fgdm.Edit, got {values.shown(edits)}")
     made = []
     for i, edit in enumerate(edits):
         if not isinstance(edit, Edit):
-            raise RequestError(f"edits[{i}] must be an fgdm.Edit, got {request.shown(edit)}")
+            raise RequestError(f"edits[{i}] must be an fgdm.Edit, got {values.shown(edit)}")
         made.append(edit.to_core(f"edits[{i}]"))
     return made
 
@@ -196,13 +197,13 @@ class Inversion:
             remainders=self.remainders,
             visited=self.visited,
         )
-        target = Path(request.path("path", path))
+        target = Path(values.path("path", path))
         write_all({target: stream.getbuffer()}, remedy="choose another file")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Inversion:
         """Reads what ``save`` wrote. RequestError if it is no such file, or is damaged."""
-        file = Path(request.path("path", path))
+        file = Path(values.path("path", path))
         try:
             content = read_regular(file, _MOST_BYTES)
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:

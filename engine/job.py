@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec
 
 import numpy as np
 from fgdm.errors import CancelledError, RequestError
-from fgdm.request import required_real
+from fgdm.values import required_real
 
 if TYPE_CHECKING:
     from fgdm import _core

@@ -26,8 +26,8 @@ import numpy as np
 import openai
 from fgdm.compliance import check_map
 from fgdm.errors import BackendError, RequestError
-from fgdm.request import required_integer, required_real, text
 from fgdm.requirements import RELATIONS, Reading, Requirements
+from fgdm.values import required_integer, required_real, text
 
 #: Where the key of the endpoint is taken from if none is given; servers of one's own need none.
 KEY_VARIABLE = "FGDM_LLM_API_KEY"

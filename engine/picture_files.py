@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from fgdm.errors import RequestError
 from fgdm.files import read_regular
-from fgdm.request import Picture
+from fgdm.values import Picture
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 #: Bytes of a file that holds a picture.

@@ -17,9 +17,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fgdm.errors import RequestError
-from fgdm.request import required_integer
 from fgdm.requirements import Reading, Requirements
 from fgdm.result import Attempt, Candidate, Repaint, Result
+from fgdm.values import required_integer
 
 if TYPE_CHECKING:
     from fgdm.engine import Engine

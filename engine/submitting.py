@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fgdm import open_engines, request
+from fgdm import open_engines, request, values
 from fgdm.errors import RequestError
 from fgdm.job import CallbackGuard, Job, MapCallback, R, SelectGuard, StepCallback
 from fgdm.requirements import Reading
@@ -74,7 +74,7 @@ class Submitter:
                 "map_callback", map_callback, MapInfo.from_core
             )
         guards = list(callbacks.values())
-        words = request.text("prompt", prompt)
+        words = values.text("prompt", prompt)
         reading = options.get("requirements")
         if isinstance(reading, Reading):
             options = {**options, "requirements": reading.requirements}

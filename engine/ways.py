@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from fgdm.engine import Engine
     from fgdm.inversion import Inversion
     from fgdm.job import Job
-    from fgdm.request import Picture
     from fgdm.result import Result
+    from fgdm.values import Picture
 
 #: In the order in which they are made.
 WAYS = ("mask", "pixel", "paste")

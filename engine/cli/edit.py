@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fgdm._core import StepInfo
     from fgdm.engine import Engine
     from fgdm.inversion import Edit, Inversion
-    from fgdm.request import Picture
     from fgdm.result import Result
+    from fgdm.values import Picture
     from PIL.Image import Image
 
 WAYS = ["mask", "pixel", "paste"]

@@ -11,7 +11,8 @@ from fgdm.cli.arguments import names, number_of_factor, options_of_factor, text_
 from fgdm.errors import RequestError
 
 if TYPE_CHECKING:
-    from fgdm.request import FactorOptions, Picture
+    from fgdm.request import FactorOptions
+    from fgdm.values import Picture
 
 
 class Options(TypedDict):

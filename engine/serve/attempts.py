@@ -35,8 +35,7 @@ class Attempts:
         self._task, self._submit = task, submit
         self._painting: Painting | None = None
         options = {**task.options, "seed": seed}
-        deadline = options.get("deadline")
-        self._turns = Turns(None if deadline is None else float(deadline))
+        self._turns = Turns(options.get("deadline"))
         if task.repaint is not None:
             # The next pictures of the task have the next seeds.
             self._painting = Painting(

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fgdm.inversion import Edit, edits_to_core
-from fgdm.request import required_integer, required_real
 from fgdm.requirements import flag
+from fgdm.values import required_integer, required_real
 from fgdm.ways import WAYS, Stage, stages_of_ways
 from PIL import Image
 
@@ -30,8 +30,8 @@ from .requests import (
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from fgdm.request import Picture
     from fgdm.result import Result
+    from fgdm.values import Picture
 
 #: Of a request, beside the engine's options. Every name is that of Engine.invert, Engine.edit, or
 #: fgdm.ways.edit_in_ways.

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from fgdm.values import required_real
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -124,7 +125,8 @@ class Task:
 
 
 def read_task(request: ImageRequest, model: Model, settings: Settings) -> Task:
-    """Raises ApiError (400) for what the service doesn't allow; the engine checks the rest."""
+    """Raises ApiError (400) for what the service doesn't allow, and RequestError; the engine checks
+    the rest."""
     if not request.prompt.strip():
         raise wrong("prompt", "prompt is empty")
     count = request.n or 1
@@ -144,8 +146,7 @@ def read_task(request: ImageRequest, model: Model, settings: Settings) -> Task:
     options = {name: given[name] for name in ENGINE_OPTIONS if given.get(name) is not None}
     _limit(options, settings)
     limit_entries(options)
-    if settings.deadline is not None:
-        options["deadline"] = min(settings.deadline, _number(options, "deadline", math.inf))
+    options["deadline"] = _deadline(options.get("deadline"), settings.deadline)
     options["height"], options["width"] = _size(request.size, model, settings)
     if "factors" in options:
         most = model.map_pixels(options["height"], options["width"])
@@ -285,14 +286,12 @@ def limit_entries(options: Mapping[str, Any]) -> None:
                 left += entry.values() if isinstance(entry, dict) else entry
 
 
-def _number(options: Mapping[str, Any], name: str, otherwise: float) -> float:
-    value = options.get(name, otherwise)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise wrong(name, f"{name} must be a number")
-    try:
-        return float(value)
-    except OverflowError:
-        raise wrong(name, f"{name} is too large for a number") from None
+def _deadline(asked: object, most: float | None) -> float | None:
+    """Seconds, whose range the engine checks. Raises RequestError for what is no number."""
+    if asked is None:
+        return most
+    seconds = required_real("deadline", asked)
+    return most if most is not None and seconds > most else seconds
 
 
 def _repaint(asked: int | None, model: Model, settings: Settings) -> int | None:

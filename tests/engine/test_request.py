@@ -8,39 +8,39 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fgdm import request
+from fgdm import request, values
 from fgdm.errors import RequestError
 from numpy.typing import NDArray
 from PIL import Image
 
 
 def test_good_values_pass_unchanged() -> None:
-    assert request.text("prompt", "ein Hund 🐕") == "ein Hund 🐕"
-    assert request.texts("objects", ("dog", "tree")) == ["dog", "tree"]
-    assert request.texts("objects", None) is None
-    assert request.required_integer("seed", 2**64 - 1) == 2**64 - 1
-    assert request.required_integer("candidates", np.int32(3)) == 3
-    assert request.required_integer("candidates", 0) == 0  # the core knows the range
-    assert np.isnan(request.required_real("min_area", float("nan")))
-    assert request.required_real("min_area", np.float32(0.5)) == 0.5
+    assert values.text("prompt", "ein Hund 🐕") == "ein Hund 🐕"
+    assert values.texts("objects", ("dog", "tree")) == ["dog", "tree"]
+    assert values.texts("objects", None) is None
+    assert values.required_integer("seed", 2**64 - 1) == 2**64 - 1
+    assert values.required_integer("candidates", np.int32(3)) == 3
+    assert values.required_integer("candidates", 0) == 0  # the core knows the range
+    assert np.isnan(values.required_real("min_area", float("nan")))
+    assert values.required_real("min_area", np.float32(0.5)) == 0.5
 
 
 @pytest.mark.parametrize("value", [b"a dog", None, 3, ["a dog"]])
 def test_text_must_be_str(value: object) -> None:
     with pytest.raises(RequestError, match="prompt must be text"):
-        request.text("prompt", value)
+        values.text("prompt", value)
 
 
 def test_lone_surrogate_is_named_with_its_place() -> None:
     undecodable = b"a \xff dog".decode("utf-8", "surrogateescape")
     with pytest.raises(RequestError, match=r"character 2 is the lone surrogate U\+DCFF"):
-        request.text("prompt", undecodable)
+        values.text("prompt", undecodable)
 
 
 @pytest.mark.parametrize("value", ["dog", b"dog", 3, ["dog", 3], ["\ud800"]])
 def test_objects_must_be_a_list_of_texts(value: object) -> None:
     with pytest.raises(RequestError, match="objects"):
-        request.texts("objects", value)
+        values.texts("objects", value)
 
 
 @pytest.mark.parametrize(
@@ -50,37 +50,37 @@ def test_objects_must_be_a_list_of_texts(value: object) -> None:
 )
 def test_whole_numbers(value: object) -> None:
     with pytest.raises(RequestError, match="candidates must be"):
-        request.required_integer("candidates", value)
+        values.required_integer("candidates", value)
 
 
 @pytest.mark.parametrize("value", [-1, 2**64, 0.5])
 def test_seeds(value: object) -> None:
     with pytest.raises(RequestError, match="seed must be"):
-        request.required_integer("seed", value)
+        values.required_integer("seed", value)
 
 
 @pytest.mark.parametrize("value", ["7.5", [7.5], 10**400])
 def test_numbers(value: object) -> None:
     with pytest.raises(RequestError, match="guidance_scale must be a number"):
-        request.required_real("guidance_scale", value)
+        values.required_real("guidance_scale", value)
 
 
 def test_arrays_become_contiguous_float32() -> None:
     given = np.arange(64, dtype=np.float64).reshape(1, 4, 4, 4).transpose(0, 1, 3, 2)
-    array = request.array("latents", given)
+    array = values.array("latents", given)
     assert array is not None
     assert array.dtype == np.float32 and array.flags.c_contiguous
     assert (array == given).all()
     same = np.zeros((1, 4, 2, 2), np.float32)
-    assert request.array("latents", same) is same
-    huge = request.array("latents", np.full((1,), 1e300))
+    assert values.array("latents", same) is same
+    huge = values.array("latents", np.full((1,), 1e300))
     assert huge is not None and np.isinf(huge).all()
 
 
 @pytest.mark.parametrize("value", ["noise", [[1.0], [1.0, 2.0]], np.array([object()]), 1j])
 def test_arrays_must_hold_numbers(value: object) -> None:
     with pytest.raises(RequestError, match="latents must be an array or tensor of numbers"):
-        request.array("latents", value)
+        values.array("latents", value)
 
 
 def test_none_is_as_good_as_not_given() -> None:
@@ -93,7 +93,7 @@ def test_tensors_become_arrays(dtype: str) -> None:
     given = torch.arange(64).reshape(1, 4, 4, 4).to(getattr(torch, dtype)).transpose(2, 3)
     if given.is_floating_point():
         given.requires_grad_()
-    array = request.array("latents", given)
+    array = values.array("latents", given)
     assert array is not None and array.dtype == np.float32 and array.flags.c_contiguous
     assert (array == given.detach().float().numpy()).all()
 
@@ -102,11 +102,11 @@ def test_tensors_without_values_or_of_the_wrong_kind_are_refused() -> None:
     torch = pytest.importorskip("torch")
     for bad in (torch.zeros(1, 4, 2, 2, device="meta"), torch.zeros(2, dtype=torch.complex64)):
         with pytest.raises(RequestError, match="latents must be an array or tensor of numbers"):
-            request.array("latents", bad)
+            values.array("latents", bad)
     with pytest.raises(RequestError, match="control_images"):
-        request.pictures("control_images", {"depth": torch.zeros(4, 4, 3)})
+        values.pictures("control_images", {"depth": torch.zeros(4, 4, 3)})
     picture = torch.zeros(4, 4, 3, dtype=torch.uint8)
-    assert request.pictures("control_images", {"depth": picture}) is not None
+    assert values.pictures("control_images", {"depth": picture}) is not None
 
 
 class Hostile:
@@ -153,10 +153,10 @@ def test_pictures_of_more_than_8_bits_are_not_clipped(name: str, mode: str) -> N
 @pytest.mark.parametrize("value", [3, [(64,)], [("a", "b")], [(64.0, 64)], [(64, 2**40)], [64]])
 def test_sizes_of_images(value: object) -> None:
     with pytest.raises(RequestError, match="image_sizes"):
-        request.image_sizes("image_sizes", value)
+        values.image_sizes("image_sizes", value)
 
 
 @pytest.mark.parametrize("value", [None, 3, [], "\ud800"])
 def test_paths(value: object) -> None:
     with pytest.raises(RequestError, match="bundle"):
-        request.path("bundle", value)
+        values.path("bundle", value)

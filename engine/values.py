@@ -1,0 +1,232 @@
+"""Values of a user's as the core takes them: text, numbers, lists, arrays and pictures.
+
+What the binding would refuse with a bare TypeError is refused by its name here: text that is no
+Unicode, a fraction where a whole number belongs, an array of objects. Ranges are the core's.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from fgdm.errors import RequestError
+from PIL import Image
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+_INT_RANGE = (-(2**31), 2**31 - 1)
+_SEED_RANGE = (0, 2**64 - 1)
+
+#: A picture as a request takes it.
+Picture = Image.Image | npt.NDArray[np.uint8]
+
+
+def text(name: str, value: object) -> str:
+    """`value` as text that has a UTF-8 form. Raises RequestError otherwise."""
+    if not isinstance(value, str):
+        raise RequestError(f"{name} must be text (str), got {type(value).__name__}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"{name} isn't valid Unicode: character {error.start} is the lone surrogate "
+            f"U+{ord(value[error.start]):04X}; give text that decodes as UTF-8"
+        ) from None
+    return value
+
+
+def path(name: str, value: object) -> str:
+    """A path as text. Raises RequestError otherwise."""
+    try:
+        return text(name, os.fspath(value))  # type: ignore[call-overload]
+    except TypeError:
+        raise RequestError(f"{name} must be a path, got {type(value).__name__}") from None
+
+
+def shown(value: object) -> str:
+    """The beginning of how Python writes a value, for messages; its type where it can't."""
+    try:
+        return f"{value!r:.60}"
+    except Exception:
+        return f"a {type(value).__name__}"
+
+
+def image_sizes(name: str, value: object) -> list[tuple[int | None, int | None]]:
+    """Pairs of whole numbers or None. Raises RequestError otherwise."""
+    what = f"{name} must be a list of (height, width)"
+    if not _is_list(value):
+        raise RequestError(f"{what}, got {shown(value)}")
+    sizes: list[tuple[int | None, int | None]] = []
+    for i, item in enumerate(value):
+        pair = list(item) if _is_list(item) else []
+        if len(pair) != 2:
+            raise RequestError(f"{what}, got {shown(item)}")
+        height, width = (None if n is None else required_integer(f"{name}[{i}]", n) for n in pair)
+        sizes.append((height, width))
+    return sizes
+
+
+def texts(name: str, value: object) -> list[str] | None:
+    """A list of texts, or None. Raises RequestError for a single str, which is a common slip."""
+    if value is None:
+        return None
+    if not _is_list(value):
+        such = "factors" if name == "joint" else "class names such as ['dog', 'tree']"
+        raise RequestError(f"{name} must be a list of {such}, got {shown(value)}")
+    return [text(f"{name}[{i}]", item) for i, item in enumerate(value)]
+
+
+def _is_list(value: object) -> TypeGuard[Iterable[object]]:
+    """Whether items can be taken from it; letters of a text and arrays without axes don't count."""
+    return (
+        isinstance(value, Iterable)
+        and not isinstance(value, (str, bytes))
+        and getattr(value, "ndim", 1) > 0
+    )
+
+
+def required_integer(name: str, value: object) -> int:
+    """A whole number that the core's type holds: int32, or uint64 for a seed."""
+    low, high = _SEED_RANGE if name == "seed" else _INT_RANGE
+    if isinstance(value, bool):
+        raise RequestError(f"{name} must be a whole number, got {value}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise RequestError(f"{name} must be a whole number, got {shown(value)}") from None
+    if not low <= number <= high:
+        given = str(number) if number.bit_length() <= 128 else f"{number.bit_length()} bits"
+        raise RequestError(f"{name} must be from {low} to {high}, got {given}")
+    return number
+
+
+def integers(name: str, value: object) -> list[int]:
+    """A list of whole numbers. Raises RequestError otherwise."""
+    if not _is_list(value):
+        raise RequestError(f"{name} must be a list of whole numbers, got {shown(value)}")
+    return [required_integer(f"{name}[{i}]", item) for i, item in enumerate(value)]
+
+
+def required_real(name: str, value: object) -> float:
+    """A number; NaN and infinity included, which the core refuses with the range it allows."""
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        try:
+            return float(value)
+        except OverflowError:
+            pass
+    raise RequestError(f"{name} must be a number, got {shown(value)}")
+
+
+def reals(name: str, value: object) -> list[float] | None:
+    """A list of numbers, of one if `value` is a number, or None."""
+    if value is None:
+        return None
+    if isinstance(value, (int, float, np.number)):
+        return [required_real(name, value)]
+    if not _is_list(value):
+        raise RequestError(f"{name} must be a number or a list of numbers, got {shown(value)}")
+    return [required_real(f"{name}[{i}]", item) for i, item in enumerate(value)]
+
+
+def interval(name: str, value: object) -> tuple[float, float]:
+    """Two numbers. Raises RequestError otherwise."""
+    numbers = reals(name, value) or []
+    if len(numbers) != 2:
+        raise RequestError(
+            f"{name} must be two fractions of the steps such as (0.0, 0.8), got {shown(value)}"
+        )
+    return numbers[0], numbers[1]
+
+
+def pictures(name: str, value: object) -> dict[str, npt.NDArray[np.uint8]] | None:
+    """RGB pictures by name, as contiguous (height, width, 3) uint8, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise RequestError(f"{name} must map names to pictures, got {type(value).__name__}")
+    return {text(name, key): picture(f"{name}[{key!r}]", item) for key, item in value.items()}
+
+
+def picture(name: str, value: object) -> npt.NDArray[np.uint8]:
+    what = "a PIL picture or a uint8 array of shape (height, width, 3)"
+    if isinstance(value, Image.Image):
+        value = _of_8_bits(name, value).convert("RGB")
+    given = _as_numpy(name, value, what)
+    if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != 3:
+        raise RequestError(f"{name} must be {what}, got {given.dtype} of shape {given.shape}")
+    return np.ascontiguousarray(given)
+
+
+def _of_8_bits(name: str, picture: Image.Image) -> Image.Image:
+    """The picture. RequestError for one of 16 or 32 bits, whose values Pillow would clip."""
+    if picture.mode[0] in "IF":
+        raise RequestError(
+            f"{name} must be a picture of 8 bits a channel, got Pillow's mode {picture.mode}; "
+            "scale its values to 0 to 255"
+        )
+    return picture
+
+
+def labels_or_picture(name: str, value: object) -> npt.NDArray[np.uint8]:
+    """A map: a picture as RGB, or a uint8 array of class indices (height, width) as it is."""
+    if isinstance(value, Image.Image):
+        return picture(name, value)
+    given = _as_numpy(name, value, "a PIL picture or a uint8 array")
+    if given.ndim == 2 and given.dtype == np.uint8:
+        return np.ascontiguousarray(given)
+    return picture(name, given)
+
+
+def mask(name: str, value: object) -> npt.NDArray[np.uint8]:
+    """Where a picture is painted anew, uint8 (height, width) of 0 and 1: where a picture with alpha
+    is transparent (alpha below 128), where another is white (128 or more), where an array of bool
+    is true."""
+    what = "a PIL picture, or a uint8 or bool array of shape (height, width)"
+    if isinstance(value, Image.Image):
+        _of_8_bits(name, value)
+        if value.has_transparency_data:
+            anew = np.asarray(value.convert("RGBA"))[..., 3] < 128
+        else:
+            anew = np.asarray(value.convert("L")) >= 128
+    else:
+        given = _as_numpy(name, value, what)
+        if given.ndim != 2 or given.dtype not in (np.uint8, np.bool_):
+            raise RequestError(f"{name} must be {what}, got {given.dtype} of shape {given.shape}")
+        anew = given if given.dtype == np.bool_ else given >= 128
+    return np.ascontiguousarray(anew, dtype=np.uint8)
+
+
+def array(name: str, value: object) -> npt.NDArray[np.float32] | None:
+    """Contiguous float32, or None. Raises RequestError for anything but an array of numbers.
+
+    Takes what numpy takes, and PyTorch's tensors of any floating type on any device.
+    """
+    if value is None:
+        return None
+    what = "an array or tensor of numbers"
+    given = _as_numpy(name, value, what)
+    if given.dtype.kind not in "fiu":
+        raise RequestError(f"{name} must be {what}, got dtype {given.dtype}")
+    with np.errstate(over="ignore"):  # what overflows to infinity, the core names and refuses
+        return np.ascontiguousarray(given, dtype=np.float32)
+
+
+def _as_numpy(name: str, value: object, what: str) -> npt.NDArray[Any]:
+    """An array; of a tensor its values, without PyTorch being imported here."""
+    try:
+        if all(hasattr(value, method) for method in ("detach", "cpu", "is_floating_point")):
+            tensor: Any = value
+            tensor = tensor.detach().cpu()
+            # numpy has no bfloat16
+            value = tensor.float() if tensor.is_floating_point() else tensor
+        given = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RequestError(f"{name} must be {what}, got {error!s:.200}") from None
+    if given.size == 0:  # which the core would take for nothing given
+        raise RequestError(f"{name} must be {what}, got an empty one of shape {given.shape}")
+    return given
