@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium")
 #: Where the page has no map yet.
 SIDE = 64
+#: Marks a page whose work has ended since `until_painted` looked, however short it was.
+WATCH = """new MutationObserver(() => {
+  const root = document.documentElement;
+  root.toggleAttribute("data-test-ended", !root.hasAttribute("data-busy"));
+}).observe(document, { subtree: true, attributeFilter: ["data-busy"] });"""
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +104,7 @@ def open_page(browser: Browser, address: str) -> Iterator[Opened]:
         options.setdefault("viewport", {"width": 1440, "height": 900})
         watched = Watched(browser.new_page(**options), at)
         watched.page.set_default_timeout(30_000)
+        watched.page.add_init_script(WATCH)
         watched.page.goto(at + path)
         watched.page.wait_for_selector("html[data-ready]")
         opened.append((watched, expected))
@@ -172,8 +178,9 @@ def write_prompt(page: Page, prompt: str, **fields: object) -> None:
 
 
 def until_painted(page: Page) -> None:
-    page.wait_for_selector("html[data-busy]", state="attached")
-    page.wait_for_selector("html:not([data-busy])", timeout=60_000)
+    """Waits until what was begun since the last call, or the page's opening, has ended."""
+    page.wait_for_selector("html[data-test-ended]", timeout=60_000)
+    page.evaluate("document.documentElement.removeAttribute('data-test-ended')")
     assert not page.locator("#error.wrong").is_visible(), page.inner_text("#error")
 
 
