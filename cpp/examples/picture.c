@@ -56,7 +56,7 @@ static int failed(const char* what) {
 
 // Makes the picture with an open engine.
 static int paint(fgdm_engine* engine, const char* prompt, const char* output) {
-  const fgdm_callbacks callbacks = {NULL, on_step, NULL};
+  const fgdm_callbacks callbacks = {.on_step = on_step};
   char* const request = with_text("{\"prompt\": %s, \"candidates\": 2, \"condition_steps\": 4, "
                                   "\"num_inference_steps\": 4, \"seed\": 1}",
                                   prompt);

@@ -29,6 +29,8 @@ struct Callbacks {
     context: *mut c_void,
     on_step: Option<extern "C" fn(*mut c_void, *const Step) -> c_int>,
     on_done: Option<extern "C" fn(*mut c_void)>,
+    on_map: Option<extern "C" fn(*mut c_void, *const c_void, c_int) -> c_int>,
+    on_select: Option<extern "C" fn(*mut c_void, *const c_void, usize) -> c_int>,
 }
 
 #[repr(C)]
@@ -113,7 +115,13 @@ fn paint(bundle: &str, prompt: &str, output: &str, library: &str) -> Result<(), 
          \"seed\": 1}}",
         quoted(prompt)
     ))?;
-    let callbacks = Callbacks { context: ptr::null_mut(), on_step: Some(on_step), on_done: None };
+    let callbacks = Callbacks {
+        context: ptr::null_mut(),
+        on_step: Some(on_step),
+        on_done: None,
+        on_map: None,
+        on_select: None,
+    };
     let mut job = OpenJob(ptr::null_mut());
     checked(unsafe {
         fgdm_submit(engine.0, request.as_ptr(), ptr::null(), 0, &callbacks, &mut job.0)

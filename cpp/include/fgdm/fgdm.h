@@ -93,6 +93,12 @@ typedef struct fgdm_array {
   const void* data;
 } fgdm_array;
 
+// 8-bit pixels, row-major and dense: channels is 3 (RGB) or 1 (class indices, 255: unlabeled).
+typedef struct fgdm_pixels {
+  int height, width, channels;
+  const uint8_t* data;  // height * width * channels bytes
+} fgdm_pixels;
+
 // A sampler step that just ended; valid during the call.
 typedef struct fgdm_step {
   const char* factor;
@@ -103,6 +109,24 @@ typedef struct fgdm_step {
   const float* predicted_x0;  // (num_candidates, channels, height, width)
   int channels, height, width;
 } fgdm_step;
+
+// The RGB picture of a candidate's predicted x0, by the bundle's preview decoder if it has one,
+// else by its full decoder. step: as on_step has it, and only in there. candidate: one of those
+// that took the step. *pixels is valid until on_step returns, or asks again.
+FGDM_API fgdm_status fgdm_step_preview(const fgdm_step* step, int candidate, fgdm_pixels* pixels);
+
+// A map of a job that is at work; valid during the call.
+typedef struct fgdm_map {
+  const char* factor;
+  int candidate;  // its index
+  int steps,
+      num_steps;        // sampled, of the factor's; with fewer, the map is that of the predicted x0
+  double recall;        // found / requested
+  double compliance;    // of what the request requires, the share that it meets
+  const char* refused;  // what it holds that must not be painted; "": nothing
+  fgdm_pixels map;      // RGB
+  fgdm_pixels labels;   // class indices; data: NULL of a factor that makes pictures
+} fgdm_map;
 
 // Functions that an engine calls for one job, with `context`; those that are NULL it doesn't. They
 // run on the engine's thread, where all of its requests wait for them. In them fgdm_submit,
@@ -117,6 +141,12 @@ typedef struct fgdm_callbacks {
   // Once, when the job is done, whatever its end; no other function is called afterwards. On the
   // engine's thread, or on the caller's of fgdm_submit before that returns; *job is set by then.
   void (*on_done)(void* context);
+  // Of every map that was just looked at, and of one that was given or chosen, with which the job
+  // goes on (chosen: 1, else 0); anything but 0 stops the job with FGDM_CANCELLED.
+  int (*on_map)(void* context, const fgdm_map* map, int chosen);
+  // Chooses the map to paint, in place of the request's "select": its place among num_maps finished
+  // ones, none of them pruned or refused. What is no place stops the job with FGDM_CANCELLED.
+  int (*on_select)(void* context, const fgdm_map* maps, size_t num_maps);
 } fgdm_callbacks;
 
 // Checks a request and queues it. request: JSON such as {"prompt": "two dogs beside a house",
@@ -139,11 +169,6 @@ FGDM_API fgdm_status fgdm_job_cancel(fgdm_job* job);
 // there, or what the job failed with. Any thread.
 FGDM_API fgdm_status fgdm_job_json(fgdm_job* job, const char** json);
 
-// 8-bit pixels, row-major and dense: channels is 3 (RGB) or 1 (class indices, 255: unlabeled).
-typedef struct fgdm_pixels {
-  int height, width, channels;
-  const uint8_t* data;  // height * width * channels bytes, which live as long as the job
-} fgdm_pixels;
 typedef enum fgdm_kind {
   FGDM_IMAGE = 0,  // the painted image; factor: NULL, candidate: FGDM_CHOSEN
   FGDM_MAP = 1,    // a candidate's map, RGB
@@ -151,9 +176,9 @@ typedef enum fgdm_kind {
 } fgdm_kind;
 #define FGDM_CHOSEN (-1)
 
-// Pixels of a result. factor: whose map it is; NULL: that of the result's own candidates.
-// candidate: its place in the JSON's "candidates", or FGDM_CHOSEN. FGDM_NOT_DONE before it is
-// there, or what the job failed with. Any thread.
+// Pixels of a result, which live as long as the job. factor: whose map it is; NULL: that of the
+// result's own candidates. candidate: its place in the JSON's "candidates", or FGDM_CHOSEN.
+// FGDM_NOT_DONE before it is there, or what the job failed with. Any thread.
 FGDM_API fgdm_status fgdm_job_pixels(fgdm_job* job, const char* factor, int candidate,
                                      fgdm_kind kind, fgdm_pixels* pixels);
 

@@ -104,4 +104,12 @@ void set_arrays(Request& request, std::span<const fgdm_array> arrays) {
     set_array(request, array);
 }
 
+fgdm_pixels lent(const Pixels& pixels) {
+  if (pixels.data.empty())
+    return {};
+  const auto area =
+      static_cast<std::size_t>(pixels.height) * static_cast<std::size_t>(pixels.width);
+  return {pixels.height, pixels.width, pixels.data.size() == area ? 1 : 3, pixels.data.data()};
+}
+
 }  // namespace fgdm::c

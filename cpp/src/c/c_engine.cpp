@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "c_arrays.hpp"
+#include "c_callbacks.hpp"
 #include "c_handles.hpp"
 #include "c_status.hpp"
 #include "fgdm/log.hpp"
@@ -10,24 +11,6 @@ namespace {
 
 using fgdm::c::guarded;
 using fgdm::c::required;
-
-fgdm::StepCallback step_callback(const fgdm_callbacks& callbacks) {
-  if (callbacks.on_step == nullptr)
-    return {};
-  return [on_step = callbacks.on_step, context = callbacks.context](const fgdm::StepInfo& info) {
-    const fgdm_step step{info.factor.c_str(),
-                         info.step,
-                         info.num_steps,
-                         info.timestep,
-                         info.candidates.data(),
-                         info.candidates.size(),
-                         info.predicted_x0.data(),
-                         info.channels,
-                         info.height,
-                         info.width};
-    return on_step(context, &step) != 0;
-  };
-}
 
 void tell_when_done(const fgdm::Job& submitted, const fgdm_callbacks& callbacks, fgdm_job** job) {
   try {
@@ -88,7 +71,11 @@ extern "C" fgdm_status fgdm_submit(fgdm_engine* engine, const char* request,
     if (num_arrays > 0)
       fgdm::c::set_arrays(parsed, std::span(&required(arrays, "arrays"), num_arrays));
     const auto called = callbacks == nullptr ? fgdm_callbacks{} : *callbacks;
-    const auto submitted = owner.engine->submit(std::move(parsed), step_callback(called));
+    if (called.on_select != nullptr)
+      parsed.select = fgdm::SelectBy::callback;
+    const auto submitted =
+        owner.engine->submit(std::move(parsed), fgdm::c::step_callback(called),
+                             fgdm::c::map_callback(called), fgdm::c::select_callback(called));
     auto handle = std::unique_ptr<fgdm_job>(new fgdm_job{submitted, owner.info, {}, {}});
     *job = handle.get();  // on_done may be called at once, and wants to know it
     if (called.on_done != nullptr)

@@ -1,6 +1,7 @@
 #include <chrono>
 #include <optional>
 
+#include "c_arrays.hpp"
 #include "c_handles.hpp"
 #include "c_status.hpp"
 #include "wording.hpp"
@@ -10,12 +11,6 @@ namespace {
 using fgdm::RequestError;
 using fgdm::c::guarded;
 using fgdm::c::required;
-
-// A picture that `pixels` then speaks of.
-void lend(const fgdm::Pixels& from, fgdm_pixels& pixels) {
-  const auto area = static_cast<std::size_t>(from.height) * static_cast<std::size_t>(from.width);
-  pixels = {from.height, from.width, from.data.size() == area ? 1 : 3, from.data.data()};
-}
 
 const fgdm::Candidate& candidate_of(const std::vector<fgdm::Candidate>& candidates, int chosen,
                                     int wanted) {
@@ -43,13 +38,13 @@ void lend_kind(const fgdm::Result& result, const char* factor, int candidate, fg
   if (kind == FGDM_IMAGE) {
     if (factor != nullptr || candidate != FGDM_CHOSEN)
       throw RequestError("there is one image: factor must be NULL and candidate FGDM_CHOSEN");
-    lend(result.image, pixels);
+    pixels = fgdm::c::lent(result.image);
     return;
   }
   const auto& chosen = candidate_of(result, factor, candidate);
   if (kind == FGDM_LABELS && chosen.labels.data.empty())
     throw RequestError("this factor makes pictures, which have no labels; expected FGDM_MAP");
-  lend(kind == FGDM_MAP ? chosen.map : chosen.labels, pixels);
+  pixels = fgdm::c::lent(kind == FGDM_MAP ? chosen.map : chosen.labels);
 }
 
 }  // namespace
