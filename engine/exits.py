@@ -26,7 +26,7 @@ TERMINATED = 143
 TABLE = {
     0: "done (doctor: this machine can generate)",
     INTERNAL: "internal error; doctor: this machine can't generate; export: it failed; "
-    "tune: nothing was written; watermark: none was found",
+    "tune: nothing was written; watermark: none was found; compare: beyond the tolerance",
     REQUEST: "wrong usage or request",
     BUNDLE: "the bundle is missing, damaged or too new",
     BACKEND: "the runtime or device failed, is missing, or ran out of memory",

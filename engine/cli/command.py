@@ -69,6 +69,11 @@ example:
   fgdm build --help      (needs ONNX and a runtime: pip install 'fgdm[build]')
 """
 
+_COMPARE_EPILOG = """\
+example:
+  fgdm compare --help    (needs PyTorch and Polygraphy: pip install 'fgdm[compare]')
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code. Wrong usage leaves by SystemExit(2), as argparse does."""
@@ -125,8 +130,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The command's parser. Only of `fgdm export`, `build`, `serve`, `studio`, `evaluate` and
-    `dataset` the command's own module is imported, which needs packages of an extra."""
+    """The command's parser. Of `fgdm export`, `build`, `compare`, `serve`, `studio`, `evaluate` and
+    `dataset`, which need packages of an extra, only the command's own module is imported."""
     parser = _Parser(
         prog="fgdm",
         description="Prompt-compliant text-to-image diffusion: N cheap maps, the best one painted.",
@@ -168,6 +173,13 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         "compile a bundle's graphs into TensorRT plans",
         "Compiles a bundle's graphs into plans for TensorRT or TensorRT-RTX.",
         _BUILD_EPILOG,
+    )
+    compare = add(
+        "compare",
+        "run a graph on two runtimes, and find where they part",
+        "Runs a bundle's graph on two runtimes with the inputs of real prompts, and names the "
+        "first layer whose values are too far apart.",
+        _COMPARE_EPILOG,
     )
     serve = add(
         "serve",
@@ -240,6 +252,7 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for name, sub_parser, module, extra in (
         ("export", export, "fgdm.export.cli", "export"),
         ("build", build, "fgdm.export.plans.cli", "build"),
+        ("compare", compare, "fgdm.export.compare.cli", "compare"),
         ("serve", serve, "fgdm.serve.cli", "serve"),
         ("studio", studio, "fgdm.serve.studio_cli", "serve"),
         ("evaluate", evaluate, "fgdm.evaluate.cli", "evaluate"),
