@@ -10,6 +10,8 @@ pixel     the picture is inverted with its map, and edited with the edited one
 paste     what is new of "mask" is pasted onto the picture, and the seam painted again
 base      the picture is inverted and edited without any map, as LEDITS++ was published (keep=False)
 published its map alone, as LEDITS++ was published
+diffusers what "base" does, by diffusers' LEDITS++ pipeline on the same weights (--ways diffusers);
+          of edits with masks of their own it takes one mask, all of them together
 
 An edit succeeds where what was asked for is seen on at least min_area of its place, and what was to
 go on less of its old one: on the edited map ("map"), and on the picture by a segmenter that steered
@@ -26,7 +28,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,152 +36,20 @@ from typing import Any
 import fgdm
 import numpy as np
 import torch
-from fgdm import Edit, Engine
-from fgdm.paste import grown
+from fgdm import Engine
 from fgdm.result import Result
 from fgdm.statistics import bootstrap, psnr
-from fgdm.train.classes import INDEX, THINGS
-from fgdm.train.render import render
 from fgdm.train.segmenter import Segmenter, load_segmenter, segment
-from fgdm.train.world import Scene, sample_scene
-from numpy.typing import NDArray
 
 from benchmarks.command import add_segmenter, engine_options, make_parser
+from benchmarks.editing_tasks import KINDS, MIN_AREA, Labels, Mask, Task, doubled, make_tasks, share
+from benchmarks.ledits import Ledits
 from benchmarks.machine import write_results
 
 FACTOR = "segmentation"
-KINDS = ("replace", "remove", "add", "move")
-EDITS = 200
-#: Seeds of scenes that neither training nor another benchmark draws: of pictures, and of places.
-_FIRST_SEED, _FIRST_PLACE = 7_000_000, 7_500_000
-_MIN_AREA = 0.002
-#: What is to go, and the box of what is to come, are so many times as large: they can be seen.
-_VISIBLE = 5 * _MIN_AREA
-
-Labels = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One edit of a scene: what shall be there ("": nothing), and what no longer.
-
-    image: (S, S, 3). labels: (S/2, S/2). place: likewise, where the new thing belongs.
-    """
-
-    index: int
-    kind: str
-    image: NDArray[np.uint8]
-    labels: Labels
-    things: tuple[str, ...]
-    add: str
-    remove: str
-    place: Mask
-
-    @property
-    def old(self) -> Mask:
-        """Where what is to go is."""
-        if not self.remove:
-            return np.zeros_like(self.place)
-        gone: Mask = self.labels == INDEX[self.remove]
-        return gone
-
-    @property
-    def prompt(self) -> str:
-        """What the edited picture shows."""
-        names = [name for name in self.things if name != self.remove]
-        names += [self.add] if self.add else []
-        return " and ".join(f"a {name}" for name in names) or "an empty scene"
-
-    def edits(self, scale: float) -> list[Edit]:
-        """The words of the edit, each where it belongs."""
-        made = []
-        if self.add:
-            made.append(Edit(f"a {self.add}", "+", scale, threshold=0, mask=self.place))
-        if self.remove:
-            made.append(
-                Edit(f"a {self.remove}", "-", scale, threshold=0, mask=self._around(self.old))
-            )
-        return made
-
-    def image_edits(self, scale: float) -> list[Edit]:
-        """The same, with masks of the picture's size."""
-        return [
-            Edit(one.prompt, one.direction, scale, threshold=0, mask=_doubled(np.asarray(one.mask)))
-            for one in self.edits(scale)
-        ]
-
-    @staticmethod
-    def _around(mask: Mask) -> Mask:
-        return grown(mask, 2)  # borders of things are blurred
-
-    @property
-    def untouched(self) -> Mask:
-        """What the edit has no reason to change."""
-        touched: Mask = self._around(self.old) | self.place
-        return ~touched
-
-
-def _doubled(mask: Mask) -> Mask:
-    return mask.repeat(2, 0).repeat(2, 1)
-
-
-def _share(labels: Labels, name: str, where: Mask) -> float:
-    return float(((labels == INDEX[name]) & where).mean())
-
-
-def make_tasks(size: int, every: int) -> list[Task]:
-    """Each `every`-th edit of each kind, kinds in turn. size: of the maps."""
-    each = EDITS // len(KINDS)
-    return [
-        _make_task(kind, len(KINDS) * place + number, size)
-        for place in range(0, each, every)
-        for number, kind in enumerate(KINDS)
-    ]
-
-
-def _make_task(kind: str, index: int, size: int) -> Task:
-    for seed in range(_FIRST_SEED + 1000 * index, _FIRST_SEED + 1000 * (index + 1)):
-        scene = sample_scene(seed, held_out=True)
-        made = render(scene, size)
-        everywhere = np.ones((size, size), bool)
-        there = [n for n in sorted(scene.things) if _share(made.labels, n, everywhere) >= _VISIBLE]
-        absent = [name for name in THINGS if name not in scene.things]
-        if not there:
-            continue
-        rng = np.random.default_rng(seed)
-        remove = str(rng.choice(there)) if kind != "add" else ""
-        add = remove if kind == "move" else str(rng.choice(absent)) if kind != "remove" else ""
-        place = np.zeros((size, size), bool)
-        if kind == "replace":
-            place = grown(made.labels == INDEX[remove], 2)
-        elif kind != "remove":
-            box = _free_box(add, scene, made.labels, seed)
-            if box is None:
-                continue
-            place = box
-        image = render(scene, 2 * size).image
-        return Task(
-            index, kind, image, made.labels, tuple(sorted(scene.things)), add, remove, place
-        )
-    raise RuntimeError(f"no scene for edit {index} ({kind}) within 1000 seeds")
-
-
-def _free_box(name: str, scene: Scene, labels: Labels, seed: int) -> Mask | None:
-    """Where another scene has that thing, and this one has nothing but background."""
-    size = len(labels)
-    taken = np.isin(labels, [INDEX[thing] for thing in THINGS])
-    for other in range(_FIRST_PLACE + seed, _FIRST_PLACE + seed + 60):
-        for one in sample_scene(other).instances:
-            if one.name != name:
-                continue
-            left, right = (round(size * (one.x + s * one.width / 2)) for s in (-1, 1))
-            top, bottom = (round(size * (one.y + s * one.height / 2)) for s in (-1, 1))
-            box = np.zeros((size, size), bool)
-            box[max(top, 0) : bottom, max(left, 0) : right] = True
-            if box.mean() >= _VISIBLE and not (box & taken).any():
-                return box
-    return None
+WAYS = ("mask", "pixel", "paste", "base", "published")
+#: Those that need a rival, which are made where they are asked for.
+RIVAL_WAYS = ("diffusers",)
 
 
 @dataclass(frozen=True)
@@ -196,18 +66,53 @@ class Settings:
 class Editor:
     """Edits a task in every way, and judges what comes out."""
 
-    def __init__(self, engine: Engine, segmenter: Segmenter, settings: Settings) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        segmenter: Segmenter,
+        settings: Settings,
+        ways: Sequence[str] = WAYS,
+        rival: Ledits | None = None,
+    ) -> None:
+        """rival: for the way "diffusers"."""
         self._engine, self._segmenter, self._settings = engine, segmenter, settings
+        self._ways, self._rival = ways, rival
 
     def measure(self, task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each way with its figures."""
-        settings, engine = self._settings, self._engine
         self._before = self._seen(task.image)
-        inverting: dict[str, Any] = {
-            "steps": settings.steps,
-            "skip": settings.skip,
-            "seed": task.index,
-        }
+        if set(self._ways) - {"base", "diffusers"}:
+            for way, figures in self._of_the_map(task):
+                if way in self._ways:
+                    yield way, figures
+        if "base" in self._ways:
+            began = time.perf_counter()
+            alone: dict[str, Any] = {"factors": {FACTOR: None}}
+            of_image = self._engine.invert(image=task.image, **self._inverting(task), **alone)
+            edits = task.image_edits(self._settings.scale)
+            base = self._engine.edit(
+                of_image, edits, task.prompt, keep=False, seed=task.index, **alone
+            )
+            yield "base", self._judged(task, time.perf_counter() - began, base.image, None)
+        if "diffusers" in self._ways:
+            assert self._rival is not None
+            began = time.perf_counter()
+            image = self._rival.edit(
+                task.image,
+                task.image_edits(self._settings.scale),
+                self._settings.steps,
+                self._settings.skip,
+                task.index,
+            )
+            yield "diffusers", self._judged(task, time.perf_counter() - began, image, None)
+
+    def _inverting(self, task: Task) -> dict[str, Any]:
+        settings = self._settings
+        return {"steps": settings.steps, "skip": settings.skip, "seed": task.index}
+
+    def _of_the_map(self, task: Task) -> Iterator[tuple[str, dict[str, Any]]]:
+        settings, engine = self._settings, self._engine
+        inverting = self._inverting(task)
         painting: dict[str, Any] = {
             "num_inference_steps": settings.image_steps,
             "seed": task.index,
@@ -221,17 +126,22 @@ class Editor:
         map_seconds = mask_seconds - _image_seconds(mask)
         yield "mask", self._judged(task, mask_seconds, mask.image, mask.labels)
 
-        began = time.perf_counter()
-        new_map: Any = {FACTOR: {"map": mask.labels}}
-        of_image = engine.invert(
-            image=task.image, factors={FACTOR: {"map": task.labels}}, **inverting
-        )
-        image_edits = task.image_edits(settings.scale)
-        pixel = engine.edit(of_image, image_edits, task.prompt, factors=new_map, seed=task.index)
-        seconds = map_seconds + time.perf_counter() - began
-        yield "pixel", self._judged(task, seconds, pixel.image, mask.labels)
+        if "pixel" in self._ways:
+            began = time.perf_counter()
+            new_map: Any = {FACTOR: {"map": mask.labels}}
+            of_image = engine.invert(
+                image=task.image, factors={FACTOR: {"map": task.labels}}, **inverting
+            )
+            image_edits = task.image_edits(settings.scale)
+            pixel = engine.edit(
+                of_image, image_edits, task.prompt, factors=new_map, seed=task.index
+            )
+            seconds = map_seconds + time.perf_counter() - began
+            yield "pixel", self._judged(task, seconds, pixel.image, mask.labels)
 
-        if (mask.labels != task.labels).any():
+        if "paste" not in self._ways:
+            pass
+        elif (mask.labels != task.labels).any():
             began = time.perf_counter()
             paste = engine.paste(
                 of_map,
@@ -246,19 +156,13 @@ class Editor:
         else:  # there is nothing to paste
             yield "paste", self._judged(task, mask_seconds, task.image, mask.labels)
 
-        began = time.perf_counter()
-        alone: dict[str, Any] = {"factors": {FACTOR: None}}
-        of_image = engine.invert(image=task.image, **inverting, **alone)
-        base = engine.edit(of_image, image_edits, task.prompt, keep=False, seed=task.index, **alone)
-        seconds = time.perf_counter() - began
-        yield "base", self._judged(task, seconds, base.image, None)
-
-        began = time.perf_counter()
-        published = engine.edit(
-            of_map, edits, task.prompt, keep=False, num_inference_steps=1, seed=task.index
-        )
-        seconds = inverted + time.perf_counter() - began - _image_seconds(published)
-        yield "published", self._judged(task, seconds, None, published.labels)
+        if "published" in self._ways:
+            began = time.perf_counter()
+            published = engine.edit(
+                of_map, edits, task.prompt, keep=False, num_inference_steps=1, seed=task.index
+            )
+            seconds = inverted + time.perf_counter() - began - _image_seconds(published)
+            yield "published", self._judged(task, seconds, None, published.labels)
 
     def _seen(self, image: Any) -> Labels:
         (labels,) = segment(self._segmenter, np.asarray(image)[None], torch.device("cpu"))
@@ -274,7 +178,7 @@ class Editor:
                 "map_untouched_iou": mean_iou(task.labels, labels, task.untouched),
             }
         if image is not None:
-            seen, pixels = self._seen(image), _doubled(task.untouched)
+            seen, pixels = self._seen(image), doubled(task.untouched)
             figures |= {
                 "success": succeeded(task, seen),
                 "untouched_iou": mean_iou(self._before, seen, task.untouched),
@@ -291,9 +195,9 @@ def _image_seconds(result: Result) -> float:
 
 
 def succeeded(task: Task, labels: Labels) -> bool:
-    came = not task.add or _share(labels, task.add, task.place) >= _MIN_AREA
+    came = not task.add or share(labels, task.add, task.place) >= MIN_AREA
     left = task.old & ~task.place if task.kind == "move" else np.ones_like(task.old)
-    gone = not task.remove or _share(labels, task.remove, left) < _MIN_AREA
+    gone = not task.remove or share(labels, task.remove, left) < MIN_AREA
     return came and gone
 
 
@@ -355,6 +259,13 @@ def main(arguments: list[str] | None = None) -> int:
     add_segmenter(parser)
     parser.add_argument("--every", type=int, default=1, help="take every n-th edit of each kind")
     parser.add_argument(
+        "--ways",
+        nargs="+",
+        choices=(*WAYS, *RIVAL_WAYS),
+        default=list(WAYS),
+        help="which of the ways; default: all of fgdm's",
+    )
+    parser.add_argument(
         "--minutes", type=float, help="begin no edit after so many; tell what there is"
     )
     parser.add_argument("--steps", type=int, default=20, help="of the whole schedule; default: 20")
@@ -371,8 +282,13 @@ def main(arguments: list[str] | None = None) -> int:
         spec = next(f for f in engine.manifest["factors"] if f["name"] == FACTOR)
         runtime, bundle = engine.info.runtime, engine.info.bundle
         keys = {**vars(settings), "bundle": bundle, "runtime": runtime, "threads": given.threads}
+        if given.ways != list(WAYS):
+            keys["ways"] = given.ways
+        rival = None
+        if "diffusers" in given.ways:
+            rival = Ledits(given.bundle, engine.manifest["scheduler"], given.threads)
         journal = Journal(given.output and given.output.with_suffix(".jsonl"), keys)
-        editor = Editor(engine, load_segmenter(given.segmenter), settings)
+        editor = Editor(engine, load_segmenter(given.segmenter), settings, given.ways, rival)
         until = time.monotonic() + 60 * (given.minutes or float("inf"))
         for task in make_tasks(spec["height"], given.every):
             measured = journal.get(task.index)
@@ -394,6 +310,9 @@ def main(arguments: list[str] | None = None) -> int:
                 if name != "edits"
             ]
             print(f"{way:9} {kind:8}", f"n {figures['edits']}", *cells, sep="  ")
+    if "base" in ways and "diffusers" in ways:
+        ours, theirs = (sum(row["seconds"] for row in ways[way]) for way in ("base", "diffusers"))
+        print(f"base takes {ours / theirs:.2f} of diffusers' time, {len(ways['base'])} edits")
     write_results(given.output, {"runtime": runtime, **vars(settings), "ways": table})
     return 0
 

@@ -317,7 +317,7 @@ class Engine:
         **options: object,
     ) -> Job:
         """Options as in fgdm.request.RequestOptions, checked by it. editing: of a request that
-        inverts {"settings", "noise"}, of one that edits {"inversion", "edits", "keep"}."""
+        inverts {"settings", "noise", "edits"}, of one that edits {"inversion", "edits", "keep"}."""
 
 def find_objects(palette_json: str, prompt: str) -> tuple[list[str], list[str], list[str], int]:
     """The palette's classes that a prompt asks for, its content words that name none (the first

@@ -55,6 +55,7 @@ class Editor(Submitter):
         steps: int = 50,
         skip: float = 0.2,
         noise: npt.ArrayLike | None = None,
+        edits: Sequence[Edit] | None = None,
         step_callback: StepCallback | None = None,
         **options: Unpack[InversionOptions],
     ) -> Job[Inversion]:
@@ -73,6 +74,8 @@ class Editor(Submitter):
         that is left out, 0 to less than 1; with more, less of the picture can change.
         noise: (steps taken, 4, h, w) standard normal noise, of the noisiest latents first, instead
         of the seed's.
+        edits: those that are to follow. What ``edit`` would refuse of them is refused now, before
+        the inversion is computed; they change nothing else.
         options: those of ``submit`` that say what else the factor sees: an image is inverted with
         the map of ``factors={"segmentation": {"map": ...}}``, or without one
         (``factors={"segmentation": None}``).
@@ -120,6 +123,7 @@ class Editor(Submitter):
         editing: dict[str, object] = {
             "settings": settings,
             "noise": values.array("noise", noise),
+            "edits": [] if edits is None else edits_to_core(edits),
         }
         return self._submit("", taken, inversion, editing, step_callback=step_callback)
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fgdm import values
 from fgdm.errors import RequestError
 from fgdm.files import read_regular, write_all
+from fgdm.requirements import flag
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Edit:
     before so many; None: to the end.
     threshold: 0 to 1; it acts where its prediction differs most from that without it, on the cells
     of the latents above this quantile of the difference. 0: on all.
+    attention: of those cells, only where the cross-attention of the prompt's own words is above
+    this quantile too; in the noisiest fifth of the schedule there alone, as in LEDITS++. For a
+    bundle that was exported with --attention-maps.
     region: only where the map has this class, by any name the palette knows: the map that was
     inverted, or of an image the last map of the request. mask: only there, as a request's mask:
     what is transparent in a picture with alpha, white in another, true in an array; of the inverted
@@ -62,6 +66,7 @@ class Edit:
     threshold: float = 0.9
     region: str = ""
     mask: Picture | npt.NDArray[np.bool_] | None = None
+    attention: bool = False
 
     def to_core(self, name: str) -> dict[str, object]:
         """The fields as the core takes them. RequestError, which calls the edit `name`, for what is
@@ -80,6 +85,7 @@ class Edit:
             if self.cool_down is None
             else integer(f"{name} cool_down", self.cool_down),
             "threshold": values.required_real(f"{name} threshold", self.threshold),
+            "attention": flag(f"{name} attention", self.attention),
             "region": values.text(f"{name} region", self.region),
             "mask": None if self.mask is None else values.mask(f"{name} mask", self.mask),
         }

@@ -13,6 +13,7 @@ Rgb = npt.NDArray[np.uint8]
 
 #: Of a seam that nobody gave: a fraction of the picture's shorter side.
 _SEAM_FRACTION = 1 / 16
+_WIDEST_SEAM = 64
 
 
 def changed_pixels(before: Rgb, after: Rgb, size: tuple[int, int]) -> Mask:
@@ -45,14 +46,24 @@ def grown(mask: Mask, pixels: int) -> Mask:
     return within
 
 
+def check_seam(pixels: int | None, strength: float = 1.0) -> None:
+    """RequestError for a seam of other than 1 to 64 pixels (None: as of `seam_around`), and for a
+    strength of its noise of other than 0 to 1."""
+    if pixels is not None and not 1 <= pixels <= _WIDEST_SEAM:
+        raise RequestError(f"seam is {pixels}, expected 1 to {_WIDEST_SEAM} pixels")
+    if not 0 <= strength <= 1:
+        raise RequestError(f"strength is {strength:g}, expected 0 to 1")
+
+
 def seam_around(changed: Mask, pixels: int | None = None) -> Mask:
     """Within so many pixels of the border of what changed, on both of its sides.
 
-    pixels: 1 to 64; None: a sixteenth of the shorter side. RequestError for another number.
+    pixels: as `check_seam` allows; None: a sixteenth of the shorter side, 64 at most.
     """
-    wide = max(1, round(min(changed.shape) * _SEAM_FRACTION)) if pixels is None else pixels
-    if not 1 <= wide <= 64:
-        raise RequestError(f"seam is {wide}, expected 1 to 64 pixels")
+    wide = max(1, min(round(min(changed.shape) * _SEAM_FRACTION), _WIDEST_SEAM))
+    if pixels is not None:
+        check_seam(pixels)
+        wide = pixels
     return grown(changed, wide) & grown(~changed, wide)
 
 

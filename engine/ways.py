@@ -11,7 +11,7 @@ import numpy as np
 from fgdm.errors import RequestError
 from fgdm.inversion import Edit
 from fgdm.job import complete
-from fgdm.paste import changed_pixels, seam_around
+from fgdm.paste import changed_pixels, check_seam, seam_around
 
 if TYPE_CHECKING:
     from fgdm.engine import Engine
@@ -59,6 +59,7 @@ def stages_of_ways(
         raise RequestError(f"ways has {unknown or 'no entry'}, expected some of {', '.join(WAYS)}")
     if image is None and set(ways) != {"mask"}:
         raise RequestError("there is no image to edit; give the picture that the map belongs to")
+    check_seam(seam, strength)
     first: Result = yield Stage(
         "edit", partial(engine.submit_edit, inversion, edits, prompt, **options)
     )
@@ -72,6 +73,8 @@ def stages_of_ways(
         maps: dict[str, Any] = {
             name: {"map": np.asarray(one.map)} for name, one in first.factors.items()
         }
+        where = changed | seam_around(changed, seam)
+        placed = [dataclasses.replace(edit, region="", mask=where) for edit in edits]
         common = {name: value for name, value in options.items() if name in _OF_THE_PICTURE}
         source: dict[str, Any] = {
             **{name: common[name] for name in ("priority", "deadline") if name in common},
@@ -82,12 +85,11 @@ def stages_of_ways(
             "seed": first.seed,
             "factors": {**maps, inversion.factor: {"map": before}},
             **(inverting or {}),
+            "edits": placed,
         }
         of_image: Inversion = yield Stage(
             "picture inversion", partial(engine.submit_inversion, image=image, **source)
         )
-        where = changed | seam_around(changed, seam)
-        placed = [dataclasses.replace(edit, region="", mask=where) for edit in edits]
         results["pixel"] = yield Stage(
             "picture edit",
             partial(

@@ -163,6 +163,8 @@ class _Addition:
         length = manifest["text_encoder"]["max_length"]
         downscale = manifest["autoencoder"]["downscale"]
         layout, backbone = backbone_layout(self.unet), self.condition.backbone
+        shared = manifest["graphs"][manifest["backbone"]["graph"]]
+        attention_maps = shared.get("attention_stride") is not None
         return [
             graph.in_precision(manifest["precision"])
             for graph in (
@@ -172,7 +174,7 @@ class _Addition:
                     for network in self.networks
                     for g in network.graphs(layout, length, downscale)
                 ),
-                *([] if backbone is None else [backbone.graph(length)]),
+                *([] if backbone is None else [backbone.graph(length, attention_maps)]),
             )
         ]
 

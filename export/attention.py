@@ -40,6 +40,15 @@ def segfree_attention(
     return cast(Tensor, (weights * factor[:, None]).to(v.dtype) @ v)
 
 
+def mean_weights(q: Tensor, k: Tensor) -> Tensor:
+    """The weights (B, P, T) of plain attention, averaged over the heads, in float32.
+
+    They are computed beside the op, which doesn't give them away: a second product of q and k.
+    """
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return cast(Tensor, scores.float().softmax(-1).mean(1))
+
+
 class _OnnxNode(torch.autograd.Function):
     """Writes the op's node; only ever traced."""
 
@@ -72,6 +81,7 @@ class PlainAttnProcessor:
         attention_mask: Tensor | None = None,
         attn_scale: Tensor | None = None,
         argmax_mask: Tensor | None = None,
+        seen: list[Tensor] | None = None,
     ) -> Tensor:
         q, k, v = split_heads(attn, hidden_states, encoder_hidden_states)
         weights = ((q * attn.scale) @ k.transpose(-1, -2)).softmax(-1)
@@ -81,7 +91,8 @@ class PlainAttnProcessor:
 class SegFreeAttnProcessor:
     """Cross-attention through `segfree_attention`.
 
-    ``cross_attention_kwargs`` of the blocks bring `attn_scale` (B,) and `argmax_mask` (B, T).
+    ``cross_attention_kwargs`` of the blocks bring `attn_scale` (B,) and `argmax_mask` (B, T), and
+    `seen` where attention maps are wanted: each layer adds its `mean_weights`.
     """
 
     def __call__(
@@ -93,8 +104,11 @@ class SegFreeAttnProcessor:
         attn_scale: Tensor,
         argmax_mask: Tensor,
         attention_mask: Tensor | None = None,
+        seen: list[Tensor] | None = None,
     ) -> Tensor:
         q, k, v = split_heads(attn, hidden_states, encoder_hidden_states)
+        if seen is not None:
+            seen.append(mean_weights(q, k))
         return join_heads(attn, segfree_attention(q, k, v, attn_scale, argmax_mask))
 
 

@@ -69,6 +69,7 @@ def export_bundle(
     weights: Storage = "fp16",
     precision: Precision = "fp32",
     keep_fp32: Sequence[str] = (),
+    attention_maps: bool = False,
     defaults: FactorDefaults | None = None,
     tolerance: float | None = None,
     overwrite: bool = False,
@@ -102,6 +103,7 @@ def export_bundle(
             checked for overflow on a few prompts.
         keep_fp32: of a float16 bundle, nodes to keep in float32: ``GRAPH/NODES``, where NODES may
             have wildcards, such as ``vae_decoder/*``; see `precision.py`.
+        attention_maps: whether backbones make them, for edits with ``attention``.
         tolerance: the largest error a graph may have; see `check.check_graph`. None takes the
             precision's own.
         overwrite: replace a bundle that is already there.
@@ -182,7 +184,10 @@ def export_bundle(
         for file, content in palettes.items():
             (root / file).write_text(content, encoding="utf-8")
         models.tokenizer.save(root / "tokenizer")
-        graphs = [graph.in_precision(precision) for graph in _graphs(models, own, networks)]
+        graphs = [
+            graph.in_precision(precision)
+            for graph in _graphs(models, own, networks, attention_maps)
+        ]
         kept = kept_nodes(keep_fp32, graphs)
         calls: dict[str, list[Call]] = {}
         if precision == "fp16":
@@ -215,7 +220,12 @@ class _Image:
     backbone: OwnBackbone | None = None
 
 
-def _graphs(models: Models, own: _FactorNetworks, networks: Sequence[ImageNetwork]) -> list[Graph]:
+def _graphs(
+    models: Models,
+    own: _FactorNetworks,
+    networks: Sequence[ImageNetwork],
+    attention_maps: bool,
+) -> list[Graph]:
     length, downscale = models.max_length, models.downscale
     preview, levels = models.tiny_decoder, cache_levels(models.unet)
     return [
@@ -230,9 +240,9 @@ def _graphs(models: Models, own: _FactorNetworks, networks: Sequence[ImageNetwor
         decoder_graph(models.vae, downscale),
         encoder_graph(models.vae, downscale),
         # Last, when there is memory for the largest models and their sessions.
-        *(backbone.graph(length) for backbone in own.backbones),
+        *(backbone.graph(length, attention_maps) for backbone in own.backbones),
         *(shallow_backbone_graph(models.unet, length, level) for level in levels),
-        backbone_graph(models.unet, length, len(levels)),
+        backbone_graph(models.unet, length, len(levels), attention_maps),
     ]
 
 

@@ -51,7 +51,7 @@ examples:
 #: What only a new bundle has, by the names of its options.
 _NEW = (
     *("base", "output", "name", "overwrite", "weights", "precision", "vae", "text_encoder"),
-    *("tokenizer", "lora", "textual_inversion", "tiny_decoder", "image_size"),
+    *("tokenizer", "lora", "textual_inversion", "tiny_decoder", "image_size", "attention_maps"),
 )
 
 
@@ -126,6 +126,7 @@ def _export(args: argparse.Namespace) -> Path:
         weights=args.weights or "fp16",
         precision=args.precision or "fp32",
         keep_fp32=args.keep_fp32,
+        attention_maps=args.attention_maps,
         defaults=_defaults(args),
         tolerance=args.tolerance,
         overwrite=args.overwrite,

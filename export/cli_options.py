@@ -159,6 +159,12 @@ def add_files(files: argparse._ArgumentGroup) -> None:
         help="numbers on disk (default: fp16)",
     )
     files.add_argument(
+        "--attention-maps",
+        action="store_true",
+        help="backbones make maps of what their cross-attention looks at, too, for fgdm edit "
+        "--attention",
+    )
+    files.add_argument(
         "--precision",
         choices=tuple(TOLERANCE),
         help="what the graphs compute in; fp16 is strongly typed, with normalisations and softmax "

@@ -16,7 +16,15 @@ from transformers import CLIPTextModel
 
 from .adapter import ConditionAdapter
 from .attention import use_plain_attention, use_segfree_attention
-from .layout import BackboneLayout, Residual, backbone_layout, deep_features, total_stride
+from .errors import ExportError
+from .layout import (
+    BackboneLayout,
+    Residual,
+    attention_stride,
+    backbone_layout,
+    deep_features,
+    total_stride,
+)
 from .modules import (
     Adapter,
     Backbone,
@@ -45,6 +53,9 @@ BACKBONE = "backbone"
 #: How many outer levels may be computed alone where a factor caches the others; more would save
 #: nothing worth the memory.
 CACHE_LEVELS = 2
+#: What a backbone makes beside the noise where that was asked for: from where each token is looked
+#: at, (B, T, h, w).
+ATTENTION_MAPS = "attention_maps"
 
 
 def _features(name: str, residual: Residual) -> TensorSpec:
@@ -82,22 +93,42 @@ def _hint(controlnet: ControlNetModel) -> TensorSpec:
     return _features("hint", Residual(controlnet.conv_in.out_channels, stride=1))
 
 
-def backbone_graph(unet: UNet2DConditionModel, max_length: int, deep_levels: int = 0) -> Graph:
-    """deep_levels: as of `Backbone`."""
+def backbone_graph(
+    unet: UNet2DConditionModel,
+    max_length: int,
+    deep_levels: int = 0,
+    attention_maps: bool = False,
+) -> Graph:
+    """deep_levels: as of `Backbone`. attention_maps: whether it makes them; ExportError for a UNet
+    that has none to make."""
     layout = backbone_layout(unet)
     residuals = (
         *_all_features("intrablock_residual", layout.intrablock),
         *_controlnet_features(layout),
     )
-    module = Backbone(unet, deep_levels)
+    stride = _attention_stride(BACKBONE, unet) if attention_maps else None
+    module = Backbone(unet, deep_levels, stride)
     deep = tuple(_deep_features(unet, level) for level in range(1, deep_levels + 1))
     return _backbone(BACKBONE, module, max_length, residuals, deep)
 
 
-def own_backbone_graph(name: str, unet: UNet2DConditionModel, max_length: int) -> Graph:
+def own_backbone_graph(
+    name: str, unet: UNet2DConditionModel, max_length: int, attention_maps: bool = False
+) -> Graph:
     """A factor's own backbone, which takes no residuals. Its `sample` has 4 channels for each
-    latent that it sees."""
-    return _backbone(name, Backbone(unet), max_length)
+    latent that it sees. attention_maps: as of `backbone_graph`."""
+    stride = _attention_stride(name, unet) if attention_maps else None
+    return _backbone(name, Backbone(unet, attention_stride=stride), max_length)
+
+
+def _attention_stride(name: str, unet: UNet2DConditionModel) -> int:
+    stride = attention_stride(unet)
+    if stride is None:
+        raise ExportError(
+            f"{name} has no cross-attention in its encoder or decoder, so that there are no "
+            "attention maps to make; leave --attention-maps out"
+        )
+    return stride
 
 
 def shallow_backbone_graph(unet: UNet2DConditionModel, max_length: int, level: int) -> Graph:
@@ -148,6 +179,12 @@ def _backbone(
     """features: what it takes beside the latents. deep: what it makes beside the noise."""
     unet = module.unet
     use_segfree_attention(unet)
+    stride = module.attention_stride if isinstance(module, Backbone) else None
+    maps = (
+        []
+        if stride is None
+        else [TensorSpec(ATTENTION_MAPS, ("batch", max_length, *latent_size(stride)))]
+    )
     return Graph(
         name,
         module,
@@ -159,8 +196,9 @@ def _backbone(
             TensorSpec("argmax_mask", ("batch", max_length), "bool", one_token),
             *features,
         ),
-        (_latent("noise_pred", unet.config.out_channels), *deep),
+        (_latent("noise_pred", unet.config.out_channels), *deep, *maps),
         multiple=total_stride(unet),
+        attention_stride=stride,
     )
 
 

@@ -74,6 +74,21 @@ def deep_features(unet: UNet2DConditionModel) -> tuple[Residual, ...]:
     return tuple(deep)
 
 
+def attention_stride(unet: UNet2DConditionModel) -> int | None:
+    """How much smaller than the latent the coarsest level of a UNet is that has cross-attention in
+    its encoder or decoder; None: none has. The middle block doesn't count (LEDITS++)."""
+    found, stride = [], 1
+    for block in unet.down_blocks:
+        if has_cross_attention(block):
+            found.append(stride)
+        stride *= 2 if block.downsamplers else 1
+    for block in unet.up_blocks:
+        if has_cross_attention(block):
+            found.append(stride)
+        stride //= 2 if block.upsamplers else 1
+    return max(found, default=None)
+
+
 def total_stride(model: UNet2DConditionModel) -> int:
     """How much smaller than the latent the smallest feature map of a UNet is."""
     return int(2 ** sum(bool(block.downsamplers) for block in model.down_blocks))

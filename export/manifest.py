@@ -34,11 +34,13 @@ class CheckedGraph:
     largest: Magnitude | None = None
 
     def as_json(self) -> dict[str, Any]:
+        stride = self.graph.attention_stride
         return {
             "file": self.file,
             "precision": self.graph.precision,
             "inputs": [_tensor(spec) for spec in self.graph.inputs],
             "outputs": [_tensor(spec) for spec in self.graph.outputs],
+            **({} if stride is None else {"attention_stride": stride}),
             "max_error": self.max_error,
             "tolerance": self.tolerance,
             "largest_float16": self.largest and asdict(self.largest),

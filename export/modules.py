@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
@@ -22,12 +23,19 @@ class Backbone(nn.Module):
     """The UNet with per-row guidance, and both residual sets or none: noise_pred (B, 4, h, w).
 
     deep_levels: after it come the first so many of `layout.deep_features`, for a `ShallowBackbone`
-    each.
+    each. attention_stride: after those come the attention maps (B, T, h / stride, w / stride), the
+    mean over the heads and layers of the encoder's and decoder's level of that size; None: none.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, deep_levels: int = 0) -> None:
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        deep_levels: int = 0,
+        attention_stride: int | None = None,
+    ) -> None:
         super().__init__()
         self.unet, self.deep_levels = unet, deep_levels
+        self.attention_stride = attention_stride
 
     def forward(
         self,
@@ -44,16 +52,27 @@ class Backbone(nn.Module):
         intrablock, later = residuals[:blocks], residuals[blocks:]
         emb = timestep_embedding(unet, timestep, sample.dtype)
         guided = _guided(encoder_hidden_states, attn_scale, argmax_mask)
-        hidden, skips = encode(unet, unet.conv_in(sample), emb, guided, intrablock)
+        seen: list[Tensor] = []
+        watched = guided if self.attention_stride is None else _watched(guided, seen)
+        hidden, skips = encode(unet, unet.conv_in(sample), emb, watched, intrablock)
         hidden = _middle(unet, hidden, emb, guided)
         if later:
             *down, middle = later
             skips = [skip + residual for skip, residual in zip(skips, down, strict=True)]
             hidden = hidden + middle
-        hidden, entered = _decode(unet, list(unet.up_blocks), hidden, skips, emb, guided)
+        hidden, entered = _decode(unet, list(unet.up_blocks), hidden, skips, emb, watched)
         deep = entered[::-1][: self.deep_levels]
         noise = _predict_noise(unet, hidden)
-        return (noise, *deep) if deep else noise
+        maps = [] if self.attention_stride is None else [self._attention_maps(sample, seen)]
+        return (noise, *deep, *maps) if deep or maps else noise
+
+    def _attention_maps(self, sample: Tensor, seen: list[Tensor]) -> Tensor:
+        """seen: (B, P, T) of each layer, of whatever size."""
+        assert self.attention_stride is not None
+        height, width = (side // self.attention_stride for side in sample.shape[2:])
+        layers = [weights for weights in seen if weights.shape[1] == height * width]
+        mean = torch.stack(layers).mean(0)
+        return mean.transpose(1, 2).reshape(mean.shape[0], mean.shape[2], height, width)
 
 
 class ShallowBackbone(nn.Module):
@@ -249,6 +268,12 @@ def _guided(
         "encoder_hidden_states": encoder_hidden_states,
         "cross_attention_kwargs": {"attn_scale": attn_scale, "argmax_mask": argmax_mask},
     }
+
+
+def _watched(guided: dict[str, Any], seen: list[Tensor]) -> dict[str, Any]:
+    """The same, and every cross-attention adds its mean weights to `seen`."""
+    kwargs = {**guided["cross_attention_kwargs"], "seen": seen}
+    return {**guided, "cross_attention_kwargs": kwargs}
 
 
 def _decode(

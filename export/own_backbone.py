@@ -37,8 +37,8 @@ class OwnBackbone:
     latents: tuple[str, ...]
     model: UNet2DConditionModel
 
-    def graph(self, max_length: int) -> Graph:
-        return own_backbone_graph(self.name, self.model, max_length)
+    def graph(self, max_length: int, attention_maps: bool = False) -> Graph:
+        return own_backbone_graph(self.name, self.model, max_length, attention_maps)
 
     def as_json(self) -> dict[str, Any]:
         """What the manifest says of it, in its factor's entry."""

@@ -69,6 +69,7 @@ class Graph:
     The module computes in float32 whatever the precision of the graph that is made of it.
     downscale: the picture's size divided by the latent's.
     multiple: what a latent's height and width must be divisible by.
+    attention_stride: of one that makes attention maps, how much smaller than a latent they are.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Graph:
     downscale: int = 1
     multiple: int = 1
     precision: Precision = "fp32"
+    attention_stride: int | None = None
 
     def in_precision(self, precision: Precision) -> Graph:
         """The same graph, computed in `precision`; see `TensorSpec.between_graphs`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,27 @@ def build_backbone(folder: Path, latents: int, seed: int = 21) -> Path:
     _fill(unet)
     _sharpen(unet, 3.0)
     unet.save_pretrained(folder)
+    return folder
+
+
+def build_deep_base(folder: Path, checkpoint: TinyCheckpoint) -> Path:
+    """Write the checkpoint's base with a random UNet of Stable Diffusion's four levels, of which
+    the deepest has no cross-attention but the middle block's. Returns its folder."""
+    shutil.copytree(checkpoint.base, folder, dirs_exist_ok=True)
+    torch.manual_seed(31)
+    unet = UNet2DConditionModel(
+        sample_size=IMAGE_SIZE // 4,
+        block_out_channels=(16, 16, 32, 32),
+        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        layers_per_block=1,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=GROUPS,
+    )
+    _fill(unet)
+    _sharpen(unet, 3.0)
+    unet.save_pretrained(folder / "unet")
     return folder
 
 

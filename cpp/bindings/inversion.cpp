@@ -72,6 +72,7 @@ Edit edit_from(const py::dict& fields) {
   edit.warm_up = field<int>(fields, "warm_up");
   edit.cool_down = field<std::optional<int>>(fields, "cool_down");
   edit.threshold = field<double>(fields, "threshold");
+  edit.attention = field<bool>(fields, "attention");
   edit.region = field<std::string>(fields, "region");
   if (const auto mask = field<std::optional<ByteArray>>(fields, "mask"))
     edit.mask = pixels_of(*mask);
@@ -117,15 +118,18 @@ std::optional<Editing> editing_from(const py::object& given) {
     return std::nullopt;
   const auto fields = given.cast<py::dict>();
   Editing editing;
+  std::vector<Edit> edits;
+  for (const auto& edit : field<std::vector<py::dict>>(fields, "edits"))
+    edits.push_back(edit_from(edit));
   if (fields.contains("settings")) {
     editing.settings = settings_from(field<py::dict>(fields, "settings"));
     if (const auto noise = field<std::optional<FloatArray>>(fields, "noise"))
       editing.noise = floats_of(*noise);
+    editing.following = std::move(edits);
     return editing;
   }
   editing.inversion = field<std::shared_ptr<Inversion>>(fields, "inversion");
-  for (const auto& edit : field<std::vector<py::dict>>(fields, "edits"))
-    editing.edits.push_back(edit_from(edit));
+  editing.edits = std::move(edits);
   editing.keep = field<bool>(fields, "keep");
   return editing;
 }

@@ -107,6 +107,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="Q",
         help="quantile of the difference above which they act; 0: everywhere; default: 0.9",
     )
+    add(
+        "--attention",
+        action="store_true",
+        help="only where their words are looked at, too (a bundle with attention maps)",
+    )
     add("--region", default="", metavar="CLASS", help="only where the map has this class")
     add("--mask", metavar="FILE", help="only where it is white, or transparent")
     add(
@@ -161,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
             reads_map = args.of_image is not None and bool(args.way)
             if reads_map and picture is not None:
                 of_map = engine.segment(picture)
-            inversion = _inversion(args, engine, of_map, picture, factors, progress)
+            inversion = _inversion(args, engine, edits, of_map, picture, factors, progress)
             results = _results(args, engine, inversion, edits, picture, factors, progress)
         if args.save is not None:
             inversion.save(args.save)
@@ -210,6 +215,7 @@ def _edits(args: argparse.Namespace, mask: Picture | None) -> list[Edit]:
             warm_up=args.warm_up,
             cool_down=args.cool_down,
             threshold=args.threshold,
+            attention=args.attention,
             region=args.region,
             mask=mask,
         )
@@ -219,7 +225,8 @@ def _edits(args: argparse.Namespace, mask: Picture | None) -> list[Edit]:
 
 
 def _check_ways(args: argparse.Namespace) -> None:
-    """RequestError for --way and --picture where one lacks the other, or a map."""
+    """RequestError for --way and --picture where one lacks the other, or a map, and for what no
+    seam can be."""
     if args.of_image is not None and args.picture is not None:
         raise RequestError("--of-image is the picture itself; leave --picture out")
     if args.picture is not None and not args.way:
@@ -228,6 +235,7 @@ def _check_ways(args: argparse.Namespace) -> None:
         raise RequestError(
             f"--way {args.way[-1]} has no picture to edit; give the map's with --picture"
         )
+    import_module("fgdm.paste").check_seam(args.seam, args.strength)
 
 
 def _no_map() -> RequestError:
@@ -276,6 +284,7 @@ def _results(
 def _inversion(
     args: argparse.Namespace,
     engine: Engine,
+    edits: list[Edit],
     of_map: Picture | None,
     picture: Picture | None,
     factors: dict[str, Any],
@@ -294,6 +303,7 @@ def _inversion(
         eta=args.eta,
         steps=args.steps,
         skip=args.skip,
+        edits=edits,
         seed=args.seed,
         height=args.height,
         width=args.width,

@@ -19,7 +19,8 @@ from . import errors as http_errors
 from . import streams, studio, studio_page
 from .board import Board, Picture
 from .bodies import JsonRoute
-from .editing import SCHEMA, read_editing, read_job
+from .editing import read_editing, read_job
+from .editing_schema import SCHEMA
 from .errors import ApiError, no_more
 from .event_response import Events
 from .forms import read_form

@@ -9,12 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fgdm.inversion import Edit, edits_to_core
+from fgdm.paste import check_seam
 from fgdm.requirements import flag
 from fgdm.values import required_integer, required_real
 from fgdm.ways import WAYS, Stage, stages_of_ways
 from PIL import Image
 
 from . import pictures
+from .editing_schema import STEPS
 from .errors import wrong
 from .models import Model
 from .requests import (
@@ -46,8 +48,6 @@ _SHARED = (
     *("height", "width", "factors", "control_images", "controlnet_conditioning_scale"),
     *("priority", "deadline"),
 )
-#: Engine.invert's default, where the service allows so many.
-_STEPS = 50
 _STRENGTH = 0.6
 
 
@@ -82,7 +82,10 @@ class Editing:
         engine, options = task.model.engine, task.options
         shared = {name: options[name] for name in _SHARED if name in options}
         source = {"image": self.picture} if self.way is None else {"map": self.map}
-        inverting = {**shared, **self.inverting, **source, "factor": self.factor, "seed": seed}
+        inverting = {
+            **{**shared, **self.inverting, **source},
+            **{"factor": self.factor, "seed": seed, "edits": self.edits},
+        }
         inversion = yield Stage("inversion", partial(engine.submit_inversion, **inverting))
         editing: dict[str, Any] = {**options, "seed": seed, "keep": self.keep}
         if self.way is None:
@@ -121,7 +124,7 @@ def read_job(request: ImageRequest, model: Model, settings: Settings) -> Task:
 def read_editing(
     request: ImageRequest, files: Mapping[str, list[bytes]], model: Model, settings: Settings
 ) -> Task:
-    """A picture, or a map, or both, and the edits of them; see `SCHEMA`.
+    """A picture, or a map, or both, and the edits of them; see `editing_schema.SCHEMA`.
 
     files: ``image``, ``mask``, and the factor's ``map`` or ``labels``, at most one of each. Raises
     ApiError (400) for what the service doesn't allow, and RequestError for what no edit can have;
@@ -171,6 +174,7 @@ def read_editing(
         if way == "paste"
         else _STRENGTH,
     )
+    check_seam(editing.seam, editing.strength)
     return replace(task, options=options, editing=editing, kind="image_edit")
 
 
@@ -336,60 +340,10 @@ def _inverting(given: object, settings: Settings) -> dict[str, Any]:
             f"inversion has {unknown[0]!r:.60}; it has {', '.join(_OF_INVERSION)}",
         )
     said = {name: value for name, value in given.items() if value is not None}
-    steps = said.setdefault("steps", min(_STEPS, settings.max_steps))
+    steps = said.setdefault("steps", min(STEPS, settings.max_steps))
     if isinstance(steps, int) and steps > settings.max_steps:
         raise wrong(
             "inversion",
             f"steps of the inversion is {steps}; this service takes at most {settings.max_steps}",
         )
     return said
-
-
-_EDIT_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["prompt"],
-    "additionalProperties": False,
-    "properties": {
-        "prompt": {"type": "string", "description": "what the picture shall show, or no longer"},
-        "direction": {"enum": ["+", "-"], "default": "+"},
-        "scale": {"type": "number", "minimum": 0, "maximum": 100, "default": 5},
-        "warm_up": {"type": "integer", "minimum": 0, "default": 0},
-        "cool_down": {"type": "integer", "minimum": 1},
-        "threshold": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.9},
-        "region": {"type": "string", "description": "a class; it acts only where the map has it"},
-        "mask": {"type": "string", "description": "base64 of a picture; it acts only there"},
-    },
-}
-
-#: JSON schema of the fields that an edit by inversion has beside others.
-SCHEMA: dict[str, Any] = {
-    "edits": {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 8,
-        "items": _EDIT_SCHEMA,
-        "description": "an edit by inversion: what shall be there, or no longer",
-    },
-    "way": {
-        "enum": list(WAYS),
-        "description": "of an edited map: the picture is painted anew, edited with both maps, or "
-        "has what is new pasted onto it; without one, image itself is edited",
-    },
-    "inversion": {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            "steps": {"type": "integer", "minimum": 2, "default": _STEPS},
-            "skip": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.2},
-            "sampler": {"enum": ["dpmsolver++_sde", "ddim"]},
-            "eta": {"enum": [0, 1]},
-            "timestep_spacing": {"type": "string"},
-            "prompt": {"type": "string"},
-            "negative_prompt": {"type": "string"},
-            "guidance_scale": {"type": "number", "minimum": 0, "maximum": 100, "default": 1},
-        },
-    },
-    "factor": {"type": "string", "description": "whose map it is"},
-    "keep": {"type": "boolean", "default": True},
-    "seam": {"type": "integer", "minimum": 1, "maximum": 64},
-}

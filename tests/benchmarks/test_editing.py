@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from fgdm.train.classes import INDEX
 
-from benchmarks.editing import KINDS, Journal, Task, make_tasks, mean_iou, succeeded, summarized
+from benchmarks.editing import Journal, mean_iou, succeeded, summarized
+from benchmarks.editing_tasks import KINDS, Task, make_tasks
 
 
 def test_tasks_ask_for_what_is_not_there_and_take_what_is() -> None:

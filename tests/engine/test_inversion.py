@@ -235,6 +235,35 @@ def test_what_does_not_fit_is_refused(engine: Engine, of_map: Inversion) -> None
             engine.invert(**options)
 
 
+def test_edits_that_are_to_follow_are_refused_before_the_inversion(engine: Engine) -> None:
+    """Whoever edits what isn't inverted yet shall not wait for a scale that is none."""
+    before = engine.metrics()["accepted"]
+    refused: tuple[tuple[Any, str], ...] = (
+        ([Edit("a dog")] * 9, "edits has 9 entries"),
+        (["a dog"], r"edits\[0\] must be an fgdm\.Edit"),
+        ([Edit("a dog"), Edit(" ")], r"edits\[1\] prompt is empty"),
+        ([Edit("a dog", scale=101.0)], r"edits\[0\] scale is 101, expected 0 to 100"),
+        ([Edit("a dog", threshold=-0.1)], r"threshold is -0\.1, expected 0 to 1"),
+        ([Edit("a dog", warm_up=6)], "warm_up is 6, expected 0 to 5"),
+        ([Edit("a dog", warm_up=2, cool_down=2)], "cool_down is 2, expected 3 to 6"),
+        ([Edit("a dog", region="unicorn")], "unicorn"),
+        ([Edit("a dog", mask=np.ones((3, 3), bool))], "mask is 3 x 3"),
+        ([Edit("a dog", mask=np.zeros((SIDE, SIDE), bool))], "marks no pixel"),
+        ([Edit("a dog", attention=True)], r"attention is set, .* with --attention-maps"),
+        ([Edit("a dog", attention=1)], "attention must be"),  # type: ignore[arg-type]
+    )
+    for edits, message in refused:
+        with pytest.raises(RequestError, match=message):
+            engine.submit_inversion(map=labels(), steps=8, edits=edits)
+    assert engine.metrics()["accepted"] == before
+
+
+def test_edits_that_are_to_follow_change_no_inversion(engine: Engine, of_map: Inversion) -> None:
+    again = engine.invert(map=labels(), steps=8, seed=3, edits=[Edit("a dog", scale=9.0)])
+    np.testing.assert_array_equal(again.remainders, of_map.remainders)
+    np.testing.assert_array_equal(again.latents, of_map.latents)
+
+
 def test_an_inversion_is_a_job_like_others(engine: Engine) -> None:
     steps = []
     job = engine.submit_inversion(

@@ -287,6 +287,7 @@ def test_limits_are_the_services(models: Models) -> None:
         ({"edits": '[{"prompt": "a", "direction": "x"}]'}, "edits", "direction is 'x'"),
         ({"edits": '[{"prompt": "a", "scale": 101}]'}, "edits", "edits[0] scale is 101"),
         ({"edits": '[{"prompt": "a", "warm_up": 3}]'}, "edits", "warm_up is 3, expected 0 to 2"),
+        ({"edits": '[{"prompt": "a", "attention": 5}]'}, "edits", "attention must be"),
         ({"edits": '[{"prompt": "a", "region": "dog"}]'}, "edits", "the map has nothing"),
         ({"edits": '[{"prompt": "a", "mask": "?"}]'}, "edits[0].mask", "base64"),
         ({"inversion": "4"}, "inversion", "inversion must be an object"),
@@ -313,6 +314,32 @@ def test_what_is_wrong_is_named(
     assert answer.status_code == 400, answer.text
     error = answer.json()["error"]
     assert words in error["message"] and error["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "words"),
+    [
+        ({"edits": [{"prompt": "a dog", "scale": -1}]}, "edits", "edits[0] scale is -1"),
+        ({"edits": [{"prompt": "a dog", "threshold": 2}]}, "edits", "edits[0] threshold is 2"),
+        ({"edits": [EDIT, {"prompt": "a dog", "warm_up": 9}]}, "edits", "edits[1] warm_up is 9"),
+        ({"edits": [{"prompt": "a dog", "cool_down": 9}]}, "edits", "edits[0] cool_down is 9"),
+        ({"edits": [{"prompt": "a dog", "region": "unicorn"}]}, "edits", "unicorn"),
+        ({"edits": [{"prompt": "a dog", "attention": True}]}, "edits", "--attention-maps"),
+        ({"inversion": {"steps": 4, "skip": 1.5}}, "inversion", "skip is 1.5"),
+        ({"inversion": {"steps": 1}}, "inversion", "num_inference_steps of the inversion is 1"),
+        ({"seam": 65}, "seam", "seam is 65, expected 1 to 64"),
+        ({"strength": 2}, "strength", "strength is 2, expected 0 to 1"),
+    ],
+)
+def test_numbers_out_of_range_begin_no_job(
+    http: httpx.Client, engine: Engine, change: dict[str, Any], param: str, words: str
+) -> None:
+    before = engine.metrics()["accepted"]
+    answer = http.post(JOBS, json={**body(), **change})
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert words in error["message"] and error["param"] == param
+    assert engine.metrics()["accepted"] == before
 
 
 def test_what_does_not_belong_together_is_named(http: httpx.Client) -> None:

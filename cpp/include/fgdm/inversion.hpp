@@ -61,6 +61,9 @@ struct FGDM_API Edit {
   // It acts where its prediction differs most from that without it: on the cells above this
   // quantile of the difference, 0 to 1; 0: on all.
   double threshold = 0.9;
+  // Of those cells, only where the attention of the prompt's own words is above this quantile, too;
+  // in the noisiest fifth of the schedule there alone. Needs a backbone that makes attention_maps.
+  bool attention = false;
   // Only where the map has this class, by any of its names: the inverted map, or of an image the
   // last map of the request; "": everywhere.
   std::string region;
@@ -77,6 +80,9 @@ struct FGDM_API Editing {
   // with that factor.
   std::shared_ptr<const Inversion> inversion;
   std::vector<Edit> edits;  // 1 to 8
+  // Of a request that inverts: edits that are to follow, or none. They are refused now as they
+  // would be then, and not made.
+  std::vector<Edit> following;
   // Whether all that no edit has acted on stays: cells of the latents are `visited` after every
   // step, and their pixels the inverted picture's in the end. An edit with a region or a mask may
   // change all of that, another the cells that its threshold has let it act on so far. Without it,

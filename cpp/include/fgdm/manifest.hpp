@@ -102,9 +102,16 @@ struct FGDM_API FactorSpec {
   bool makes_labels() const { return !is_image && output == FactorOutput::labels; }
 };
 
+// The output of a backbone that says from where each token of the text is looked at: (B, T, h, w),
+// the mean over the heads and layers of one level of its encoder and decoder.
+inline constexpr const char* attention_maps = "attention_maps";
+
 struct FGDM_API GraphSpec {
   std::string file;
   std::vector<TensorSpec> inputs, outputs;
+  // Of a backbone that makes attention_maps, how much smaller than the latent they are; 0: it makes
+  // none.
+  int attention_stride = 0;
 };
 
 struct FGDM_API FileSpec {

@@ -309,7 +309,8 @@ Manifest Manifest::parse(std::string_view json) {
         entry["sha256"].digest()};
   for (const auto& [graph_name, entry] : root["graphs"].entries()) {
     GraphSpec spec{inner_path(entry["file"].text()), tensors(entry["inputs"]),
-                   tensors(entry["outputs"])};
+                   tensors(entry["outputs"]),
+                   entry.has("attention_stride") ? entry["attention_stride"].small(1, 1024) : 0};
     if (!manifest.files.contains(spec.file))
       refuse_manifest("graph " + graph_name + " names " + spec.file +
                       ", which is not in \"files\"");

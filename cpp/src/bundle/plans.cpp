@@ -81,11 +81,14 @@ bool same_row(const std::vector<std::int64_t>& one, const std::vector<std::int64
   return one.size() == other.size() && std::equal(one.begin() + 1, one.end(), other.begin() + 1);
 }
 
+enum class Missing { refuse, allow };
+
 bool fits(const std::vector<PlanTensor>& wanted, std::size_t profile,
-          std::span<const NamedTensor> given) {
+          std::span<const NamedTensor> given, Missing missing) {
   return std::ranges::all_of(wanted, [&](const PlanTensor& tensor) {
     const auto found = std::ranges::find(given, std::string_view(tensor.name), &NamedTensor::name);
-    return found != given.end() && same_row(tensor.shapes[profile], found->tensor.shape);
+    return found == given.end() ? missing == Missing::allow
+                                : same_row(tensor.shapes[profile], found->tensor.shape);
   });
 }
 
@@ -222,8 +225,8 @@ std::optional<PlanChoice> choose_profile(std::span<const Plan> plans, const std:
       continue;
     for (std::size_t profile = 0; profile < plan.profiles.size(); ++profile) {
       const PlanChoice choice{&plan, profile};
-      if (fits(plan.inputs, profile, inputs) && fits(plan.outputs, profile, outputs) &&
-          better(choice))
+      if (fits(plan.inputs, profile, inputs, Missing::refuse) &&
+          fits(plan.outputs, profile, outputs, Missing::allow) && better(choice))
         best = choice;
     }
   }

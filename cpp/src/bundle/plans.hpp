@@ -71,8 +71,9 @@ struct PlanChoice {
 };
 
 // The profile with the fewest rows that holds all `rows` of a graph, or, where none does, the one
-// with the most. A profile fits if all inputs and outputs have its shapes but for their first
-// dimension, the row. Of equals, one with the plugin comes first. Nothing if none fits.
+// with the most. A profile fits if all inputs, and those outputs that are asked for, have its
+// shapes but for their first dimension, the row. Of equals, one with the plugin comes first.
+// Nothing if none fits.
 std::optional<PlanChoice> choose_profile(std::span<const Plan> plans, const std::string& graph,
                                          std::span<const NamedTensor> inputs,
                                          std::span<const NamedTensor> outputs, std::size_t rows);

@@ -115,6 +115,12 @@ private:
     Parts outputs{{"noise_pred", DType::float32, 4}};
     for (int i = 1; i <= made; ++i)
       outputs.push_back({deep_features(i), deep_type(i), 4});
+    if (const int stride = manifest_.graph(graph).attention_stride; stride > 0) {
+      if (manifest_.backbone_downscale % stride != 0)
+        fail(graph, "has an attention_stride of " + shown(stride) + ", expected a divisor of " +
+                        shown(manifest_.backbone_downscale) + ", the backbone's downscale");
+      outputs.push_back({attention_maps, DType::float32, 4});
+    }
     check(graph, inputs, outputs);
   }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "attended_cells.hpp"
 #include "editing_options.hpp"
 #include "fgdm/guidance.hpp"
 #include "fgdm/noise.hpp"
@@ -77,10 +78,12 @@ std::vector<EditRow> edit_rows(const FactorRun& run, const FactorTexts& texts,
                            "mask");
       cells = both(std::move(cells), cells_of(region, run.size));
     }
+    const auto& text = texts.edits.at(i);
     rows.push_back({embeddings.at(i), static_cast<float>(edit.away ? -edit.scale : edit.scale),
                     run.first + edit.warm_up,
                     edit.cool_down ? run.first + *edit.cool_down : run.end(), edit.threshold,
-                    std::move(cells)});
+                    std::move(cells), static_cast<std::size_t>(text.first_token),
+                    static_cast<std::size_t>(edit.attention ? text.tokens : 0)});
   }
   return rows;
 }
@@ -99,23 +102,44 @@ std::vector<float> latents_before(const FactorRun& run, int step) {
   return noised(clean, noise, run.sampler.level(step));
 }
 
+EditPrediction edit_prediction(const EditRow& edit, std::vector<float> noise,
+                               std::span<const float> attention, const FactorSize& size,
+                               int stride) {
+  EditPrediction made{&edit, std::move(noise)};
+  if (attention.empty())
+    return made;
+  const int rows = size.latent_height / stride, columns = size.latent_width / stride;
+  const auto cells = static_cast<std::size_t>(rows * columns);
+  made.attended = attended_cells(attention.subspan(edit.first_token * cells, edit.tokens * cells),
+                                 rows, columns, stride, edit.threshold);
+  return made;
+}
+
+bool sees_only_attention(const FactorRun& run, int step, const NoiseSchedule& schedule) {
+  return run.sampler.timesteps()[static_cast<std::size_t>(step)] >
+         0.8 * schedule.num_train_timesteps;
+}
+
 std::vector<float> edited(std::span<const float> positive, std::span<const float> negative,
-                          float guidance_scale, std::span<const EditRow* const> edits,
-                          std::span<const std::vector<float>> predicted, int channels,
-                          std::vector<std::uint8_t>& touched) {
+                          float guidance_scale, std::span<const EditPrediction> edits, int channels,
+                          bool only_attention, std::vector<std::uint8_t>& touched) {
   const auto base = negative.empty() ? positive : negative;
   std::vector<GuidanceTerm> terms;
   if (!negative.empty())
     terms.push_back({positive, guidance_scale});
   std::vector<std::vector<std::uint8_t>> cells;
-  for (std::size_t i = 0; i < edits.size(); ++i)
-    cells.push_back(
-        both(strongest_cells(base, predicted[i], channels, edits[i]->threshold, edits[i]->within),
-             edits[i]->within));
+  for (const auto& [edit, noise, attended] : edits) {
+    auto where = attended;
+    if (where.empty() || !only_attention)
+      where = both(std::move(where),
+                   strongest_cells(base, noise, channels, edit->threshold, edit->within));
+    cells.push_back(both(std::move(where), edit->within));
+  }
   touched.resize(positive.size() / static_cast<std::size_t>(channels));
   for (std::size_t i = 0; i < edits.size(); ++i) {
-    terms.push_back({predicted[i], edits[i]->weight, cells[i]});
-    const auto& changed = edits[i]->within.empty() ? cells[i] : edits[i]->within;
+    const auto& [edit, noise, attended] = edits[i];
+    terms.push_back({noise, edit->weight, cells[i]});
+    const auto& changed = edit->within.empty() ? cells[i] : edit->within;
     for (std::size_t cell = 0; cell < touched.size(); ++cell)
       if (changed[cell] != 0)
         touched[cell] = 1;

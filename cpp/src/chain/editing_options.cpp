@@ -68,7 +68,8 @@ void check_rows(const std::string& name, std::span<const float> values, std::siz
     throw RequestError(name + " isn't finite; give finite numbers");
 }
 
-void check_edit(const Edit& edit, std::size_t index, int steps, const FactorSize& size) {
+void check_edit(const Edit& edit, std::size_t index, int steps, const FactorSize& size,
+                const std::string& backbone, const GraphSpec& predicts) {
   const auto name = [&](const char* field) { return "edits[" + shown(index) + "] " + field; };
   check_text(name("prompt"), edit.prompt);
   if (edit.prompt.find_first_not_of(" \t\r\n") == std::string::npos)
@@ -78,6 +79,10 @@ void check_edit(const Edit& edit, std::size_t index, int steps, const FactorSize
   require_between(name("warm_up"), edit.warm_up, 0, steps - 1);
   check_optional(name("cool_down"), edit.cool_down, edit.warm_up + 1, steps);
   require_between(name("threshold"), edit.threshold, 0.0, 1.0);
+  if (edit.attention && predicts.attention_stride == 0)
+    throw RequestError(name("attention") + " is set, but the graph " + backbone +
+                       " of this bundle makes no attention maps; export the bundle again with "
+                       "--attention-maps, or leave attention out");
   check_text(name("region"), edit.region);
   if (edit.mask.data.empty())
     return;
@@ -87,19 +92,16 @@ void check_edit(const Edit& edit, std::size_t index, int steps, const FactorSize
                                       "in an array");
 }
 
-void check_edits(const Editing& editing, const FactorSize& size) {
-  const auto& settings = editing.settings;
-  if (!editing.inversion) {
-    if (!editing.edits.empty())
-      throw RequestError("edits are given, but nothing that was inverted; invert a picture first");
-    return;
-  }
-  if (editing.edits.empty() || editing.edits.size() > most_edits)
-    throw RequestError("edits has " + shown(editing.edits.size()) + " entries, expected 1 to " +
+// Those that are made of an inversion, or are to follow one.
+void check_edits(const std::vector<Edit>& edits, const InversionSettings& settings,
+                 const FactorSize& size, const Manifest& manifest, const FactorSpec& factor) {
+  if (edits.empty() || edits.size() > most_edits)
+    throw RequestError("edits has " + shown(edits.size()) + " entries, expected 1 to " +
                        shown(most_edits));
   const int steps = settings.num_inference_steps - settings.first();
-  for (std::size_t i = 0; i < editing.edits.size(); ++i)
-    check_edit(editing.edits[i], i, steps, size);
+  const auto& backbone = manifest.backbone_of(factor);
+  for (std::size_t i = 0; i < edits.size(); ++i)
+    check_edit(edits[i], i, steps, size, backbone, manifest.graph(backbone));
 }
 
 void check_data(const Editing& editing, const FactorSize& size, const Manifest& manifest) {
@@ -219,7 +221,11 @@ void resolve_editing(Request& request, const Manifest& manifest) {
   resolve_settings(editing.settings, manifest, factor);
   const auto size = factor_size(request, manifest, factor);
   check_data(editing, size, manifest);
-  check_edits(editing, size);
+  if (!inverts || !editing.following.empty())
+    check_edits(inverts ? editing.following : editing.edits, editing.settings, size, manifest,
+                factor);
+  if (inverts && !editing.edits.empty())
+    throw RequestError("edits are given, but nothing that was inverted; invert a picture first");
   if (std::ranges::count(request.joint, factor.name) > 0)
     throw RequestError("joint has \"" + factor.name + "\", which is " +
                        (inverts ? "inverted" : "edited") +

@@ -45,6 +45,8 @@ struct EditRow {
   int from, to;                      // the steps that have it
   double threshold;                  // of strongest_cells()
   std::vector<std::uint8_t> within;  // (h, w); empty: all cells
+  // The tokens whose attention confines it, among those of the text; 0: it isn't looked at.
+  std::size_t first_token = 0, tokens = 0;
   bool acts(int step) const { return step >= from && step < to; }
 };
 

@@ -58,6 +58,7 @@ void each_edit_option(Options& edit, const Visit& visit) {
   visit("warm_up", edit.warm_up);
   visit("cool_down", edit.cool_down);
   visit("threshold", edit.threshold);
+  visit("attention", edit.attention);
   visit("region", edit.region);
   visit("mask", edit.mask);
 }

@@ -125,6 +125,7 @@ void StepBatch::reserve(std::size_t rows, const FactorSize& size) {
   terms_.clear();
   hints_.clear();
   seen_.clear();
+  attention_.reset();
   residuals_.clear();
   deep_.clear();
   const auto& spec = manifest_.graph(graph());
@@ -321,6 +322,11 @@ void StepBatch::recall_features() {
         buffer.copy_row(rows_[row].trajectory->kept.at(name), rows_[row].negative ? 1 : 0, row);
 }
 
+bool StepBatch::looks_at_attention() const {
+  return std::ranges::any_of(
+      rows_, [](const Row& row) { return row.edit != nullptr && row.edit->tokens > 0; });
+}
+
 void StepBatch::run_backbone() {
   const auto count = rows_.size();
   const auto& graph = this->graph();
@@ -336,6 +342,16 @@ void StepBatch::run_backbone() {
   const bool takes_deep = rows_.front().trajectory->is_shallow();
   for (auto& [name, buffer] : deep_)
     (takes_deep ? inputs : outputs).push_back({name, buffer.view(count)});
+  if (looks_at_attention()) {
+    const int stride = manifest_.graph(graph).attention_stride;
+    if (!attention_)
+      attention_.emplace(graphs_.device(), DType::float32,
+                         std::vector<std::int64_t>{manifest_.max_length,
+                                                   size_.latent_height / stride,
+                                                   size_.latent_width / stride},
+                         capacity_);
+    outputs.push_back({attention_maps, attention_->view(count)});
+  }
   charge("backbone", graphs_.run(graph, "backbone", inputs, outputs), 0, count);
 }
 
@@ -402,22 +418,26 @@ void StepBatch::add_remainder(std::size_t row) {
 StepRow StepBatch::guided_row(std::size_t row) {
   StepRow step{static_cast<int>(row), -1, rows_[row].phase.guidance_scale,
                place_history(*rows_[row].trajectory, row)};
-  std::vector<const EditRow*> edits;
-  std::vector<std::vector<float>> predicted;
+  std::vector<EditPrediction> edits;
+  const auto& trajectory = *rows_[row].trajectory;
   for (std::size_t other = row + 1; other < rows_.size(); ++other)
     if (rows_[other].positive == row && rows_[other].negative) {
       step.negative = static_cast<int>(other);
-    } else if (rows_[other].positive == row && rows_[other].edit != nullptr) {
-      edits.push_back(rows_[other].edit);
-      predicted.push_back(noise_.floats(1, other));
+    } else if (const auto* edit = rows_[other].edit;
+               rows_[other].positive == row && edit != nullptr) {
+      const auto attention = edit->tokens > 0 ? attention_->floats(1, other) : std::vector<float>();
+      edits.push_back(edit_prediction(*edit, noise_.floats(1, other), attention, size_,
+                                      manifest_.graph(graph()).attention_stride));
     }
   if (edits.empty())
     return step;
   std::vector<float> negative;
   if (step.negative >= 0)
     negative = noise_.floats(1, static_cast<std::size_t>(step.negative));
-  noise_.write(edited(noise_.floats(1, row), negative, step.guidance_scale, edits, predicted,
-                      manifest_.latent_channels, rows_[row].trajectory->touched),
+  noise_.write(edited(noise_.floats(1, row), negative, step.guidance_scale, edits,
+                      manifest_.latent_channels,
+                      sees_only_attention(*trajectory.run, trajectory.step, manifest_.schedule),
+                      rows_[row].trajectory->touched),
                row);
   step.negative = -1;
   step.guidance_scale = 1.0F;

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -57,6 +58,7 @@ private:
   void run_networks(const Segment& segment);
   void keep_features();
   void recall_features();
+  bool looks_at_attention() const;
   void run_backbone();
   void guide_and_step();
   StepCoefficients place_history(const Trajectory& trajectory, std::size_t row);
@@ -81,6 +83,8 @@ private:
   // What one of several networks adds to the same residual; a ControlNet's hints and the latents
   // that an adapter or a backbone sees, by graph.
   std::map<std::string, RowBuffer> terms_, hints_, seen_;
+  // The backbone's attention maps, once an edit has looked at them.
+  std::optional<RowBuffer> attention_;
   // Whose residuals a row of `residuals_` holds: the factor, and its networks that ran.
   std::vector<std::pair<const FactorSpec*, std::vector<bool>>> residuals_of_;
 };

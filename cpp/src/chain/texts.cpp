@@ -94,7 +94,27 @@ int region_class(const Edit& edit, std::size_t index, const Request& request,
   if (map == nullptr)
     throw RequestError("edits[" + std::to_string(index) + "] region is \"" + excerpt(edit.region) +
                        "\", but there is no map with classes that says where it is; give a mask");
-  return resolve_objects(bundle.palette(map->palette), {edit.region}).front();
+  const auto& palette = bundle.palette(map->palette);
+  try {
+    return resolve_objects(palette, {edit.region}).front();
+  } catch (const RequestError&) {
+    std::vector<std::string> names;
+    for (const auto& entry : palette.classes())
+      names.push_back(entry.name);
+    throw RequestError("edits[" + std::to_string(index) + "] region is \"" + excerpt(edit.region) +
+                       "\", which is no class of this map; it has: " + joined(names, ", "));
+  }
+}
+
+// Where a text's own tokens begin among those that are read after the beginning token and `prefix`,
+// and how many they are.
+std::pair<int, int> own_tokens(const Tokenizer& tokenizer, const std::string& prefix,
+                               const std::string& text) {
+  const auto count = [&](const std::string& words) {
+    return static_cast<int>(tokenizer.tokenize(words).size());
+  };
+  const int before = count(prefix), room = tokenizer.max_length() - 2 - before;
+  return {1 + before, std::clamp(count(prefix + text) - before, 0, std::max(room, 0))};
 }
 
 // What needs a map that can be checked.
@@ -143,14 +163,19 @@ RequestTexts read_texts(const Request& resolved, const Bundle& bundle, const std
     auto ids = tokenizer.encode(text);
     return EncodedText{std::move(text), std::move(ids)};
   };
-  const auto edit_texts = [&](const FactorSpec& factor, const Editing& editing) {
-    std::vector<EditText> edits;
-    for (std::size_t i = 0; i < editing.edits.size(); ++i) {
-      const auto& edit = editing.edits[i];
-      edits.push_back({encoded(factor.prompt_prefix + edit.prompt + factor.prompt_suffix),
-                       region_class(edit, i, resolved, factor, bundle)});
+  const auto edit_texts = [&](const FactorSpec& factor, const std::vector<Edit>& edits) {
+    std::vector<EditText> read;
+    for (std::size_t i = 0; i < edits.size(); ++i) {
+      const auto& edit = edits[i];
+      const auto [first, tokens] = own_tokens(tokenizer, factor.prompt_prefix, edit.prompt);
+      if (edit.attention && tokens == 0)
+        throw RequestError("edits[" + std::to_string(i) +
+                           "] attention is set, but the text "
+                           "encoder reads none of its prompt's tokens; leave attention out");
+      read.push_back({encoded(factor.prompt_prefix + edit.prompt + factor.prompt_suffix),
+                      region_class(edit, i, resolved, factor, bundle), first, tokens});
     }
-    return edits;
+    return read;
   };
   RequestTexts texts;
   std::size_t least_read = resolved.prompt.size();
@@ -171,7 +196,8 @@ RequestTexts read_texts(const Request& resolved, const Bundle& bundle, const std
       entry.prompt = source.prompt.empty()
                          ? entry.negative_prompt
                          : encoded(factor.prompt_prefix + source.prompt + factor.prompt_suffix);
-      entry.edits = edit_texts(factor, *editing);
+      entry.edits = edit_texts(factor, editing->edits);
+      edit_texts(factor, editing->following);  // refuses what isn't allowed
     }
     if (negative != resolved.negative_prompt)
       entry.negative_truncated = negative.substr(bytes_read(tokenizer, "", negative));

@@ -21,6 +21,8 @@ struct EncodedText {
 struct EditText {
   EncodedText prompt;
   int region;
+  // The tokens of the edit's own words, between the factor's prefix and suffix, that are read.
+  int first_token, tokens;
 };
 
 // What one factor takes from a request's texts.

@@ -1,11 +1,11 @@
 #include "fgdm/guidance.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <string>
 
 #include "fgdm/error.hpp"
+#include "quantile.hpp"
 
 namespace fgdm {
 
@@ -56,21 +56,7 @@ std::vector<std::uint8_t> strongest_cells(std::span<const float> base, std::span
   for (std::size_t i = 0; i < row.size(); ++i)
     if (within.empty() || within[i % count] != 0)
       strength[i % count] += std::abs(row[i] - base[i]);
-  // What isn't finite has no order. It is to reach the latents, where it is found.
-  if (!std::ranges::all_of(strength, [](float value) { return std::isfinite(value); }))
-    return std::vector<std::uint8_t>(count, 1);
-  auto sorted = strength;
-  std::ranges::sort(sorted);
-  const double place = threshold * static_cast<double>(count - 1);
-  const auto low = static_cast<std::size_t>(place);
-  const double part = place - static_cast<double>(low);
-  double least = static_cast<double>(sorted[low]);
-  if (part > 0.0)
-    least += part * (static_cast<double>(sorted[low + 1]) - least);
-  std::vector<std::uint8_t> cells(count);
-  for (std::size_t i = 0; i < count; ++i)
-    cells[i] = static_cast<double>(strength[i]) >= least ? 1 : 0;
-  return cells;
+  return at_least_quantile(strength, threshold);
 }
 
 GuidancePhase phase_at(int step, int num_steps, const GuidanceConfig& config) {

@@ -155,13 +155,15 @@ Job Engine::submit(Request request, StepCallback callback, MapCallback map_callb
   auto job = std::make_shared<JobState>();
   job->request = resolve(std::move(request), bundle.manifest());
   check_inversion(job->request, bundle);
-  if (const auto& editing = job->request.editing)
-    if (const auto rows = 2 + std::ssize(editing->edits); rows > implementation_->max_batch_rows)
-      throw RequestError("edits has " + std::to_string(editing->edits.size()) +
+  if (const auto& editing = job->request.editing) {
+    const auto edits = std::max(editing->edits.size(), editing->following.size());
+    if (const auto rows = 2 + static_cast<int>(edits); rows > implementation_->max_batch_rows)
+      throw RequestError("edits has " + std::to_string(edits) +
                          " entries, which with guidance take " + std::to_string(rows) +
                          " rows of a batch, but max_batch_rows is " +
                          std::to_string(implementation_->max_batch_rows) +
                          "; give fewer, or open the engine with more rows");
+  }
   job->texts = read_texts(job->request, bundle, implementation_->policy);
   job->maps = read_maps(job->request, bundle);
   job->callback = std::move(callback);

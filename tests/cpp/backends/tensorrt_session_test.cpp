@@ -177,6 +177,18 @@ TEST_F(TensorRtSessionTest, RowsOnTheGpuStayThere) {
   }
 }
 
+// Protects calls that want some of a graph's outputs only, from whichever memory.
+TEST_F(TensorRtSessionTest, AnOutputThatNobodyWantsIsLeftThere) {
+  use({plan(4)});
+  float x[] = {1, 2, 3, 4}, scale[] = {5, 6};
+  const std::array<NamedTensor, 2> inputs{
+      {{"scale", {DType::float32, {2}, scale}}, {"x", {DType::float32, {2, 2}, x}}}};
+  session_->run(inputs, {});
+  EXPECT_EQ(runtime_->runs, 1);
+  expect_run(2);
+  EXPECT_THROW(session_->run(std::span(inputs).first(1), {}), BackendError);
+}
+
 TEST_F(TensorRtSessionTest, EnginesAreLoadedOnceAndOnlyWhenNeeded) {
   use({plan(1), plan(4), plan(8)});
   EXPECT_EQ(runtime_->loaded, 0);

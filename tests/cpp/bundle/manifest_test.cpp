@@ -420,11 +420,22 @@ TEST(Manifest, GraphsThatDoNotFitTheirRole) {
        [](auto& g) { g["vae_decoder"]["outputs"][0]["shape"] = json::array({"batch", 3}); }},
       {"type", [](auto& g) { g["text_encoder"]["inputs"][0]["dtype"] = "float32"; }},
       {"mask", [](auto& g) { g["backbone"]["inputs"][4]["dtype"] = "uint8"; }},
+      {"attention maps without a stride", [](auto& g) { g["backbone"].erase("attention_stride"); }},
+      {"an odd stride", [](auto& g) { g["backbone"]["attention_stride"] = 3; }},
+      {"no attention maps", [](auto& g) { g["backbone"]["outputs"].erase(1); }},
+      {"attention maps in halves",
+       [](auto& g) { g["backbone"]["outputs"][1]["dtype"] = "float16"; }},
       {"hint's channels",
        [](auto& g) { g["controlnet_hint"]["outputs"][0]["shape"][1] = "channels"; }}};
   for (const auto& [name, change] : changes) {
     SCOPED_TRACE(name);
     auto manifest = valid_manifest();
+    auto& backbone = manifest["graphs"]["backbone"];
+    backbone["attention_stride"] = 2;
+    backbone["outputs"].push_back({{"name", "attention_maps"},
+                                   {"dtype", "float32"},
+                                   {"shape", {"batch", 16, "height_div_2", "width_div_2"}}});
+    EXPECT_EQ(Manifest::parse(manifest.dump()).graph("backbone").attention_stride, 2);
     change(manifest["graphs"]);
     EXPECT_THROW(Manifest::parse(manifest.dump()), BundleError);
   }

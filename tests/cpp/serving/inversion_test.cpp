@@ -365,6 +365,23 @@ TEST(Editing, RefusesWhatDoesNotFit) {
   refuses("no image to invert", inverts([](Request& r) { r.image = {}; }));
   refuses("nothing that was inverted",
           inverts([](Request& r) { r.editing->edits = {edit("a dog", 1.0)}; }));
+  // What is to follow an inversion is refused before it is made.
+  const auto follows = [&](const auto& change) {
+    return [&change](Request& r) {
+      r = inverting("image");
+      r.editing->following = {edit("a dog", 1.0), edit("a dog", 3.0)};
+      change(r.editing->following.back());
+    };
+  };
+  refuses("edits[1] scale is 101", follows([](Edit& one) { one.scale = 101.0; }));
+  refuses("edits[1] threshold is -0.5", follows([](Edit& one) { one.threshold = -0.5; }));
+  refuses("edits[1] warm_up is 4, expected 0 to 3", follows([](Edit& one) { one.warm_up = 4; }));
+  refuses("edits[1] cool_down is 0, expected 1 to 4",
+          follows([](Edit& one) { one.cool_down = 0; }));
+  refuses("edits[1] mask is 8 x 8",
+          follows([](Edit& one) { one.mask = {8, 8, std::vector<std::uint8_t>(64, 1)}; }));
+  refuses("edits[1] region is \"unicorn\", which is no class of this map; it has: ",
+          follows([](Edit& one) { one.region = "unicorn"; }));
   refuses("which this bundle hasn't",
           inverts([](Request& r) { r.editing->settings.factor = "smell"; }));
   refuses("\"euler\", expected",
@@ -378,6 +395,19 @@ TEST(Editing, RefusesWhatDoesNotFit) {
           inverts([](Request& r) { r.editing->noise.assign(7, 0.0F); }));
   refuses("mask is set",
           inverts([](Request& r) { r.mask = {64, 64, std::vector<std::uint8_t>(64 * 64, 1)}; }));
+}
+
+// Protects an inversion from the edits that are to follow it: it is the same with them.
+TEST(Editing, WhatFollowsChangesNoInversion) {
+  auto request = inverting("image");
+  const auto expected = alone(request).inversion;
+  request.editing->following = {edit("a dog", 3.0), edit("a tree", 2.0)};
+  auto graphs = fake_graphs(scenes().manifest());
+  Scheduler scheduler(scenes(), graphs, {}, {});
+  const auto job = submit(scheduler, request);
+  ASSERT_TRUE(wait_for(*job));
+  EXPECT_EQ(job->result.inversion->remainders, expected->remainders);
+  EXPECT_EQ(scheduler.metrics().rows, 4) << "a row for each step";
 }
 
 // Protects that what a picture already is confines an edit.

@@ -117,6 +117,40 @@ def test_reads_the_map_from_the_picture(tmp_path: Path, capsys: pytest.CaptureFi
     assert "leave --picture out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--scale", "101", "edits[0] scale is 101, expected 0 to 100"),
+        ("--threshold", "1.5", "edits[0] threshold is 1.5, expected 0 to 1"),
+        ("--warm-up", "4", "edits[0] warm_up is 4, expected 0 to 2"),
+        ("--cool-down", "4", "edits[0] cool_down is 4, expected 1 to 3"),
+        ("--skip", "1", "skip is 1, expected 0 to less than 1"),
+        ("--steps", "1", "num_inference_steps of the inversion is 1, expected 2 to 1000"),
+        ("--seam", "65", "seam is 65, expected 1 to 64 pixels"),
+        ("--strength", "2", "strength is 2, expected 0 to 1"),
+        ("--attention", None, "export the bundle again with --attention-maps"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_the_inversion(
+    tmp_path: Path,
+    map_file: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    value: str | None,
+    message: str,
+) -> None:
+    def edited(*_: object, **__: object) -> None:
+        pytest.fail("the inversion was made")
+
+    monkeypatch.setattr(Engine, "submit_edit", edited)
+    edit = ["--of-map", map_file, "--steps", "4", "--add", "a dog", "--prompt", "a dog", option]
+    output = str(tmp_path / "out")
+    assert run(*edit, *([] if value is None else [value]), "--output", output) == 2
+    assert message in capsys.readouterr().err
+    assert not Path(output).exists()
+
+
 def test_says_what_is_missing(
     tmp_path: Path, map_file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,10 +40,16 @@ void check_type(const Slot& slot, const TensorView& tensor) {
                        " for it; build the plan again");
 }
 
-const NamedTensor& find(std::span<const NamedTensor> tensors, const std::string& name,
-                        const std::string& graph) {
+// nullptr: it isn't among them.
+const TensorView* find(std::span<const NamedTensor> tensors, const std::string& name) {
   const auto found = std::ranges::find(tensors, std::string_view(name), &NamedTensor::name);
-  if (found == tensors.end())
+  return found == tensors.end() ? nullptr : &found->tensor;
+}
+
+const TensorView& input(std::span<const NamedTensor> tensors, const std::string& name,
+                        const std::string& graph) {
+  const auto* found = find(tensors, name);
+  if (found == nullptr)
     throw BackendError("running " + graph + ": the plan wants " + name + ", which wasn't given");
   return *found;
 }
@@ -230,7 +236,7 @@ private:
       backend_.staging_.reserve(lane.layout.bytes);
     for (const auto& slot : lane.layout.slots)
       if (slot.is_input)
-        feed(slot, find(inputs, slot.name, graph_).tensor, first, rows, bucket);
+        feed(slot, input(inputs, slot.name, graph_), first, rows, bucket);
     const auto& stream = *backend_.stream_;
     // TensorRT wants one ordinary run after a change of shapes or addresses before it is recorded.
     if (lane.has_run && lane.can_record && !lane.cuda_graph.ready()) {
@@ -245,16 +251,14 @@ private:
     if (!lane.cuda_graph.ready())
       lane.context->enqueue(stream.get());
     for (const auto& slot : lane.layout.slots)
-      if (!slot.is_input)
-        fetch(slot, find(outputs, slot.name, graph_).tensor, first, rows);
+      if (const auto* to = slot.is_input ? nullptr : find(outputs, slot.name))
+        fetch(slot, *to, first, rows);
     stream.synchronize();
     lane.has_run = true;
     for (const auto& slot : lane.layout.slots) {
-      if (slot.is_input)
-        continue;
-      const auto& to = find(outputs, slot.name, graph_).tensor;
-      if (to.place == Place::host)
-        unstage(slot, backend_.staging_.data() + slot.offset, to, first, rows);
+      const auto* to = slot.is_input ? nullptr : find(outputs, slot.name);
+      if (to != nullptr && to->place == Place::host)
+        unstage(slot, backend_.staging_.data() + slot.offset, *to, first, rows);
     }
   }
 
