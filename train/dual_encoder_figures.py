@@ -1,5 +1,5 @@
-"""``python -m fgdm.train.dual_encoder_figures``: how far a dual encoder of the world can be trusted,
-by scenes whose things no training scene has together."""
+"""``python -m fgdm.train.dual_encoder_figures``: how far a dual encoder of the world can be
+trusted, by scenes whose things no training scene has together."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ def retrieval(images: Floats, texts: Floats, among: int) -> dict[str, dict[str, 
         for name, rows in (("image_to_text", cosines), ("text_to_image", cosines.T)):
             ranks[name].append((rows >= rows.diagonal()[:, None]).sum(1) - 1)
     return {
-        name: {
-            f"first_{most}": float((np.concatenate(found) < most).mean()) for most in (1, 5)
-        }
+        name: {f"first_{most}": float((np.concatenate(found) < most).mean()) for most in (1, 5)}
         for name, found in ranks.items()
     }
 

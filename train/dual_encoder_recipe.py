@@ -237,7 +237,8 @@ def eye_losses(seen: Sight, truth: Truth) -> dict[str, Tensor]:
     return {
         "labels": functional.cross_entropy(seen.labels, truth.areas),
         "centres": of_centres / len(truth.where),
-        "paints": 0.5 * functional.cross_entropy(seen.paints[picture, :, row, column], truth.paints),
+        "paints": 0.5
+        * functional.cross_entropy(seen.paints[picture, :, row, column], truth.paints),
         "boxes": functional.l1_loss(seen.boxes[picture, :, row, column], truth.boxes),
     }
 

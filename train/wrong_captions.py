@@ -44,8 +44,8 @@ def other_class(text: str, rng: np.random.Generator) -> str | None:
 
 def other_count(text: str, rng: np.random.Generator) -> str | None:
     """Of one thing there are one, two or three, whichever is wrong. There is one sun. What stands
-    in a relation stays as it is: captions relate single things only, so that "two dogs beside a cat"
-    would give itself away."""
+    in a relation stays as it is: captions relate single things only, so that "two dogs beside a
+    cat" would give itself away."""
     found = [
         one
         for one in _PHRASE.finditer(text)
