@@ -5,17 +5,19 @@ python -m benchmarks.downstream out/pairs --output benchmarks/results/downstream
 fgdm dataset bundles/scenes --template "a person {relation} a {thing}" --count 300 --with pose \\
     --output out/people
 python -m benchmarks.downstream out/people --task keypoints --generated 150 \\
-    --output benchmarks/results/downstream-keypoints.json
+    --output benchmarks/results/downstream-keypoints.json --resume
 
 A segmenter, or a network that finds a person's joints (benchmarks/keypoints.py). FG-DM's appendix
 A.1.2 on the procedural world. Every seed draws its own real scenes, and trains the same network
 with the same number of steps on three sets: the real scenes, the generated pairs, and both, half of
-each batch from either. Scores are of pictures of scenes that no side has seen.
+each batch from either. Scores are of pictures of scenes that no side has seen. What is finished of
+a seed is written at once, and --resume goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -153,6 +155,26 @@ def summarize(runs: Mapping[str, list[dict[str, float]]]) -> dict[str, Any]:
     return summary
 
 
+def finished(path: Path | None, settings: Mapping[str, Any]) -> dict[str, list[dict[str, float]]]:
+    """The runs of whole seeds in an earlier command's results; none where there is no file.
+
+    ValueError for results of other settings; the number of seeds may differ.
+    """
+    runs: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
+    if path is None or not path.exists():
+        return runs
+    found = json.loads(path.read_text())
+    apart = {
+        name: (found["settings"].get(name), value)
+        for name, value in settings.items()
+        if name != "seeds" and found["settings"].get(name) != value
+    }
+    if apart:
+        told = ", ".join(f"{name} {was}, not {asked}" for name, (was, asked) in apart.items())
+        raise ValueError(f"{path} has results of {told}; resume with its settings, or elsewhere")
+    return {arm: found["runs"][arm] for arm in ARMS}
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pairs", type=Path, help="a folder of fgdm dataset")
@@ -165,26 +187,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--width", type=int, default=32, help="of the network")
     parser.add_argument("--output", type=Path, help="JSON file of the results")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on after the last seed that --output has"
+    )
     given = parser.parse_args(arguments)
+    if given.resume and given.output is None:
+        parser.error("--resume goes on from --output; give its file")
     task = TASKS[given.task]
+    settings = {k: v for k, v in vars(given).items() if k not in ("output", "resume")}
+    settings["pairs"] = str(given.pairs)
+    runs = finished(given.output if given.resume else None, settings)
     generated = task.generated(given.pairs, given.generated)
     size = generated.images.shape[1]
     test = task.real(_TEST, given.test, size)
     budget = StageBudget(given.steps, given.batch, 2e-3, min(50, given.steps // 10))
-    runs: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
-    settings = {name: value for name, value in vars(given).items() if name != "output"}
-    settings["pairs"] = str(given.pairs)
-    for seed in range(given.seeds):
+    for seed in range(len(runs[ARMS[0]]), given.seeds):
         real = task.real(_REAL + seed * _APART, given.real, size)
         for arm, sources in zip(ARMS, ([real], [real, generated], [generated]), strict=True):
             network = trained(task, sources, budget, given.width, seed)
             runs[arm].append(task.scores(network, test))
             print(f"seed {seed}, {arm}: {runs[arm][-1]}", file=sys.stderr, flush=True)
-        summary = summarize(runs)  # after every seed: whoever is stopped keeps what there is
-        found = {"settings": settings, "seeds": seed + 1, "runs": runs, "summary": summary}
+        found = {"settings": settings, "seeds": seed + 1, "runs": runs, "summary": summarize(runs)}
         write_results(given.output, found)
-    print(f"{given.real} real scenes, {given.generated} pairs, {given.seeds} seeds")
-    for arm, measured in summary.items():
+    print(f"{given.real} real scenes, {given.generated} pairs, {len(runs[ARMS[0]])} seeds")
+    for arm, measured in summarize(runs).items():
         for name, one in measured.items():
             mean, gain = one["mean"], one["gain"]
             print(

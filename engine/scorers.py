@@ -129,17 +129,28 @@ class DualEncoderScorer:
         self._threshold, self._mean, self._std = threshold, mean, std
 
     def __call__(self, image: Image.Image, prompt: str, requirements: Requirements) -> Score:
+        value = self.cosine(image, prompt)
+        return Score(value, value >= self._threshold)
+
+    def embed_image(self, image: Image.Image) -> Floats:
+        """The picture's embedding, (size,), as its model gives it."""
         pixels = _pixels(self._image, image, self._mean, self._std)
-        of_image = _embedding(self._image, {self._image.get_inputs()[0].name: pixels})
-        of_text = _embedding(self._text, self._tokens(prompt))
+        return _embedding(self._image, {self._image.get_inputs()[0].name: pixels})
+
+    def embed_text(self, text: str) -> Floats:
+        """The text's embedding, (size,), as its model gives it."""
+        return _embedding(self._text, self._tokens(text))
+
+    def cosine(self, image: Image.Image, text: str) -> float:
+        """Between both embeddings, -1 to 1; 0 if one of them has no length."""
+        of_image, of_text = self.embed_image(image), self.embed_text(text)
         if of_image.shape != of_text.shape:
             raise BackendError(
                 f"the picture's embedding has {of_image.size} numbers, the text's {of_text.size}; "
                 "expected two encoders of one model"
             )
         lengths = float(np.linalg.norm(of_image)) * float(np.linalg.norm(of_text))
-        value = float(of_image @ of_text) / lengths if lengths > 0.0 else 0.0
-        return Score(value, value >= self._threshold)
+        return float(of_image @ of_text) / lengths if lengths > 0.0 else 0.0
 
     def _tokens(self, prompt: str) -> dict[str, npt.NDArray[Any]]:
         ids = np.asarray([self._tokenizer.encode(prompt)])

@@ -10,6 +10,7 @@ from pathlib import Path
 try:
     import torch
 
+    from .dual_encoder_recipe import DualEncoderRecipe
     from .factor_recipe import FactorRecipe
     from .presets import PRESETS
     from .recipe import Recipe
@@ -29,6 +30,7 @@ examples:
   python -m fgdm.train factor depth normal --output runs/factors --start bundles/scenes
   python -m fgdm.train controlnet --output runs/painter --start bundles/scenes --preset cpu-large
   python -m fgdm.train joint --output runs/joint --start bundles/scenes
+  python -m fgdm.train dual-encoder --output runs/dual-encoder --tokenizer bundles/scenes/tokenizer
 An interrupted run goes on where it stopped when the same command is given again.
 """
 
@@ -84,6 +86,14 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument(
             "--start", type=Path, required=True, help="the run or bundle whose base stays as it is"
         )
+    dual_encoder = commands.add_parser(
+        "dual-encoder",
+        parents=[common],
+        help="a picture tower and a text tower, which say how well a picture fits its prompt",
+    )
+    dual_encoder.add_argument(
+        "--tokenizer", type=Path, required=True, help="folder of CLIP's files, such as a bundle's"
+    )
     options = parser.parse_args(arguments)
     try:
         _train(options)
@@ -100,6 +110,11 @@ def _train(options: argparse.Namespace) -> None:
             preset, options.output, device, options.workers, options.start, options.seed
         )
         recipe.run(ablation=not options.no_ablation)
+        return
+    if options.command == "dual-encoder":
+        DualEncoderRecipe(
+            preset, options.output, options.tokenizer, device, options.workers, options.seed
+        ).run()
         return
     factors = FactorRecipe(
         preset, options.output, options.start, device, options.workers, options.seed

@@ -58,6 +58,9 @@ class Preset:
     factor: StageBudget = field(default=StageBudget(280, 64, 1.2e-3, 50))
     pose: StageBudget = field(default=StageBudget(900, 64, 1.2e-3, 50))  # persons are rare and thin
     joint: StageBudget = field(default=StageBudget(400, 16, 2e-4, 20))
+    pair_scenes: int = 12_000  # of the dual encoder
+    eye: StageBudget = field(default=StageBudget(450, 48, 3e-3, 30))
+    towers: StageBudget = field(default=StageBudget(1000, 128, 2e-3, 50))
 
     @property
     def latent_scale(self) -> int:
@@ -105,6 +108,9 @@ GPU = Preset(
     factor=StageBudget(6000, 256, 8e-4),
     pose=StageBudget(12000, 256, 8e-4),
     joint=StageBudget(2000, 64, 1e-4),
+    pair_scenes=60_000,
+    eye=StageBudget(6000, 128, 2e-3),
+    towers=StageBudget(10_000, 512, 1e-3),
 )
 
 #: A few steps of everything, for tests: seconds, and pictures of mud.
@@ -127,6 +133,9 @@ SMOKE = replace(
     factor=StageBudget(2, 4, 1e-3, 1),
     pose=StageBudget(2, 4, 1e-3, 1),
     joint=StageBudget(2, 2, 1e-3, 1),
+    pair_scenes=24,
+    eye=StageBudget(2, 4, 1e-3, 1),
+    towers=StageBudget(2, 4, 1e-3, 1),
 )
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (CPU, LARGE, GPU, SMOKE)}

@@ -8,12 +8,11 @@ import io
 import warnings
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch.jit._trace import TracerWarning
 
+from .half_weights import halve_weights
 from .segmenter import Segmenter, load_segmenter
 
 _OPSET = 17
@@ -41,24 +40,9 @@ def segmenter_onnx(segmenter: Segmenter) -> onnx.ModelProto:
         )
     model = onnx.load_from_string(buffer.getvalue())
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
-    _halve_weights(model.graph)
+    halve_weights(model.graph)
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def _halve_weights(graph: onnx.GraphProto) -> None:
-    """Weights become float16, each with a Cast."""
-    casts = []
-    for weight in graph.initializer:
-        if weight.data_type != TensorProto.FLOAT or not weight.dims:
-            continue
-        name, values = weight.name, numpy_helper.to_array(weight)
-        stored = f"{name}.float16"
-        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
-        casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,19 @@ def test_it_runs_on_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str
         downstream.Segmentation().generated(tmp_path / "pairs", 4)
     counts = ["--real", "2", "--generated", "3", "--test", "2", "--seeds", "2", "--steps", "2"]
     arguments = [str(tmp_path / "pairs"), *counts, "--batch", "2", "--width", "8"]
-    assert downstream.main(arguments) == 0
+    output = tmp_path / "whole.json"
+    assert downstream.main([*arguments, "--output", str(output)]) == 0
     assert "2 real scenes, 3 pairs, 2 seeds" in capsys.readouterr().out
+    # In two commands: the second makes the second seed only, and ends where one command does.
+    parts = ["--output", str(tmp_path / "parts.json"), "--resume"]
+    assert downstream.main([*arguments, *parts, "--seeds", "1"]) == 0
+    capsys.readouterr()
+    assert downstream.main([*arguments, *parts]) == 0
+    assert "seed 0, real" not in capsys.readouterr().err
+    whole, resumed = (json.loads(p.read_text()) for p in (output, tmp_path / "parts.json"))
+    assert resumed["runs"] == whole["runs"] and resumed["summary"] == whole["summary"]
+    with pytest.raises(ValueError, match="of steps 2, not 3; resume with its settings"):
+        downstream.main([*arguments, *parts, "--steps", "3"])
 
 
 def test_a_network_that_knows_the_joints_has_no_error() -> None:
