@@ -229,6 +229,14 @@ def summarized(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return figures
 
 
+def of_diffusers_time(ways: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, float]:
+    """The seconds of each other way over those of diffusers, of all edits together; empty where
+    that wasn't asked for."""
+    seconds = {way: sum(row["seconds"] for row in rows) for way, rows in ways.items()}
+    theirs = seconds.pop("diffusers", None)
+    return {} if theirs is None else {way: ours / theirs for way, ours in seconds.items()}
+
+
 class Journal:
     """What was measured with the same settings, in a file of lines."""
 
@@ -310,10 +318,11 @@ def main(arguments: list[str] | None = None) -> int:
                 if name != "edits"
             ]
             print(f"{way:9} {kind:8}", f"n {figures['edits']}", *cells, sep="  ")
-    if "base" in ways and "diffusers" in ways:
-        ours, theirs = (sum(row["seconds"] for row in ways[way]) for way in ("base", "diffusers"))
-        print(f"base takes {ours / theirs:.2f} of diffusers' time, {len(ways['base'])} edits")
-    write_results(given.output, {"runtime": runtime, **vars(settings), "ways": table})
+    times = of_diffusers_time(ways)
+    for way, part in times.items():
+        print(f"{way} takes {part:.2f} of diffusers' time")
+    results = {"runtime": runtime, **vars(settings), "threads": given.threads, "ways": table}
+    write_results(given.output, {**results, "of_diffusers_time": times})
     return 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fgdm.train.classes import INDEX
 
-from benchmarks.editing import Journal, mean_iou, succeeded, summarized
+from benchmarks.editing import Journal, mean_iou, of_diffusers_time, succeeded, summarized
 from benchmarks.editing_tasks import KINDS, Task, make_tasks
 
 
@@ -59,3 +59,12 @@ def test_a_run_goes_on_where_another_ended(tmp_path: Path) -> None:
     made = summarized(rows)
     assert made["all"]["seconds"]["estimate"] == 1.5
     assert made["move"]["edits"] == 1
+
+
+def test_times_are_told_of_the_rivals() -> None:
+    ways = {
+        "base": [{"seconds": 1.0}, {"seconds": 2.0}],
+        "diffusers": [{"seconds": 4.0}, {"seconds": 2.0}],
+    }
+    assert of_diffusers_time(ways) == {"base": 0.5}
+    assert of_diffusers_time({"base": ways["base"]}) == {}

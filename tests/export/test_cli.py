@@ -47,6 +47,7 @@ def test_exports_with_the_chosen_defaults(
         "--guidance=cfg",
         "--cache-interval=2",
         "--cache-level=2",
+        "--attention-maps",
     ]
     assert run(parse(*arguments)) == 0
     printed = capsys.readouterr().out
@@ -55,6 +56,7 @@ def test_exports_with_the_chosen_defaults(
     manifest = json.loads((tmp_path / "small/manifest.json").read_text())
     condition, image = manifest["factors"]
     assert manifest["name"] == "small"
+    assert manifest["graphs"]["backbone"]["attention_stride"] == 2
     assert (condition["height"], condition["width"], condition["guidance_scale"]) == (48, 32, 4.0)
     assert condition["min_area"] == 0.01
     assert (condition["sampler"], image["sampler"]) == ("dpmsolver++", "ddim")

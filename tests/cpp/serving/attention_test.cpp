@@ -172,6 +172,34 @@ TEST(Attention, ConfinesAnEditToWhereItsWordsAreLookedAt) {
   EXPECT_GT(anywhere.second, 0);
 }
 
+// Protects maps from masks of the words that stand before every prompt of their factor.
+TEST(Attention, IsThatOfTheEditsOwnWords) {
+  auto inverts = inverting();
+  const auto& map_factor = seeing().manifest().factors.front();
+  inverts.image = {};
+  inverts.factors[map_factor.name].left_out = false;
+  inverts.factors[map_factor.name].map = {32, 32, std::vector<std::uint8_t>(32 * 32, 2)};
+  inverts.editing->settings.factor = map_factor.name;
+  auto edits = inverts;
+  edits.prompt = "a house";
+  edits.factors[map_factor.name].map = {};
+  edits.editing->inversion = alone(inverts, seeing()).inversion;
+  edits.editing->edits = {edit(true), edit(true)};
+  for (int words = 0; words < 60; ++words)
+    edits.editing->edits[1].prompt += " house";
+  const auto texts = read_texts(resolve(edits, seeing().manifest()), seeing());
+  const auto& read = texts.factors.front().edits;
+  ASSERT_EQ(map_factor.prompt_prefix, "a map of ");
+  ASSERT_EQ(read.size(), 2U);
+  const auto alone_ids = seeing().tokenizer().encode("a house");
+  ASSERT_EQ(read[0].tokens, 2);
+  for (int token = 0; token < 2; ++token)
+    EXPECT_EQ(read[0].prompt.ids.at(static_cast<std::size_t>(read[0].first_token + token)),
+              alone_ids.at(static_cast<std::size_t>(1 + token)));
+  EXPECT_EQ(read[1].first_token, read[0].first_token);
+  EXPECT_EQ(read[1].first_token + read[1].tokens, 48 - 1) << "up to the end token";
+}
+
 // Protects every other step, and bundle, from the cost of an output that nobody looks at.
 TEST(Attention, IsAskedForOnlyWhereAnEditLooksAtIt) {
   Asked asked;
