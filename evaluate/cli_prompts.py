@@ -14,6 +14,7 @@ from fgdm.errors import RequestError
 from fgdm.files import read_regular, write_all
 from fgdm.tuning.prompts import Prompt, read_prompts
 
+from .networks.dual_encoder import DualEncoderTexts
 from .networks.texts import BundleTexts, ClipTexts, TextNetwork
 from .prompt_choice import around_percentiles, distances_of_parts, random_part
 from .run_folder import RunFolder
@@ -51,8 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="others to tell the distance of",
     )
     add("--seed", type=int, default=0, metavar="N", help="default: 0")
+    embeds = part.add_mutually_exclusive_group()
+    add = embeds.add_argument
     add("--clip", type=Path, metavar="FOLDER", help="a CLIP model as transformers saves it")
-    add("--bundle", type=Path, metavar="FOLDER", help="whose text encoder embeds, without --clip")
+    add(
+        "--dual-encoder",
+        type=Path,
+        metavar="FOLDER",
+        help="of the scenes dual encoder, such as benchmarks/dual_encoder",
+    )
+    add("--bundle", type=Path, metavar="FOLDER", help="whose text encoder embeds, if neither does")
     few = parser.add_argument_group("prompts around percentiles of --run")
     add = few.add_argument
     add("--score", metavar="KEY", help="of results.json; default: the first of a scorer")
@@ -81,6 +90,8 @@ def _part(args: argparse.Namespace) -> list[Prompt]:
     network: TextNetwork
     if args.clip is not None:
         network = ClipTexts(args.clip)
+    elif args.dual_encoder is not None:
+        network = DualEncoderTexts(args.dual_encoder)
     else:
         network = BundleTexts(args.bundle or default_bundle())
     sizes = sorted({*args.sizes, args.size})

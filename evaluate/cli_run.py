@@ -28,10 +28,14 @@ from .making import Part, PictureMaker, Setup, make_missing
 from .measure import Measurer, References
 from .networks.base import FeatureNetwork, Networks, TextScorer
 from .networks.clip import ClipScorer
+from .networks.dual_encoder import SHIPPED as SHIPPED_DUAL_ENCODER
+from .networks.dual_encoder import DualEncoderScore
 from .networks.files import FileNetwork
 from .networks.functions import FunctionScorer
 from .networks.inception import Inception
+from .networks.scenes import SHIPPED as SHIPPED_SEGMENTER
 from .networks.scenes import ScenesSegmenter
+from .networks.shipped import shipped
 from .page import page
 from .plan import Plan
 from .reference import PictureFolder, Reference, WorldScenes
@@ -52,8 +56,6 @@ Give the same command again to go on with what was stopped, or with more setting
 was made is not made again. Writes results.json, report.md and report.html into the folder.
 """
 
-#: In the source folder, beside the bundle that it judges.
-_SEGMENTER = Path("benchmarks/segmenter.safetensors")
 #: Scenes of the world that are the reference if no other number is given.
 _SCENES = 400
 
@@ -108,8 +110,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     measuring = parser.add_argument_group(
         "measuring",
-        "Without networks of yours the scenes segmenter looks at pictures, and every "
-        "table says so. docs/evaluate.md has the form of descriptions.",
+        "Without networks of yours the scenes segmenter and the scenes dual encoder look at "
+        "pictures, and every table says so. docs/evaluate.md has the form of descriptions.",
     )
     add = measuring.add_argument
     add(
@@ -145,7 +147,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--segmenter",
         type=Path,
         metavar="FILE",
-        help=f"weights of the scenes segmenter; default: {_SEGMENTER}, if it is here",
+        help=f"weights of the scenes segmenter; default: {SHIPPED_SEGMENTER}, if it is here",
+    )
+    add(
+        "--dual-encoder",
+        type=Path,
+        metavar="FOLDER",
+        help="what scores picture and prompt without --clip, for a bundle of the world's classes; "
+        f"default: {SHIPPED_DUAL_ENCODER}, if it is here",
     )
     add(
         "--network-device",
@@ -272,6 +281,9 @@ def _measured(
     if networks.labels is None and is_world:
         scenes = [one for one in networks.features if isinstance(one, ScenesSegmenter)]
         networks = dataclasses.replace(networks, labels=scenes[0] if scenes else None)
+    if not is_world:
+        others = [one for one in networks.scorers if not isinstance(one, DualEncoderScore)]
+        networks = dataclasses.replace(networks, scorers=others)
     references = _references(args, folder, is_world)
     measurer = Measurer(folder, networks, references, stopwatch)
     measured = [
@@ -282,7 +294,7 @@ def _measured(
 
 
 def _networks(args: argparse.Namespace) -> Networks:
-    """Those that were named, or the scenes segmenter."""
+    """Those that were named, or what ships."""
     files = [FileNetwork(path, args.network_device) for path in args.network]
     of_kind = {
         kind: [network for network in files if network.description.kind == kind]
@@ -294,26 +306,21 @@ def _networks(args: argparse.Namespace) -> Networks:
     features: list[FeatureNetwork] = list(of_kind["features"])
     if args.inception is not None:
         features.append(Inception(args.inception, args.network_device))
-    segmenter = args.segmenter or _shipped_segmenter()
+    segmenter = args.segmenter or shipped(SHIPPED_SEGMENTER)
+    dual_encoder = args.dual_encoder or shipped(SHIPPED_DUAL_ENCODER)
     if not features and segmenter is not None:
         features.append(ScenesSegmenter(segmenter))
     scorers: list[TextScorer] = [FunctionScorer(name) for name in args.scorer]
     if args.clip is not None:
         scorers.append(ClipScorer(args.clip, args.network_device))
+    elif dual_encoder is not None:
+        scorers.append(DualEncoderScore(dual_encoder))
     return Networks(
         features=features,
         labels=next(iter(of_kind["labels"]), None),
         distance=next(iter(of_kind["distance"]), None),
         scorers=scorers,
     )
-
-
-def _shipped_segmenter() -> Path | None:
-    """The segmenter of the source folder that this runs from or in."""
-    for root in (Path(__file__).resolve().parents[1], Path.cwd()):
-        if (root / _SEGMENTER).is_file():
-            return root / _SEGMENTER
-    return None
 
 
 def _references(args: argparse.Namespace, folder: RunFolder, is_world: bool) -> References:

@@ -21,7 +21,6 @@ SIDE, CELLS = 128, 16
 EMBEDDING, LONGEST = 256, 77
 #: CLIP's own, so that whatever prepares pictures for CLIP prepares them for this.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-_PLAIN = len(PAINTS)  # the paint of what has none
 
 
 class Sight(NamedTuple):
@@ -52,6 +51,7 @@ class Eye(nn.Module):
         self.last = _convolution(depth, depth)
         self.sizes = (len(CLASSES), len(THINGS), len(PAINTS) + 1, 4)
         self.head = nn.Conv2d(depth, sum(self.sizes), 1)
+        assert self.head.bias is not None
         with torch.no_grad():  # most cells are no thing's centre
             self.head.bias[len(CLASSES) : len(CLASSES) + len(THINGS)] = -5.0
 
@@ -173,8 +173,8 @@ class _Layer(nn.Module):
         weights = query @ key.transpose(2, 3) / math.sqrt(width / self.heads) + unread
         answers = (weights.softmax(-1) @ value).transpose(1, 2).reshape(batch, length, width)
         states = states + self.answered(answers)
-        hidden = functional.gelu(self.inward(self.between(states)))
-        return states + self.outward(hidden)
+        hidden: Tensor = self.outward(functional.gelu(self.inward(self.between(states))))
+        return states + hidden
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:

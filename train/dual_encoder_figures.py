@@ -119,7 +119,8 @@ def measure(folder: Path, count: int = 1000) -> dict[str, Any]:
 
 
 def _won(margins: Floats) -> NDArray[np.float64]:
-    return (margins > 0) + 0.5 * (margins == 0)
+    won: NDArray[np.float64] = (margins > 0) + 0.5 * (margins == 0)
+    return won
 
 
 def _cosines(own: Floats, other: Floats) -> dict[str, float]:

@@ -124,15 +124,14 @@ class DualEncoderRecipe:
         """Symmetric InfoNCE. The eye stays as it is, so that its summaries are made once: of each
         scene's picture, and of its mirrored picture, made a little worse."""
         eye = model.image.eye.requires_grad_(False).eval()
-        views = [
-            torch.from_numpy(
-                made_once(
-                    self.work / f"summaries-{'mirrored' if mirror else 'plain'}.npy",
-                    lambda mirror=mirror: summaries(eye, scenes.images, mirror, self.device),
-                )
-            )
-            for mirror in (False, True)
-        ]
+
+        def view(name: str, mirror: bool) -> Tensor:
+            def make() -> NDArray[np.float32]:
+                return summaries(eye, scenes.images, mirror, self.device)
+
+            return torch.from_numpy(made_once(self.work / f"summaries-{name}.npy", make))
+
+        views = view("plain", mirror=False), view("mirrored", mirror=True)
         budget = self.preset.towers
 
         def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -259,8 +258,8 @@ def summaries(
 
 def wrong_caption(text: str, rng: np.random.Generator) -> str:
     """The caption with one thing wrong, of whatever kind it has."""
-    for change in rng.permutation(list(CHANGES.values())):
-        changed: str | None = change(text, rng)
+    for kind in rng.permutation(list(CHANGES)):
+        changed = CHANGES[str(kind)](text, rng)
         if changed is not None:
             return changed
     raise ValueError(f"{text!r} names no thing")

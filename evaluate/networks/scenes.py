@@ -13,6 +13,8 @@ from fgdm.train.segmenter import load_segmenter, segment
 
 from .base import Pictures, Seen, resized
 
+#: In the source folder, beside the bundle that it judges.
+SHIPPED = Path("benchmarks/segmenter.safetensors")
 #: Side of the pictures that it was trained on.
 _SIDE = 128
 _CPU = torch.device("cpu")
@@ -32,7 +34,7 @@ class ScenesSegmenter:
         except Exception as error:  # of safetensors and PyTorch
             raise RequestError(
                 f"can't read the scenes segmenter in {path}: {error!s:.200}; give --segmenter "
-                "FILE, such as benchmarks/segmenter.safetensors of the sources"
+                f"FILE, such as {SHIPPED} of the sources"
             ) from None
 
     def label(self, pictures: Pictures) -> Pictures:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from fgdm.errors import BackendError, RequestError
 from fgdm.evaluate.networks.clip import ClipScorer
+from fgdm.evaluate.networks.dual_encoder import DualEncoderScore, DualEncoderTexts
 from fgdm.evaluate.networks.files import FileNetwork
 from fgdm.evaluate.networks.inception import Inception
 from fgdm.evaluate.networks.scenes import ScenesSegmenter
@@ -129,6 +130,22 @@ def test_the_scenes_segmenter_gives_its_labels_and_the_means_of_its_depths(tmp_p
     assert network.see(np.zeros((1, 512, 512, 3), np.uint8)).features.shape == (1, 128)
     with pytest.raises(RequestError, match="--segmenter FILE"):
         ScenesSegmenter(tmp_path / "none")
+
+
+def test_the_scenes_dual_encoder_compares_each_picture_with_its_own_prompt() -> None:
+    folder = Path(__file__).parents[2] / "benchmarks/dual_encoder"
+    scorer, texts = DualEncoderScore(folder), DualEncoderTexts(folder)
+    prompts = ["a dog", "two cats beside a house"]
+    embedded = texts.embed(prompts)
+    assert embedded.shape == (2, 256)
+    assert np.linalg.norm(embedded, axis=1) == pytest.approx(1)
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 96, 160, 3)).astype(np.uint8)
+    scores = scorer.score(pictures, prompts)
+    swapped = scorer.score(pictures, prompts[::-1])
+    assert scores.shape == (2,) and (np.abs(scores) <= 100.001).all()
+    assert (scores != swapped).all()
+    with pytest.raises(RequestError, match="expected the folder that"):
+        DualEncoderTexts(folder.parent)
 
 
 @pytest.fixture(scope="module")

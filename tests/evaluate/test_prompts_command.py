@@ -73,6 +73,19 @@ def test_a_part_keeps_its_prompts_as_they_were(
     assert "900 of 200 prompts" in capsys.readouterr().err
 
 
+def test_the_scenes_dual_encoder_may_embed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--prompts", str(ROOT / "benchmarks/prompts.json"), "--size", "20", "--sizes", "150"]
+    given += ["--output", str(tmp_path / "part.json"), "--dual-encoder"]
+    assert command.main(["evaluate", "prompts", *given, str(ROOT / "benchmarks/dual_encoder")]) == 0
+    printed = capsys.readouterr().out
+    far, near = (float(line.split()[1]) for line in printed.splitlines()[1:3])
+    assert "by the scenes dual encoder" in printed and 0 < near < far
+    assert command.main(["evaluate", "prompts", *given, str(tmp_path)]) == 2
+    assert "can't read a dual encoder" in capsys.readouterr().err
+
+
 def test_few_are_taken_around_percentiles_of_a_run_s_score(
     engine: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

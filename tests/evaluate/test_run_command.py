@@ -18,6 +18,8 @@ import torch
 from fgdm.cli import command
 from fgdm.evaluate import cli_run, metrics
 from fgdm.evaluate.metrics import Evidence
+from fgdm.evaluate.networks.dual_encoder import DualEncoderScore
+from fgdm.evaluate.networks.functions import FunctionScorer
 from fgdm.evaluate.networks.scenes import ScenesSegmenter
 from fgdm.evaluate.reference import WorldScenes
 from fgdm.evaluate.run_folder import RunFolder
@@ -32,6 +34,7 @@ PROMPTS = [
     {"prompt": "a cat", "objects": ["cat"]},
     {"prompt": "a tree", "objects": ["tree"]},
 ]
+ROOT = Path(__file__).parents[2]
 Run = Callable[..., dict[str, Any]]
 
 
@@ -126,6 +129,39 @@ def test_a_scorer_of_the_user_s_ranks_and_wins(run: Run, tmp_path: Path) -> None
         assert entry["scores"][name]["by_prompt"] == pytest.approx(own, rel=1e-5)
     won = np.mean(np.array(values[1]) > np.array(values[0]))
     assert results["comparisons"][0]["scores"][name]["win_rate"]["estimate"] == won
+
+
+def test_without_a_clip_the_scenes_dual_encoder_scores_and_every_report_says_so(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    name = "CLIP-like score (scenes dual encoder)"
+    results = run(*TWO, *SCENES)
+    assert results["networks"]["scorers"] == [name]
+    network = DualEncoderScore(ROOT / "benchmarks/dual_encoder")
+    folder = RunFolder.read(tmp_path / "run")
+    prompts = [one["prompt"] for one in PROMPTS]
+    for setting, entry in zip(folder.plan.settings, results["settings"], strict=True):
+        pictures = np.stack([one.picture() for one in folder.made(setting)])
+        expected = network.score(pictures, prompts)
+        assert entry["scores"][name]["by_prompt"] == pytest.approx(expected, abs=1e-4)
+    assert 0 <= results["comparisons"][0]["scores"][name]["win_rate"]["estimate"] <= 1
+    for report in ("results.json", "report.md", "report.html"):
+        text = (tmp_path / "run" / report).read_text()
+        assert name in text and "CLIP" not in text.replace(name, "")
+
+
+def test_the_scenes_dual_encoder_leaves_other_worlds_and_clip_s_place_alone(
+    run: Run, engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(cli_run, "ClipScorer", lambda *given: FunctionScorer("math:copysign"))
+    monkeypatch.setattr(FunctionScorer, "score", lambda self, pictures, texts: np.ones(len(texts)))
+    assert run(*SCENES, "--clip", "some")["networks"]["scorers"] == ["math:copysign"]
+    engine.palette["classes"][0]["name"] = engine.classes[0] = "somebody"
+    run("--output", str(tmp_path / "another"))
+    results = json.loads((tmp_path / "another/results.json").read_text())
+    assert results["networks"]["scorers"] == []
 
 
 class Sources(html.parser.HTMLParser):
@@ -224,6 +260,7 @@ def test_a_part_measures_only_when_all_are_made(
         (["--reference", "nowhere"], "holds no picture"),
         (["--scorer", "nowhere:f"], "--scorer is 'nowhere:f'"),
         (["--segmenter", "nowhere"], "can't read the scenes segmenter"),
+        (["--dual-encoder", "nowhere"], "can't read a dual encoder"),
         (["--clip", "nowhere"], "can't read a CLIP model"),
         (["--network", "nowhere.json"], "can't read the network's description"),
     ],
