@@ -238,7 +238,7 @@ sanitize-python: $(TEST_VENV)/.ready | system-packages
 	PYTHONPATH=$(SANITIZED)/package \
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libstdc++.so)" \
 	LSAN_OPTIONS=suppressions=$(CURDIR)/tests/engine/leaks.txt:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	  $(TEST_VENV)/bin/python -m pytest -q --capture=sys $(SANITIZED_TESTS)
+	  $(PYTEST) -q --capture=sys $(SANITIZED_TESTS)
 
 # A short run of the libFuzzer targets; needs clang.
 FUZZ_SECONDS ?= 20
@@ -246,8 +246,9 @@ fuzz: $(TEST_VENV)/.ready
 	$(CMAKE) -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DFGDM_FUZZ=ON -DFGDM_WERROR=OFF \
 	  -DFGDM_SANITIZE=address,undefined,fuzzer-no-link
 	$(TEST_VENV)/bin/cmake --build build/fuzz --target fgdm-fuzz-tokenizer fgdm-fuzz-manifest
-	build/fuzz/tests/cpp/fgdm-fuzz-tokenizer -max_total_time=$(FUZZ_SECONDS) -verbosity=0
-	build/fuzz/tests/cpp/fgdm-fuzz-manifest -max_total_time=$(FUZZ_SECONDS) -verbosity=0
+	set -e; for target in tokenizer manifest; do \
+	  build/fuzz/tests/cpp/fgdm-fuzz-$$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 & pids="$$pids $$!"; \
+	done; for pid in $$pids; do wait $$pid; done
 
 # Everything that includes TensorRT's headers, compiled against each set of them. CUDA's runtime
 # headers must be found too: the toolkit's, or those of the PyPI package nvidia-cuda-runtime.
