@@ -254,16 +254,16 @@ def test_the_scenes_dual_encoder_paints_until_a_picture_fits(tmp_path: Path) -> 
     """The graphs that ship, with the bundle's tokenizer: of what was painted the picture is kept
     that they find nearest to the prompt."""
     folder = BUNDLE.parents[1] / "benchmarks" / "dual_encoder"
-    files = [str(folder / "image_encoder.onnx"), str(folder / "text_encoder.onnx")]
+    image, text = str(folder / "image_encoder.onnx"), str(folder / "text_encoder.onnx")
     words = [*("generate", "a dog", "--bundle", str(BUNDLE), "--output", str(tmp_path / "out"))]
     words += ["--candidates", "2", "--condition-steps", "2", "--num-inference-steps", "2"]
-    words += ["--seed", "3", "--quiet", "--repaint", "2", "--dual-encoder", *files]
+    words += ["--seed", "3", "--quiet", "--repaint", "2", "--dual-encoder", image, text]
     assert command.main([*words, "1"]) == 0, "no cosine is 1: all are tried"
     told = json.loads((tmp_path / "out/result.json").read_text())["repaint"]
     values = [attempt["value"] for attempt in told["attempts"]]
     assert not told["passed"] and len(set(values)) == 3
     assert values[told["kept"]] == max(values)
-    scorer = DualEncoderScorer(*files, BUNDLE / "tokenizer", threshold=0.0)
+    scorer = DualEncoderScorer(image, text, BUNDLE / "tokenizer", threshold=0.0)
     picture = Image.open(tmp_path / "out/image.png")
     assert scorer.cosine(picture, "a dog") == pytest.approx(max(values), abs=1e-4)
     assert command.main([*words, "-1"]) == 0

@@ -140,7 +140,7 @@ def test_without_a_clip_the_scenes_dual_encoder_scores_and_every_report_says_so(
     assert results["networks"]["scorers"] == [name]
     network = DualEncoderScore(ROOT / "benchmarks/dual_encoder")
     folder = RunFolder.read(tmp_path / "run")
-    prompts = [one["prompt"] for one in PROMPTS]
+    prompts = [str(one["prompt"]) for one in PROMPTS]
     for setting, entry in zip(folder.plan.settings, results["settings"], strict=True):
         pictures = np.stack([one.picture() for one in folder.made(setting)])
         expected = network.score(pictures, prompts)

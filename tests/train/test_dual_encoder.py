@@ -187,8 +187,11 @@ def test_retrieval_counts_the_nearest() -> None:
 
 def test_words_that_give_a_wrong_caption_away_are_found_out() -> None:
     """An encoder that knows right texts by a number that all pictures have."""
-    images = np.tile(np.float32([1, 0]), (4, 1))
-    right, wrong = np.tile(np.float32([1, 0]), (4, 1)), np.tile(np.float32([0, 1]), (4, 1))
+    images = np.tile(np.array([1, 0], np.float32), (4, 1))
+    right, wrong = (
+        np.tile(np.array([1, 0], np.float32), (4, 1)),
+        np.tile(np.array([0, 1], np.float32), (4, 1)),
+    )
     found = telling(images, right, wrong)
     assert found["right_is_nearer"]["estimate"] == found["words_alone"] == 1.0
     assert telling(images, right, right)["words_alone"] == 0.5

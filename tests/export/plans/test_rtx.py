@@ -23,7 +23,7 @@ GPUS = ("sm_86", "sm_89")
 @pytest.mark.parametrize(
     ("graphs", "plans"),
     [
-        (("text_encoder", "backbone"), 7),
+        (("text_encoder", "backbone"), 5),
         pytest.param((), 21, marks=pytest.mark.nightly, id="all"),
     ],
 )
