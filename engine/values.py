@@ -114,7 +114,7 @@ def integers(name: str, value: object) -> list[int]:
 
 def required_real(name: str, value: object) -> float:
     """A number; NaN and infinity included, which the core refuses with the range it allows."""
-    if isinstance(value, (int, float, np.integer, np.floating)):
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:

@@ -144,11 +144,14 @@ def check(args: argparse.Namespace) -> None:
         raise RequestError("--repaint needs a scorer: --segmenter or --dual-encoder")
     if args.dual_encoder is not None:
         try:
-            float(args.dual_encoder[2])
+            cosine = float(args.dual_encoder[2])
         except ValueError:
+            cosine = float("nan")
+        if not -1.0 <= cosine <= 1.0:
             raise RequestError(
-                f"the cosine of --dual-encoder is {args.dual_encoder[2]!r:.100}, expected a number"
-            ) from None
+                f"the cosine of --dual-encoder is {args.dual_encoder[2]!r:.100}, "
+                "expected a number from -1 to 1"
+            )
     if args.requirements_from != "llm":
         if args.llm_base_url or args.llm_model:
             raise RequestError("a language model is named; --requirements-from llm asks it")

@@ -170,9 +170,7 @@ def read_editing(
         inverting=_inverting(said["inversion"], settings),
         keep=True if said["keep"] is None else flag("keep", said["keep"]),
         seam=None if said["seam"] is None else required_integer("seam", said["seam"]),
-        strength=required_real("strength", options.pop("strength", _STRENGTH))
-        if way == "paste"
-        else _STRENGTH,
+        strength=_strength(options.pop("strength", None), way),
     )
     check_seam(editing.seam, editing.strength)
     return replace(task, options=options, editing=editing, kind="image_edit")
@@ -194,6 +192,12 @@ def _read(
 def _segments(model: Model) -> bool:
     """Whether a map can be read from a picture."""
     return model.engine.manifest.get("segmenter") is not None
+
+
+def _strength(asked: object, way: str | None) -> float:
+    if asked is not None and way != "paste":
+        raise wrong("strength", "strength is of the seam that way paste paints; leave it out")
+    return _STRENGTH if asked is None else required_real("strength", asked)
 
 
 def _way(given: object) -> str | None:

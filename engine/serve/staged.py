@@ -53,7 +53,7 @@ class StagedJob:
         deadline: float | None,
     ) -> None:
         self._stages, self._image_factor, self._callbacks = stages, image_factor, callbacks
-        self._turns = Turns(deadline)
+        self._deadline, self._turns = deadline, Turns(deadline)
         self._made: list[Inversion | Result] = []
         self._job = self._submitted(next(stages))
 
@@ -88,10 +88,11 @@ class StagedJob:
             return result
 
     def _submitted(self, stage: Stage) -> Job[Any]:
-        if self._made:  # the engine itself checks the first
-            self._turns.check(f"before the {stage.name} began")
         more: dict[str, Any] = self._callbacks(stage.name)
-        left = self._turns.left
+        left = self._deadline  # the engine checks what was asked
+        if self._made:
+            self._turns.check(f"before the {stage.name} began")
+            left = self._turns.left
         job = stage.submit(**more, **({} if left is None else {"deadline": left}))
         if self._turns.cancelled:  # meanwhile
             job.cancel()

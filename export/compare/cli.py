@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgdm import manifest as manifests
-from fgdm.files import read_regular, write_all
+from fgdm.files import OutputFolder, read_regular
 from fgdm.progress import Progress
 
 from ..errors import ExportError
@@ -73,9 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compares as the options say, prints and stores. Returns the exit code."""
     from . import runtimes
-    from .differences import compare, first_difference
-    from .inputs import calibrated_feeds
-    from .values import Values
 
     for name in (args.a, args.b):
         if name not in runtimes.NAMES:
@@ -88,12 +85,27 @@ def run(args: argparse.Namespace) -> int:
         if not given >= least:
             raise ExportError(f"{option} is {given}; expected {least:g} or more")
     said = _graph(args.bundle, args.graph)
-    tolerance: float = said["tolerance"] if args.tolerance is None else args.tolerance
+    tolerance = said.get("tolerance") if args.tolerance is None else args.tolerance
+    if tolerance is None:
+        raise ExportError(f"the bundle says no tolerance of {args.graph}; give --tolerance")
+    if args.output is None:
+        return _compare(args, args.bundle / said["file"], tolerance, None)
+    with OutputFolder(args.output.parent, [args.output.name]) as folder:
+        return _compare(args, args.bundle / said["file"], tolerance, folder)
+
+
+def _compare(
+    args: argparse.Namespace, path: Path, tolerance: float, folder: OutputFolder | None
+) -> int:
+    from . import runtimes
+    from .differences import compare, first_difference
+    from .inputs import calibrated_feeds
+    from .values import Values
+
     say: Callable[[str], None] = (lambda text: None) if args.quiet else print
     one, other = runtimes.find(args.a), runtimes.find(args.b)
     say(f"sampling prompts for the inputs of {args.graph}")
     feeds = _some(calibrated_feeds(args.bundle, args.graph), args.calls)
-    path = args.bundle / said["file"]
     values = Values(path)
 
     def on(runtime: runtimes.Runtime) -> Any:
@@ -120,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
             )
     for line in _verdict(within, passed, first):
         say(line)
-    if args.output is not None:
+    if folder is not None:
         figures = {
             "graph": args.graph,
             "runtimes": [args.a, args.b],
@@ -129,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
             "outputs": [asdict(difference) for difference in outputs],
             "first_beyond": None if first is None else asdict(first),
         }
-        write_all({args.output: (json.dumps(figures, indent=1) + "\n").encode()})
+        folder.write({args.output.name: (json.dumps(figures, indent=1) + "\n").encode()})
     return 0 if within else 1
 
 
@@ -149,7 +161,7 @@ def _verdict(within: bool, passed: Sequence[Difference], first: Difference | Non
 
 
 def _graph(bundle: Path, name: str) -> Any:
-    manifests.read_manifest(bundle)
+    manifests.check_sizes(bundle, manifests.read_manifest(bundle))
     graphs = json.loads(read_regular(bundle / manifests.MANIFEST))["graphs"]
     if name not in graphs:
         raise ExportError(f"{bundle} has no graph {name}; it has {', '.join(graphs)}")

@@ -246,8 +246,9 @@ def test_the_command_scores_by_two_encoders(
     told = json.loads((tmp_path / "out/result.json").read_text())["repaint"]
     (attempt,) = told["attempts"]
     assert told["passed"] and -1.0 <= attempt["value"] <= 1.0
-    assert command.main([*words, "much"]) == 2
-    assert "the cosine of --dual-encoder is 'much'" in capsys.readouterr().err
+    for cosine in ("much", "nan", "84"):
+        assert command.main([*words, cosine]) == 2
+        assert f"the cosine of --dual-encoder is '{cosine}'" in capsys.readouterr().err
 
 
 def test_the_scenes_dual_encoder_paints_until_a_picture_fits(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fgdm.export.compare.values import Values
 from onnx import helper, numpy_helper
 from polygraphy.backend.base import BaseRunner
 
+SCENES = Path(__file__).parents[2] / "bundles" / "scenes"
 FEED = {"x": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)}
 LAYERS = [f"layer_{i}.Mul" for i in range(5)]
 
@@ -158,6 +160,32 @@ def test_what_cannot_be_compared(
 ) -> None:
     assert main(["compare", str(tiny_bundle), *arguments]) == code
     assert words in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    output = str(tmp_path / "file/figures.json")
+    assert main(["compare", str(tiny_bundle), "--b", "plain", "--output", output]) == 5
+    assert "sampling" not in capsys.readouterr().out
+
+
+def test_a_graph_without_a_tolerance_wants_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(SCENES), "--b", "plain", "--graph", "segmenter"]) == 2
+    assert "give --tolerance" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, b"\x08\x09"], ids=["missing", "cut"])
+def test_a_damaged_bundle(
+    tiny_bundle: Path, tmp_path: Path, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
+    (bundle / "vae_decoder.onnx").unlink()
+    if content is not None:
+        (bundle / "vae_decoder.onnx").write_bytes(content)
+    assert main(["compare", str(bundle), "--b", "plain", "--graph", "text_encoder"]) == 3
+    assert "vae_decoder.onnx" in capsys.readouterr().err
 
 
 def test_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

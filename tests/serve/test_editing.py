@@ -358,6 +358,9 @@ def test_what_does_not_belong_together_is_named(http: httpx.Client) -> None:
         ([image, indices], {"repaint": "1"}, "repaint is for pictures of a prompt"),
         ([image, ("labels", png(labels()[1:]))], {"way": "pixel"}, "63"),
         ([image], {"num_inference_steps": "2"}, "num_inference_steps is set, but the inversion"),
+        ([indices], {"strength": "0.5"}, "strength is of the seam that way paste paints"),
+        ([indices], {"deadline": "-1"}, "deadline is -1, expected 0 to"),
+        ([indices], {"deadline": "true"}, "deadline must be a number, got True"),
     ):
         assert words in refused(files, **change)
     generations = http.post("/v1/images/generations", json={"prompt": PROMPT, "edits": [EDIT]})

@@ -48,6 +48,7 @@ def refused(answer: httpx.Response) -> tuple[str | None, str]:
         ({"n": 10**4000}, "n", "n is 1000"),
         ({"candidates": 10**4000}, "candidates", "candidates is 1000"),
         ({"deadline": 10**4000}, "deadline", "number"),
+        ({"deadline": True}, "deadline", "must be a number, got True"),
         ({"deadline": "soon"}, "deadline", "must be a number, got 'soon'"),
         ({"deadline": -1}, "deadline", "deadline is -1, expected 0 to"),
         ({"image": "AAAA"}, "image", "/v1/images/edits"),
