@@ -307,6 +307,8 @@ def _networks(args: argparse.Namespace) -> Networks:
     if args.inception is not None:
         features.append(Inception(args.inception, args.network_device))
     segmenter = args.segmenter or shipped(SHIPPED_SEGMENTER)
+    if args.clip is not None and args.dual_encoder is not None:
+        raise RequestError("--clip and --dual-encoder are given; one of them scores")
     dual_encoder = args.dual_encoder or shipped(SHIPPED_DUAL_ENCODER)
     if not features and segmenter is not None:
         features.append(ScenesSegmenter(segmenter))

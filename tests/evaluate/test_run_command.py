@@ -262,6 +262,7 @@ def test_a_part_measures_only_when_all_are_made(
         (["--segmenter", "nowhere"], "can't read the scenes segmenter"),
         (["--dual-encoder", "nowhere"], "can't read a dual encoder"),
         (["--clip", "nowhere"], "can't read a CLIP model"),
+        (["--clip", "one", "--dual-encoder", "other"], "one of them scores"),
         (["--network", "nowhere.json"], "can't read the network's description"),
     ],
 )
