@@ -5,67 +5,18 @@
 #include <atomic>
 #include <future>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <thread>
 
+#include "c_api_fixture.hpp"
 #include "fgdm/engine.hpp"
 #include "fgdm/version.hpp"
-#include "runtime_fixture.hpp"
 
 namespace fgdm {
 namespace {
 
+using namespace testing::c;
 using nlohmann::json;
 using testing::expect_words;
-
-const std::string bundle_folder = std::string(FGDM_BUNDLES) + "/scenes";
-constexpr const char* small = R"({"prompt": "two dogs beside a house", "seed": 7, "candidates": 2,
-  "condition_steps": 2, "num_inference_steps": 2, "height": 64, "width": 64,
-  "stop_at_recall": 0})";
-// The callback chooses among all maps, so none stops early.
-constexpr const char* picked = R"({"prompt": "two dogs beside a house", "seed": 7, "candidates": 2,
-  "condition_steps": 2, "num_inference_steps": 2, "height": 64, "width": 64})";
-constexpr const char* endless = R"({"prompt": "a dog", "candidates": 1, "condition_steps": 1000})";
-
-std::string options(int max_queue = 16) {
-  return json{{"backend", "cpu"},
-              {"threads", 1},
-              {"max_queue", max_queue},
-              {"max_active", 1},
-              {"library", FGDM_TEST_RUNTIME}}
-      .dump();
-}
-
-// Tests in one process share an engine until one of them closes it: under sanitizers a runtime
-// takes seconds to open a graph.
-class CApiTest : public testing::RuntimeTest {
-protected:
-  static void TearDownTestSuite() { fgdm_engine_close(std::exchange(engine_, nullptr)); }
-  void SetUp() override {
-    RuntimeTest::SetUp();
-    if (IsSkipped() || engine_ != nullptr)
-      return;
-    ASSERT_EQ(fgdm_engine_open(bundle_folder.c_str(), options().c_str(), &engine_), FGDM_OK)
-        << fgdm_last_error();
-  }
-
-  fgdm_job* submit(const char* request, const fgdm_callbacks* callbacks = nullptr) {
-    fgdm_job* job = nullptr;
-    EXPECT_EQ(fgdm_submit(engine_, request, nullptr, 0, callbacks, &job), FGDM_OK)
-        << fgdm_last_error();
-    return job;
-  }
-
-  // What a request with one array is refused with.
-  std::string refused(const fgdm_array& array, const char* request = small) {
-    auto* job = reinterpret_cast<fgdm_job*>(engine_);
-    EXPECT_EQ(fgdm_submit(engine_, request, &array, 1, nullptr, &job), FGDM_REQUEST_ERROR);
-    EXPECT_EQ(job, nullptr);
-    return fgdm_last_error();
-  }
-
-  static inline fgdm_engine* engine_ = nullptr;
-};
 
 // What a job's callbacks were told. A job is done before its end is told: who gives it one of these
 // waits for that.
@@ -211,85 +162,6 @@ TEST_F(CApiTest, AJobThatIsNotDoneSaysSoAndCanBeCancelled) {
   fgdm_job_free(stopped);
   told.finished.get_future().wait();
   stops.finished.get_future().wait();
-}
-
-// What a job's callbacks saw of its maps, and which map they choose.
-struct Watched {
-  std::vector<int> seen, chosen;
-  std::vector<std::array<int, 3>> previews;  // height, width, channels
-  std::string refused_preview;
-  int offered = 0, place = 0;
-  std::promise<void> finished;
-
-  fgdm_callbacks callbacks() {
-    fgdm_callbacks made{};
-    made.context = this;
-    made.on_step = [](void* context, const fgdm_step* step) {
-      auto& self = *static_cast<Watched*>(context);
-      fgdm_pixels pixels;
-      EXPECT_EQ(fgdm_step_preview(step, step->candidates[0], &pixels), FGDM_OK);
-      self.previews.push_back({pixels.height, pixels.width, pixels.channels});
-      if (fgdm_step_preview(step, 99, &pixels) == FGDM_REQUEST_ERROR && pixels.data == nullptr)
-        self.refused_preview = fgdm_last_error();
-      return 0;
-    };
-    made.on_map = [](void* context, const fgdm_map* map, int is_chosen) {
-      auto& self = *static_cast<Watched*>(context);
-      (is_chosen != 0 ? self.chosen : self.seen).push_back(map->candidate);
-      EXPECT_STREQ(map->factor, "segmentation");
-      EXPECT_EQ(map->num_steps, 2);
-      EXPECT_EQ(map->labels.channels, 1);
-      EXPECT_EQ(map->map.channels, 3);
-      EXPECT_GE(map->recall, 0.0);
-      return 0;
-    };
-    made.on_select = [](void* context, const fgdm_map* maps, std::size_t num_maps) {
-      auto& self = *static_cast<Watched*>(context);
-      self.offered = static_cast<int>(num_maps);
-      EXPECT_STREQ(maps[0].refused, "");
-      return self.place;
-    };
-    made.on_done = [](void* context) { static_cast<Watched*>(context)->finished.set_value(); };
-    return made;
-  }
-};
-
-TEST_F(CApiTest, MapsAreSeenAndChosenAsTheyCome) {
-  for (const int place : {0, 1}) {
-    Watched watched;
-    watched.place = place;
-    const auto callbacks = watched.callbacks();
-    auto* const job = submit(picked, &callbacks);
-    ASSERT_NE(job, nullptr);
-    ASSERT_EQ(fgdm_job_wait(job, -1.0), FGDM_OK) << fgdm_last_error();
-    watched.finished.get_future().wait();
-    const char* text = nullptr;
-    ASSERT_EQ(fgdm_job_json(job, &text), FGDM_OK);
-    EXPECT_EQ(json::parse(text)["chosen"], place);
-    EXPECT_EQ(watched.offered, 2);
-    EXPECT_EQ(watched.chosen, std::vector{place});
-    EXPECT_EQ(std::set(watched.seen.begin(), watched.seen.end()), (std::set{0, 1}));
-    ASSERT_EQ(watched.previews.size(), 4u);  // two steps of the maps, two of the image
-    EXPECT_EQ(watched.previews.front(), (std::array{32, 32, 3}));
-    EXPECT_EQ(watched.previews.back(), (std::array{64, 64, 3}));
-    expect_words(watched.refused_preview.c_str(), {"99"});
-    fgdm_job_free(job);
-  }
-}
-
-TEST_F(CApiTest, AChoiceOfNoMapStopsTheJob) {
-  for (const int place : {-1, 2}) {
-    Watched watched;
-    watched.place = place;
-    const auto callbacks = watched.callbacks();
-    auto* const job = submit(picked, &callbacks);
-    ASSERT_NE(job, nullptr);
-    EXPECT_EQ(fgdm_job_wait(job, -1.0), FGDM_CANCELLED);
-    watched.finished.get_future().wait();
-    fgdm_job_free(job);
-  }
-  fgdm_pixels pixels;
-  EXPECT_EQ(fgdm_step_preview(nullptr, 0, &pixels), FGDM_REQUEST_ERROR);
 }
 
 TEST_F(CApiTest, JobsOutliveTheirEngine) {
