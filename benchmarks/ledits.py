@@ -17,29 +17,32 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
 
-class Ledits:
-    """The pipeline with SDE-DPM-Solver++, in float32 on the processor.
+def load_pipeline(bundle: Path, scheduler: Mapping[str, Any]) -> Any:
+    """diffusers' pipeline with SDE-DPM-Solver++, in float32 on the processor, silent.
 
-    bundle: its folder, whose base the pipeline gets. scheduler: as the manifest has it. threads: of
-    PyTorch.
+    bundle: its folder, whose base the pipeline gets. scheduler: as the manifest has it.
     """
+    load: dict[str, Any] = {"torch_dtype": torch.float32}
+    pipeline = LEditsPPPipelineStableDiffusion(
+        vae=AutoencoderKL.from_pretrained(bundle / "vae", **load),
+        text_encoder=CLIPTextModel.from_pretrained(bundle / "text_encoder", dtype=torch.float32),
+        tokenizer=CLIPTokenizer.from_pretrained(bundle / "tokenizer"),
+        unet=UNet2DConditionModel.from_pretrained(bundle / "unet", **load),
+        scheduler=make_scheduler(scheduler, "dpmsolver++_sde"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+class Ledits:
+    """Edits with `load_pipeline`. threads: of PyTorch."""
 
     def __init__(self, bundle: Path, scheduler: Mapping[str, Any], threads: int) -> None:
         torch.set_num_threads(threads)
-        load: dict[str, Any] = {"torch_dtype": torch.float32}
-        self._pipeline: Any = LEditsPPPipelineStableDiffusion(
-            vae=AutoencoderKL.from_pretrained(bundle / "vae", **load),
-            text_encoder=CLIPTextModel.from_pretrained(
-                bundle / "text_encoder", dtype=torch.float32
-            ),
-            tokenizer=CLIPTokenizer.from_pretrained(bundle / "tokenizer"),
-            unet=UNet2DConditionModel.from_pretrained(bundle / "unet", **load),
-            scheduler=make_scheduler(scheduler, "dpmsolver++_sde"),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        self._pipeline.set_progress_bar_config(disable=True)
+        self._pipeline = load_pipeline(bundle, scheduler)
 
     def edit(
         self,

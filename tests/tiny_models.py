@@ -169,9 +169,7 @@ def build_backbone(folder: Path, latents: int, seed: int = 21) -> Path:
         attention_head_dim=4,
         norm_num_groups=GROUPS,
     )
-    _fill(unet)
-    _sharpen(unet, 3.0)
-    unet.save_pretrained(folder)
+    _write_unet(unet, folder)
     return folder
 
 
@@ -190,9 +188,7 @@ def build_deep_base(folder: Path, checkpoint: TinyCheckpoint) -> Path:
         attention_head_dim=4,
         norm_num_groups=GROUPS,
     )
-    _fill(unet)
-    _sharpen(unet, 3.0)
-    unet.save_pretrained(folder / "unet")
+    _write_unet(unet, folder / "unet")
     return folder
 
 
@@ -207,6 +203,12 @@ def build_bundle(folder: Path, checkpoint: TinyCheckpoint, precision: Precision 
         name="tiny",
         precision=precision,
     )
+
+
+def _write_unet(unet: UNet2DConditionModel, folder: Path) -> None:
+    _fill(unet)
+    _sharpen(unet, 3.0)
+    unet.save_pretrained(folder)
 
 
 def _fill(model: nn.Module) -> None:

@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from diffusers import AutoencoderKL, LEditsPPPipelineStableDiffusion, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from fgdm import Edit, Engine, Inversion
 from fgdm.errors import RequestError
@@ -32,14 +32,13 @@ from fgdm.export.defaults import TOLERANCE
 from fgdm.export.errors import ExportError
 from fgdm.export.graphs import backbone_graph, own_backbone_graph
 from fgdm.export.onnx_export import export_graph
-from fgdm.export.reference import make_scheduler
 from fgdm.export.symbols import resolve
 from fgdm.export.weights import WeightStore
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
 
+from benchmarks.ledits import load_pipeline
 from tests.conftest import shared
 from tests.tiny_models import MAX_LENGTH, TEXT_WIDTH, TinyCheckpoint, build_deep_base
 
@@ -226,18 +225,7 @@ def picture() -> Image.Image:
 
 @pytest.fixture(scope="module")
 def pipeline(bundle: Path, engine: Engine) -> Any:
-    load = {"torch_dtype": torch.float32}
-    made = LEditsPPPipelineStableDiffusion(
-        vae=AutoencoderKL.from_pretrained(bundle / "vae", **load),
-        text_encoder=CLIPTextModel.from_pretrained(bundle / "text_encoder", dtype=torch.float32),
-        tokenizer=CLIPTokenizer.from_pretrained(bundle / "tokenizer"),
-        unet=UNet2DConditionModel.from_pretrained(bundle / "unet", **load),
-        scheduler=make_scheduler(engine.manifest["scheduler"], "dpmsolver++_sde"),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    made.set_progress_bar_config(disable=True)
+    made = load_pipeline(bundle, engine.manifest["scheduler"])
     made.invert(
         picture(),
         num_inversion_steps=STEPS,

@@ -11,19 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMInverseScheduler,
-    DDIMScheduler,
-    LEditsPPPipelineStableDiffusion,
-    UNet2DConditionModel,
-)
+from diffusers import DDIMInverseScheduler, DDIMScheduler
 from diffusers.pipelines.ledits_pp.pipeline_leditspp_stable_diffusion import compute_noise_ddim
 from fgdm import Edit, Engine, Inversion
 from fgdm.export.reference import make_scheduler
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import CLIPTextModel, CLIPTokenizer
+
+from benchmarks.ledits import load_pipeline
 
 SCENES = Path(__file__).parents[2] / "bundles" / "scenes"
 pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers'
@@ -44,19 +39,7 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def pipeline(engine: Engine) -> Any:
-    load = {"torch_dtype": torch.float32}
-    made = LEditsPPPipelineStableDiffusion(
-        vae=AutoencoderKL.from_pretrained(SCENES / "vae", **load),
-        text_encoder=CLIPTextModel.from_pretrained(SCENES / "text_encoder", dtype=torch.float32),
-        tokenizer=CLIPTokenizer.from_pretrained(SCENES / "tokenizer"),
-        unet=UNet2DConditionModel.from_pretrained(SCENES / "unet", **load),
-        scheduler=make_scheduler(engine.manifest["scheduler"], "dpmsolver++_sde"),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    made.set_progress_bar_config(disable=True)
-    return made
+    return load_pipeline(SCENES, engine.manifest["scheduler"])
 
 
 def _picture() -> Image.Image:
