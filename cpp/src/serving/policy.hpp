@@ -35,17 +35,23 @@ struct Waiting {
 
 // Decides what the next batch holds, of a backbone or of a decoder.
 //
-// Resolutions share the device by start-time fair queueing (Goyal et al.): each has a virtual clock
-// that runs while it is served, and the one that is furthest behind goes next. Within a resolution
+// Sizes of latents share the device by start-time fair queueing (Goyal et al.): each has a virtual
+// clock that runs while it is served, and the one that is furthest behind goes next; of its graphs,
+// the one that somebody waits for the longest. Within a resolution
 // rows go by priority, then images before maps (latency), then requests in the order they came,
-// then candidates that are behind. A picture between two steps (latency) waits for no batch of
-// other rows that takes longer than half a step, if such a batch can be made. Whatever was passed
-// over `patience` times goes first, whatever its priority.
+// then candidates that are behind. Whatever was passed over `patience` times goes first, whatever
+// its priority.
+//
+// With "latency", company costs the request that goes first little: by the batch times, a batch
+// with rows of others takes at most `company` times as long as its own rows alone. And what runs
+// between two steps of a picture takes two fifths of a step, if batches that small can be made.
 class Policy {
 public:
   static constexpr int patience = 200;
   // Full batches that fit, after the first lack of memory, before larger ones are tried again.
   static constexpr int first_wait = 50;
+  // Of the time of the first request's rows alone, what a batch may take.
+  static constexpr double company = 1.3;
   // The most rows of a decoder's batch: whoever waits for a step waits that long.
   static constexpr int decoded_rows = 4;
 
@@ -57,6 +63,9 @@ public:
 
   // A batch of so many rows, of which images were the fraction `image_share`, took so long.
   void served(Resolution resolution, int rows, double image_share, double seconds);
+
+  // Something that is no batch took so long while everyone waited.
+  void held_up(double seconds) { since_picture_ += seconds; }
 
   // Memory ran out with so many rows: batches at this resolution stay smaller, until so many of
   // that size have fitted that somebody else may have given memory back. Each time that was wrong,
@@ -79,15 +88,19 @@ private:
   };
 
   Resolution next_resolution(std::span<const Waiting> waiting);
+  double spare_seconds(Resolution resolution, std::span<const Waiting> waiting) const;
   int rows_beside_pictures(Resolution resolution, std::span<const Waiting> waiting) const;
+  int rows_of_company(Resolution resolution, int own_rows) const;
   int wanted_rows(Resolution resolution) const;
 
   bool throughput_;
   int max_batch_rows_;
-  std::map<Resolution, int> worthwhile_;  // by the batch times
+  std::map<Resolution, std::map<int, double>> seconds_;  // the batch times
+  std::map<Resolution, int> worthwhile_;                 // by the batch times
   std::map<Resolution, Memory> memory_;
-  std::map<Resolution, double> clocks_;       // seconds of service, weighed
+  std::map<Resolution, double> clocks_;       // seconds of service, weighed; of no graph
   std::map<Resolution, double> row_seconds_;  // of the last batch
+  double since_picture_ = 0.0;                // seconds of other work since a picture's last step
 };
 
 }  // namespace fgdm

@@ -254,6 +254,7 @@ void Scheduler::admit() {
 
 void Scheduler::begin(const std::shared_ptr<JobState>& job) {
   const double queued = seconds_since(job->submitted);
+  const auto began = Clock::now();
   auto failure = failure_of([&] {
     tasks_.push_back(std::make_unique<Task>(bundle_, graphs_, embeddings_, job, next_number_++));
   });
@@ -265,6 +266,7 @@ void Scheduler::begin(const std::shared_ptr<JobState>& job) {
   counted_.queue_seconds += queued;
   if ((failure = failure_of([&] { tasks_.back()->begin(); })))
     end(*tasks_.back(), std::move(failure));
+  policy_.held_up(seconds_since(began));
 }
 
 Resolution Scheduler::resolution_of(const Work& work) {

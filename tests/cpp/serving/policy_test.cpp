@@ -92,9 +92,10 @@ TEST(Policy, ABackboneOfItsOwnHasItsOwnBatches) {
   const Resolution depth_size{16, 16, "backbone_depth"};
   auto depth_row = map_row(1);
   depth_row.resolution = depth_size;
-  const std::vector<Waiting> waiting{map_row(0), depth_row, map_row(2), depth_row};
+  std::vector<Waiting> waiting{map_row(0), depth_row, map_row(2), depth_row};
   EXPECT_EQ(policy.choose(waiting), (std::vector<std::size_t>{0, 2}));
   policy.served(map_size, 4, 0.0, 1.0);
+  waiting[1].passed_over = waiting[3].passed_over = 1;
   EXPECT_EQ(policy.choose(waiting), (std::vector<std::size_t>{1})) << "its profile says 2 rows";
   policy.ran_out_of_memory(map_size, 4);
   EXPECT_EQ(policy.most_rows(map_size), 2);
@@ -122,21 +123,67 @@ TEST(Policy, DecodersTakeTurnsWithSteps) {
   }
 }
 
-// A picture's next step waits for half as long as it takes itself, not for a full batch of maps.
+// A picture's next step waits for two fifths of its own time, not for a full batch of maps.
 TEST(Policy, MapsBesidePicturesComeInSmallBatches) {
   for (const bool latency : {true, false}) {
     Policy policy(latency ? "latency" : "throughput", 16, {});
-    policy.served(image_size, 2, 1.0, 0.8);
+    policy.served(image_size, 2, 1.0, 1.0);
     policy.served(map_size, 16, 0.0, 1.6);  // .1 s a row
     std::vector<Waiting> waiting(8, map_row(0));
     EXPECT_EQ(policy.choose(waiting).size(), 8U) << "no picture waits";
     waiting.push_back(image_row(1));
     policy.choose(waiting);
-    policy.served(image_size, 2, 1.0, 0.8);
+    policy.served(image_size, 2, 1.0, 1.0);
     while (waiting[policy.choose(waiting).front()].is_image)
-      policy.served(image_size, 2, 1.0, 0.8);
+      policy.served(image_size, 2, 1.0, 1.0);
     EXPECT_EQ(policy.choose(waiting).size(), latency ? 2U : 8U);  // .4 s are four rows of maps
   }
+}
+
+// What joins, or a decoder, between two steps of a picture leaves maps less of it.
+TEST(Policy, APictureGoesNextOnceOtherWorkHasTakenItsShare) {
+  Policy policy("latency", 16, {});
+  policy.served(map_size, 2, 0.0, 0.2);    // .1 s a row
+  policy.served(image_size, 2, 1.0, 1.0);  // .4 s of it are there for others
+  std::vector<Waiting> waiting(8, map_row(0));
+  waiting.push_back(image_row(1));
+  policy.choose(waiting);
+  policy.served(map_size, 2, 0.0, 0.2);
+  policy.served(image_size, 2, 1.0, 2.0);
+  EXPECT_EQ(policy.choose(waiting).size(), 4U) << "maps are behind, and .8 s are eight rows";
+  policy.held_up(0.5);
+  EXPECT_EQ(policy.choose(waiting).size(), 1U) << ".3 s are left";
+  policy.held_up(0.4);
+  EXPECT_TRUE(waiting[policy.choose(waiting).front()].is_image) << "nothing is left";
+}
+
+// Of a picture whose every second step goes through a shallow graph, both kinds count.
+TEST(Policy, StepsThroughTwoGraphsShareAClock) {
+  Policy policy("latency", 2, {});
+  std::map<bool, int> served;
+  for (int round = 0; round < 50; ++round) {
+    auto image = image_row(1);
+    image.resolution.graph = round % 2 == 0 ? "" : "shallow";
+    const std::vector<Waiting> waiting{map_row(0), image};
+    const auto& chosen = waiting[policy.choose(waiting).front()];
+    policy.served(chosen.resolution, 2, chosen.is_image ? 1.0 : 0.0, 1.0);
+    ++served[chosen.is_image];
+  }
+  EXPECT_EQ(served[true], 40) << "four fifths of the time";
+}
+
+// A request of four rows is at work when others come: by the batch times, ten rows take 1.25 of its
+// time, and eleven more than 1.3.
+TEST(Policy, CompanyCostsTheFirstRequestLittle) {
+  const BatchTimes times{16, 16, {{4, 1.0}, {8, 1.2}, {16, 1.6}, {32, 1.8}}};
+  std::vector<Waiting> waiting{map_row(0), map_row(0)};
+  for (int order = 1; order < 16; ++order)
+    waiting.push_back(map_row(order));
+  const auto rows = [&](const char* kind) {
+    return 2 * Policy(kind, 32, {times}).choose(waiting).size();
+  };
+  EXPECT_EQ(rows("latency"), 10U);
+  EXPECT_EQ(rows("throughput"), 32U);
 }
 
 TEST(Policy, PicturesOfTwoSizesComeInFullBatches) {
