@@ -31,13 +31,17 @@ $(DEMO_VENV)/bin/python:
 	@$(PYTHON) -m venv $(DEMO_VENV) \
 	  || { echo "$(PYTHON) cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 
-# One wheel for both environments; a wheel of the same version isn't installed again unless forced.
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# One wheel for both environments; a wheel of the same version isn't installed again unless forced. Its objects
+# are those of build/tests, which ccache knows by the compiler's name, the flags and the place of each header.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 WHEEL = "$$(ls build/wheel/fgdm-*.whl)"
+BUILD_REQUIRES := cmake ninja nlohmann-json pybind11 scikit-build-core
 build/wheel/.ready: $(TEST_SOURCES)
 	rm -rf build/wheel
-	"$$(ls $(TEST_VENV)/bin/python $(DEMO_VENV)/bin/python 2>/dev/null | head -1)" \
-	  -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	set -e; python="$$(ls $(TEST_VENV)/bin/python $(DEMO_VENV)/bin/python 2>/dev/null | head -1)"; \
+	$$python $(PIP_INSTALL) $(BUILD_REQUIRES); \
+	PATH="$(CURDIR)/$$(dirname $$python):$$PATH" CXX=c++ $$python -m pip wheel --quiet --disable-pip-version-check \
+	  --no-build-isolation -C cmake.define.FGDM_WERROR=ON --no-deps --wheel-dir build/wheel .
 	@touch $@
 
 $(DEMO_VENV)/.ready: $(DEMO_VENV)/bin/python build/wheel/.ready
@@ -54,7 +58,7 @@ $(TEST_VENV)/bin/python: | system-packages
 $(TEST_VENV)/.ready: $(TEST_VENV)/bin/python build/wheel/.ready constraints.txt
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt \
-	  $(WHEEL)"[cpu,test,lint]" cmake ninja nlohmann-json pybind11
+	  $(WHEEL)"[cpu,test,lint]"
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt --no-deps --upgrade \
 	  --target build/torch-fidelity torch-fidelity
 	if test "$$(uname -m)" = x86_64; then $(TEST_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt --no-deps --upgrade \
@@ -110,8 +114,8 @@ abi: $(TEST_VENV)/.ready
 nightly: test
 	$(TEST_VENV)/bin/python -m pytest -m nightly -s
 	$(MAKE) full-size
-	$(MAKE) sanitize SOAK_REQUESTS=10000 SPOILT_EVERY=1
-	$(MAKE) aarch64 AARCH64_ROOMS="base;maths;maps;text;bundle;backends;chain;serving;c" AARCH64_TARGET=all SPOILT_EVERY=1
+	$(MAKE) sanitize SOAK_REQUESTS=10000 SPOILT_EVERY=1 THREADED_ROOMS="base;backends;chain;serving;c"
+	$(MAKE) aarch64
 	$(MAKE) kernels KERNEL_ARCHITECTURES="75 80 86 87 89 90 100 110 120"
 	$(CMAKE) -B build/nightly -DFGDM_EXAMPLES=OFF -DFGDM_SOAK_REQUESTS=100000
 	$(TEST_VENV)/bin/cmake --build build/nightly --target fgdm-tests
@@ -138,9 +142,9 @@ bench: $(TEST_VENV)/.ready
 	$(BENCHMARK) benchmarks.report $(BENCH) --figures $(BENCH)/figures
 
 # Registers, shared memory and spills; warnings and spills in the main shapes are errors. Without a
-# CUDA toolkit, the compiler comes from PyPI. The first architectures that differ in what kernels may use:
-# no bfloat16, all of it, Hopper's registers.
-KERNEL_ARCHITECTURES ?= 75 80 90
+# CUDA toolkit, the compiler comes from PyPI. Two architectures that differ in what kernels may use:
+# no bfloat16, and Hopper's.
+KERNEL_ARCHITECTURES ?= 75 90
 kernels: $(TEST_VENV)/.ready
 	command -v "$${NVCC:-nvcc}" || test -n "$$CUDA_HOME" || $(TEST_VENV)/bin/python -m pip install --quiet \
 	  --disable-pip-version-check -r kernels/requirements.txt
@@ -193,21 +197,22 @@ build/tests/build.ninja: $(TEST_VENV)/.ready | system-packages
 
 # Runs a GoogleTest program's tests in as many processes as there are cores.
 define SHARDS
-set -e; shards="$(TEST_JOBS)"; pids=""; \
+set -e; shards="$$(nproc)"; pids=""; \
 run() { for shard in $$(seq 0 $$((shards - 1))); do \
   GTEST_TOTAL_SHARDS=$$shards GTEST_SHARD_INDEX=$$shard "$$@" & pids="$$pids $$!"; done; \
   for pid in $$pids; do wait $$pid; done; }; run
 endef
 
 # The core's C++ tests under the address and undefined-behaviour sanitizers, then ThreadSanitizer.
-# ThreadSanitizer is asked of the rooms that have threads; of thousands of spoilt manifests, the others take
+# ThreadSanitizer is asked of the rooms where threads meet; of thousands of spoilt manifests, the others take
 # one in seven.
 # The sanitizers end the process where operator new finds no memory, which one test asks ONNX Runtime for.
 # ThreadSanitizer has a thread of its own, which another test counts. Each test is named as it begins: where a
 # process ends in one, that is known.
 SKIPPED_thread := --gtest_filter=-OrtSessionTest.MemoryThatIsNotThere*:OrtSessionTest.HasAsManyThreads*
 SKIPPED_address,undefined := --gtest_filter=-OrtSessionTest.MemoryThatIsNotThere*
-SANITIZED_thread = "-DFGDM_TEST_ROOMS=base;backends;chain;serving;c"
+THREADED_ROOMS ?= chain;serving
+SANITIZED_thread = "-DFGDM_TEST_ROOMS=$(THREADED_ROOMS)"
 SANITIZED_address,undefined = -DFGDM_SPOILT_EVERY=$(SPOILT_EVERY)
 SPOILT_EVERY ?= 7
 # What ONNX Runtime does by itself isn't ours to watch, and took two thirds of the time.
@@ -272,16 +277,18 @@ wheel: $(TEST_VENV)/.ready
 	PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/auditwheel repair --wheel-dir build/dist $(WHEEL)
 	ls build/dist
 
-# Cross-compiled, and its C++ tests run under emulation: of the rooms that another architecture's
-# arithmetic, characters and alignment could change. An emulator on this one has this one's order of memory.
+# Cross-compiled, and its C++ tests run under emulation; AARCH64_ROOMS="base;maths;maps;text" are those that
+# another architecture's arithmetic, characters and alignment change most. An emulator on this one has this
+# one's order of memory.
 # Debian: apt install g++-aarch64-linux-gnu qemu-user-static libgtest-dev (for GoogleTest's source).
-AARCH64_ROOMS ?= base;maths;maps;text
-AARCH64_TARGET ?= fgdm-tests
+AARCH64_ROOMS ?= base;maths;maps;text;bundle;backends;chain;serving;c
+AARCH64_TARGET ?= all
+AARCH64_SPOILT_EVERY ?= 1
 AARCH64_EMULATOR := qemu-aarch64-static;-L;/usr/aarch64-linux-gnu
 aarch64: $(TEST_VENV)/.ready
 	$(CMAKE) -B build/aarch64 -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
 	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_CROSSCOMPILING_EMULATOR="$(AARCH64_EMULATOR)" \
-	  -DCMAKE_DISABLE_FIND_PACKAGE_GTest=ON -DFGDM_SOAK_REQUESTS=300 -DFGDM_SPOILT_EVERY=$(SPOILT_EVERY) \
+	  -DCMAKE_DISABLE_FIND_PACKAGE_GTest=ON -DFGDM_SOAK_REQUESTS=300 -DFGDM_SPOILT_EVERY=$(AARCH64_SPOILT_EVERY) \
 	  -DFGDM_EXAMPLES=OFF "-DFGDM_TEST_ROOMS=$(AARCH64_ROOMS)"
 	$(TEST_VENV)/bin/cmake --build build/aarch64 --target $(AARCH64_TARGET)
 	$(TEST_VENV)/bin/ctest --test-dir build/aarch64 --output-on-failure --parallel $(TEST_JOBS) -E NOT_BUILT
@@ -297,8 +304,8 @@ CPP_FILES = $(shell git ls-files 'cpp/*.h' 'cpp/*.hpp' 'cpp/*.c' 'cpp/*.cpp' 'te
 lint: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/ruff check $(PYTHON_FOLDERS)
 	$(TEST_VENV)/bin/ruff format --check $(PYTHON_FOLDERS)
-	$(TEST_VENV)/bin/python -m mypy --cache-dir build/mypy -p fgdm
-	$(TEST_VENV)/bin/python -m mypy --cache-dir build/mypy $(CHECKOUT_FOLDERS)
+	$(TEST_VENV)/bin/python -m mypy -n auto --cache-dir build/mypy -p fgdm
+	$(TEST_VENV)/bin/python -m mypy -n auto --cache-dir build/mypy $(CHECKOUT_FOLDERS)
 	$(TEST_VENV)/bin/clang-format --dry-run --Werror $(CPP_FILES)
 
 format: $(TEST_VENV)/.ready

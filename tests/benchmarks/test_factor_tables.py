@@ -117,6 +117,7 @@ def _arguments(untrained: Path, output: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_bundle_of_all_factors_is_measured(
     untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

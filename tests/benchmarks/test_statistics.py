@@ -90,6 +90,7 @@ def test_students_quantiles_are_those_of_the_tables(freedom: int, table: float) 
     assert student_quantile(0.5, freedom) == pytest.approx(0)
 
 
+@pytest.mark.nightly
 def test_expanded_intervals_of_few_observations_hold_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(0)
     held = {True: 0, False: 0}

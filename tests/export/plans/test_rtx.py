@@ -55,6 +55,7 @@ def test_the_graphs_of_a_bundle(
     assert len(shown) == plans and all(plan["problem"] is None for plan in shown)
 
 
+@pytest.mark.nightly
 def test_one_plan_with_several_profiles_holds_the_weights_once(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -69,6 +70,7 @@ def test_one_plan_with_several_profiles_holds_the_weights_once(
     assert metadata["plan"]["size"] < apart - 1.8 * order.weight_bytes
 
 
+@pytest.mark.nightly
 def test_the_small_graphs_share_a_weight_file_by_offset(bundle: Path) -> None:
     outcome = build_plans(bundle, Options("tensorrt-rtx", ("sm_120",), max_candidates=1))
     assert len(outcome.built) == 13
