@@ -12,12 +12,11 @@ from pathlib import Path
 from fgdm import Engine, Result, drawing
 from PIL import Image, ImageDraw
 
+from benchmarks.cards import GAP, MARGIN, TITLE, card_size, draw_card, save
 from benchmarks.factor_chains import factor_names
 
 _PROMPT = "a person and two dogs beside a house under a tree with a kite"
 _SIDE = 192  # pixels: the least side of a map
-_MARGIN, _GAP, _PAD = 24, 16, 10
-_TITLE, _BODY = 22, 16
 
 
 def strip(result: Result) -> Image.Image:
@@ -30,22 +29,17 @@ def strip(result: Result) -> Image.Image:
     width, height = next(iter(shown.values())).size
     shown["image"] = result.image.convert("RGB")
     captions = [_caption(result, name) for name in shown]
-    step = width + 2 * _PAD + _GAP
-    top = _MARGIN + _TITLE + _GAP
-    size = 2 * _MARGIN + len(shown) * step - _GAP, top + height + 4 * _PAD + _BODY + _MARGIN
+    wide, high = card_size(width, height)
+    top = MARGIN + TITLE + GAP
+    size = 2 * MARGIN + len(shown) * (wide + GAP) - GAP, top + high + MARGIN
     picture = Image.new("RGB", size, drawing.PAGE)
-    draw = ImageDraw.Draw(picture)
-    prompt = drawing.ellipsize(f"“{result.prompt}”", _TITLE, size[0] - 2 * _MARGIN)
-    draw.text((_MARGIN, _MARGIN), prompt, font=drawing.font(_TITLE), fill=drawing.TEXT)
+    prompt = drawing.ellipsize(f"“{result.prompt}”", TITLE, size[0] - 2 * MARGIN)
+    ImageDraw.Draw(picture).text(
+        (MARGIN, MARGIN), prompt, font=drawing.font(TITLE), fill=drawing.TEXT
+    )
     for number, (part, caption) in enumerate(zip(shown.values(), captions, strict=True)):
-        left = _MARGIN + number * step
-        card = (left, top, left + width + 2 * _PAD, top + height + 4 * _PAD + _BODY)
-        draw.rounded_rectangle(card, radius=8, fill=drawing.CARD, outline=drawing.LINE)
-        whole = part.resize((width, height), Image.Resampling.LANCZOS)
-        picture.paste(whole, (left + _PAD, top + _PAD))
-        below = (left + _PAD, top + height + 2 * _PAD)
-        text = drawing.ellipsize(caption, _BODY, width)
-        draw.text(below, text, font=drawing.font(_BODY), fill=drawing.TEXT)
+        left = MARGIN + number * (wide + GAP)
+        draw_card(picture, (left, top), part, (width, height), caption)
     return picture
 
 
@@ -76,9 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
             num_inference_steps=given.steps,
             factors={name: {} for name in factor_names(engine.manifest)},
         )
-    partial = given.output.with_name(given.output.name + ".partial")
-    strip(result).save(partial, format="PNG", optimize=True)
-    partial.replace(given.output)
+    save(strip(result), given.output)
     print(f"{given.output}: {', '.join([*result.factors, 'image'])}")
     return 0
 
