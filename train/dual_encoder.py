@@ -21,6 +21,8 @@ SIDE, CELLS = 128, 16
 EMBEDDING, LONGEST = 256, 77
 #: CLIP's own, so that whatever prepares pictures for CLIP prepares them for this.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+#: Tokens that the text tower's convolution sees together: "a cat to the left of a red dog".
+_REACH = 9
 
 
 class Sight(NamedTuple):
@@ -113,7 +115,8 @@ class TextTower(nn.Module):
         self.end = end
         self.words = nn.Embedding(vocabulary, width)
         self.places = nn.Parameter(torch.randn(LONGEST, width) * 0.02)
-        nn.init.normal_(self.words.weight, std=0.05)
+        nn.init.normal_(self.words.weight, std=0.2)
+        self.around = nn.Conv1d(width, width, _REACH, padding=_REACH // 2)
         self.layers = nn.ModuleList(_Layer(width, heads=4) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.outward = nn.Linear(width, EMBEDDING, bias=False)
@@ -121,12 +124,12 @@ class TextTower(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         is_end = (ids == self.end).to(torch.int64)
         before = is_end.cumsum(1) - is_end  # how many ends there are before each token
-        unread = (before > 0).to(self.places.dtype) * -1e4
-        states = self.words(ids) + self.places[: ids.shape[1]]
+        read = (before == 0).to(self.places.dtype)
+        states = (self.words(ids) + self.places[: ids.shape[1]]) * read[..., None]
+        states = states + functional.gelu(self.around(states.transpose(1, 2))).transpose(1, 2)
         for layer in self.layers:
-            states = layer(states, unread[:, None, None])
-        last = (is_end * (before == 0)).to(states.dtype)
-        pooled = (states * last[..., None]).sum(1)
+            states = layer(states, (1 - read[:, None, None]) * -1e4)
+        pooled = (states * (is_end * read)[..., None]).sum(1)
         return functional.normalize(self.outward(self.norm(pooled)), dim=1)
 
 

@@ -10,6 +10,7 @@ from fgdm import extras
 if TYPE_CHECKING:
     from fgdm.scorers import DualEncoderScorer
 
+WEIGHTS = "dual_encoder.safetensors"
 IMAGE_ENCODER, TEXT_ENCODER, TOKENIZER = "image_encoder.onnx", "text_encoder.onnx", "tokenizer"
 
 

@@ -22,6 +22,7 @@ from .classes import CLASSES, THINGS
 from .dataset import SceneSet, scene_set
 from .dual_encoder import (
     CELLS,
+    EMBEDDING,
     LONGEST,
     MEAN,
     SIDE,
@@ -32,7 +33,7 @@ from .dual_encoder import (
     load_dual_encoder,
     summary,
 )
-from .dual_encoder_files import TOKENIZER
+from .dual_encoder_files import TOKENIZER, WEIGHTS
 from .dual_encoder_onnx import write_graphs
 from .loop import LoopOptions, train_stage
 from .presets import Preset
@@ -45,6 +46,8 @@ from .wrong_captions import CHANGES, mirrored
 DUAL_ENCODER_SEED = 4_000_000
 #: Wordings of a scene that training may meet.
 _WORDINGS = 1000
+#: The kinds of wrong captions that are about relations, and how often they come first.
+_RELATIONS, _RELATIONS_FIRST = ("side", "place"), 0.75
 _BATCH = 64
 _PAINTS = list(PAINTS)
 
@@ -75,7 +78,7 @@ class DualEncoderRecipe:
 
     def run(self) -> DualEncoder:
         """Both stages, and the graphs of what they made."""
-        path = self.folder / "dual_encoder.safetensors"
+        path = self.folder / WEIGHTS
         if not path.exists():
             save_dual_encoder(self._trained(), path)
         model = load_dual_encoder(path)
@@ -122,7 +125,12 @@ class DualEncoderRecipe:
         self, model: DualEncoder, scenes: SceneSet, drawn: Sequence[Scene], texts: Texts
     ) -> None:
         """Symmetric InfoNCE. The eye stays as it is, so that its summaries are made once: of each
-        scene's picture, and of its mirrored picture, made a little worse."""
+        scene's picture, and of its mirrored picture, made a little worse.
+
+        A linear reader learns to tell from an embedding, of a picture as of a text, where things
+        are. Without it neither tower has a reason to say what the other doesn't look at yet, and
+        left and right aren't learnt.
+        """
         eye = model.image.eye.requires_grad_(False).eval()
 
         def view(name: str, mirror: bool) -> Tensor:
@@ -133,21 +141,34 @@ class DualEncoderRecipe:
 
         views = view("plain", mirror=False), view("mirrored", mirror=True)
         budget = self.preset.towers
+        known, there = whereabouts(drawn)
+        reader = nn.Linear(EMBEDDING, known[0].numel()).to(self.device)
 
         def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
             index = rng.choice(len(drawn), budget.batch, replace=False)
             mirror = bool(rng.random() < 0.5)
             right, wrong = [], []
             for i in index:
-                text = caption(drawn[i], int(rng.integers(_WORDINGS)))
+                text = related_caption(drawn[i], rng)
                 right.append(mirrored(text) if mirror else text)
                 wrong.append(wrong_caption(right[-1], rng))
             images = model.image.of_summary(views[mirror][index].to(self.device))
-            found = model.text(texts(right + wrong).to(self.device))
+            found = model.text(texts(right + [text for _, text in wrong]).to(self.device))
             value, share = contrast(images, found, model.scale)
-            return value, {"found": share, "scale": float(model.scale.detach())}
+            place = known[index] * (torch.tensor([-1.0, 1, 1, 1]) if mirror else 1.0)
+            there_now = there[index].to(self.device)
+            of_images = reading_loss(reader, images, place.to(self.device), there_now)
+            of_texts = reading_loss(reader, found[: len(right)], place.to(self.device), there_now)
+            told = ((found[: len(right)] - found[len(right) :]) * images).sum(1).detach() > 0
+            shares = {"found": share, "scale": float(model.scale.detach())}
+            shares |= {"read": float(of_images.detach()), "read_in_texts": float(of_texts.detach())}
+            for kind in CHANGES:
+                rows = [row for row, (own, _) in enumerate(wrong) if own == kind]
+                if rows:
+                    shares[kind] = float(told[rows].float().mean())
+            return value + (of_images + of_texts) / 2, shares
 
-        learning = nn.ModuleDict({"model": model})
+        learning = nn.ModuleDict({"model": model, "reader": reader})
         train_stage("towers", learning, loss, budget, self.work, self.options)
 
 
@@ -256,12 +277,49 @@ def summaries(
     return np.concatenate(found)
 
 
-def wrong_caption(text: str, rng: np.random.Generator) -> str:
-    """The caption with one thing wrong, of whatever kind it has."""
-    for kind in rng.permutation(list(CHANGES)):
-        changed = CHANGES[str(kind)](text, rng)
+def whereabouts(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
+    """Of each thing in each scene the means of x, y and its lower edge, in quarters of the picture
+    from the middle, and its number in threes, (n, things, 4); and whether it is there, (n, things).
+    """
+    found = torch.zeros(len(scenes), len(THINGS), 4)
+    for row, scene in enumerate(scenes):
+        for column, name in enumerate(THINGS):
+            items = [item for item in scene.instances if item.name == name]
+            if items:
+                means = np.mean([(item.x, item.y, item.base) for item in items], 0)
+                found[row, column, :3] = torch.from_numpy((means - 0.5) / 0.25)
+            found[row, column, 3] = len(items) / 3
+    return found, found[..., 3] > 0
+
+
+def reading_loss(reader: nn.Linear, embeddings: Tensor, known: Tensor, there: Tensor) -> Tensor:
+    """The squared error of what is read in (B, 256) embeddings: of places where things are there,
+    and of numbers, a scalar. known, there: as `whereabouts` gives them."""
+    read = reader(embeddings * EMBEDDING**0.5).reshape(known.shape)
+    errors = (read - known).pow(2)
+    error: Tensor = errors[..., :3][there].mean() + errors[..., 3].mean()
+    return error
+
+
+def related_caption(scene: Scene, rng: np.random.Generator) -> str:
+    """A caption; of three wordings, which may all be the last, the first that relates things."""
+    for _ in range(3):
+        text = caption(scene, int(rng.integers(_WORDINGS)))
+        if any(CHANGES[kind](text, rng) is not None for kind in _RELATIONS):
+            break
+    return text
+
+
+def wrong_caption(text: str, rng: np.random.Generator) -> tuple[str, str]:
+    """The kind of change, and the caption with one thing wrong. Relations, which are rarer and
+    harder, come first in three of four captions that have some."""
+    kinds = [str(kind) for kind in rng.permutation(list(CHANGES))]
+    if rng.random() < _RELATIONS_FIRST:
+        kinds.sort(key=lambda kind: kind not in _RELATIONS)
+    for kind in kinds:
+        changed = CHANGES[kind](text, rng)
         if changed is not None:
-            return changed
+            return kind, changed
     raise ValueError(f"{text!r} names no thing")
 
 

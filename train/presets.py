@@ -60,7 +60,7 @@ class Preset:
     joint: StageBudget = field(default=StageBudget(400, 16, 2e-4, 20))
     pair_scenes: int = 12_000  # of the dual encoder
     eye: StageBudget = field(default=StageBudget(450, 48, 3e-3, 30))
-    towers: StageBudget = field(default=StageBudget(1000, 128, 2e-3, 50))
+    towers: StageBudget = field(default=StageBudget(800, 128, 2e-3, 50))
 
     @property
     def latent_scale(self) -> int:

@@ -23,10 +23,18 @@ from fgdm.train.dual_encoder_recipe import (
     pictures_of,
     save_dual_encoder,
     truths,
+    whereabouts,
 )
 from fgdm.train.presets import SMOKE
 from fgdm.train.world import sample_scene
-from fgdm.train.wrong_captions import CHANGES, mirrored, other_class, other_count
+from fgdm.train.wrong_captions import (
+    CHANGES,
+    mirrored,
+    other_class,
+    other_count,
+    other_place,
+    other_side,
+)
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +163,19 @@ def test_what_follows_the_end_of_a_text_is_not_read(
         assert torch.allclose(model.text(ids), model.text(changed), atol=1e-6)
 
 
+def test_whereabouts_are_of_what_is_there() -> None:
+    scene = sample_scene(7)
+    known, there = whereabouts([scene])
+    assert known.shape == (1, len(THINGS), 4)
+    for column, name in enumerate(THINGS):
+        items = [item for item in scene.instances if item.name == name]
+        assert bool(there[0, column]) == bool(items)
+        assert float(known[0, column, 3]) == pytest.approx(len(items) / 3)
+        if items:
+            x = np.mean([item.x for item in items])
+            assert float(known[0, column, 0]) == pytest.approx((x - 0.5) * 4, abs=1e-5)
+
+
 def test_the_command_trains_goes_on_and_exports(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,7 +225,8 @@ def test_the_shipped_encoder_tells_wrong_captions_of_held_out_scenes() -> None:
     images = np.stack([scorer.embed_image(Image.fromarray(pair.image)) for pair in pairs])
     right = np.stack([scorer.embed_text(pair.text) for pair in pairs])
     rng = np.random.default_rng(3)
-    for change, least in ((other_class, 0.9), (other_count, 0.7)):
+    bounds = ((other_class, 0.9), (other_count, 0.7), (other_side, 0.85), (other_place, 0.7))
+    for change, least in bounds:
         changed = [(i, change(pair.text, rng)) for i, pair in enumerate(pairs)]
         rows = [i for i, text in changed if text is not None]
         wrong = np.stack([scorer.embed_text(text) for _, text in changed if text is not None])
