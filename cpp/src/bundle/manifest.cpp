@@ -201,6 +201,8 @@ ConditioningSpec conditioning(const Field& field, const std::string& owner) {
 LoraSpec lora(const Field& field) {
   LoraSpec spec;
   spec.name = field["name"].text();
+  if (spec.name.empty())
+    refuse_manifest(field.where() + ".name is empty, expected what requests call it");
   spec.file = inner_path(field["file"].text());
   spec.rank = field["rank"].integer(1, 65536);
   for (const auto& item : field["factors"].items())

@@ -140,7 +140,7 @@ private:
       const auto* input = input_of(graph, matrix);
       inputs.push_back({matrix, input == nullptr ? DType::float32 : input->dtype, 2});
       if (input != nullptr && (input->shape.empty() || input->shape.front() < 1))
-        fail(graph, "has an input \"" + input->name + "\" without a fixed first size");
+        fail(graph, "has an input \"" + input->name + "\" without a fixed number of channels");
     }
     inputs.push_back({lora_scale, DType::float32, 2});
   }
@@ -153,7 +153,7 @@ private:
                              ? own == whole
                              : own->dtype == whole->dtype && own->shape == whole->shape;
       if (!alike)
-        fail(graph, std::string("has another input \"") + matrix + "\" than " +
+        fail(graph, std::string("has the input \"") + matrix + "\" otherwise than " +
                         manifest_.backbone + ", whose adapters it shares");
     }
   }
