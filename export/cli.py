@@ -51,7 +51,15 @@ examples:
 #: What only a new bundle has, by the names of its options.
 _NEW = (
     *("base", "output", "name", "overwrite", "weights", "precision", "vae", "text_encoder"),
-    *("tokenizer", "lora", "runtime_lora", "textual_inversion", "tiny_decoder", "image_size", "attention_maps"),
+    *(
+        "tokenizer",
+        "lora",
+        "runtime_lora",
+        "textual_inversion",
+        "tiny_decoder",
+        "image_size",
+        "attention_maps",
+    ),
 )
 
 

@@ -138,7 +138,9 @@ def _convolved(
                 cell,
                 :,
                 (top := cell // layer.kernel_size[1]) : top + down_by * (rows - 1) + 1 : down_by,
-                (left := cell % layer.kernel_size[1]) : left + right_by * (columns - 1) + 1 : right_by,
+                (left := cell % layer.kernel_size[1]) : left
+                + right_by * (columns - 1)
+                + 1 : right_by,
             ]
             for cell in range(cells)
         ]

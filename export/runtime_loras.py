@@ -164,13 +164,15 @@ def _check(given: Iterable[RuntimeLora], shared: Collection[str]) -> None:
                 "and ., the first of them a letter or digit"
             )
         if lora.name in names:
-            raise ExportError(f"two LoRAs are called {lora.name}; requests tell them by their names")
+            raise ExportError(
+                f"two LoRAs are called {lora.name}; requests tell them by their names"
+            )
         names.add(lora.name)
         odd = [factor for factor in lora.factors if factor not in shared]
         if odd or not lora.factors:
             raise ExportError(
-                f"the LoRA {lora.name} is to change {', '.join(odd) or 'nothing'}; expected factors "
-                f"over the shared backbone: {', '.join(shared) or 'this bundle has none'}"
+                f"the LoRA {lora.name} is to change {', '.join(odd) or 'nothing'}; expected "
+                f"factors over the shared backbone: {', '.join(shared) or 'this bundle has none'}"
             )
 
 

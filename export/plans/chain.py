@@ -101,7 +101,9 @@ class Chain:
     def _profiles(self, graph: str, rows_at: dict[tuple[int, int], int]) -> list[Profile]:
         ports = self._ports(graph)
         sizeless = ("batch", "lora_rank")
-        if not any(isinstance(size, str) and size not in sizeless for p in ports for size in p.shape):
+        if not any(
+            isinstance(size, str) and size not in sizeless for p in ports for size in p.shape
+        ):
             rows_at = {(0, 0): max(rows_at.values())}
         return [
             Profile(rows, *size)

@@ -77,9 +77,9 @@ def _check_kind(file: LoraFile, layers: Mapping[str, nn.Module]) -> None:
     odd = [name for name in file.updates if not can_branch(name, layers[name])]
     if odd:
         raise ExportError(
-            f"{file.path} changes {listed(odd)}, which requests can't weigh: expected linear layers "
-            "and convolutions, and not the time embedding, which adapters of maps share. Merge this "
-            "LoRA into the base with --lora"
+            f"{file.path} changes {listed(odd)}, which requests can't weigh: expected linear "
+            "layers and convolutions, and not the time embedding, which adapters of maps share. "
+            "Merge this LoRA into the base with --lora"
         )
 
 
