@@ -1,10 +1,10 @@
-"""What adapters that requests weigh cost: a backbone's step without them, and with none, one, two.
+"""What LoRAs that requests weigh cost: a backbone's step without them, and with none, one, two.
 
 python -m benchmarks.runtime_loras --runtime cpu --levels 320,640 --size 32 --rank 16
 
 The UNet has random weights, and Stable Diffusion 1.5's layers and widths as far as --levels go.
-Adapters change the layers that kohya's trainer changes: attention, feed-forward and the projections
-around them. `none` is the graph that takes adapters, in a batch without any.
+LoRAs change the layers that kohya's trainer changes: attention, feed-forward and the projections
+around them. `none` is the graph that takes LoRAs, in a batch without any.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def measure(args: argparse.Namespace, folder: Path) -> list[Case]:
         return stack.enter_context(runtime(onnx.load(path, load_external_data=False), folder, []))
 
     with ExitStack() as stack:
-        cases = [Case("a bundle without adapters", runner(plain), inputs)]
+        cases = [Case("a bundle without LoRAs", runner(plain), inputs)]
         zeros = [(torch.zeros(branches.inputs, 1), torch.zeros(branches.outputs, 1))]
         weighed = runner(branches.graph(backbone_graph(unet, _TOKENS), matrices))
         for count in range(args.most + 1):
@@ -114,7 +114,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=32, help="of the latent, in cells")
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--most", type=int, default=2, help="adapters at once")
+    parser.add_argument("--most", type=int, default=2, help="LoRAs at once")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
@@ -122,7 +122,7 @@ def main() -> int:
         cases = measure(args, Path(folder))
     medians = {case.name: statistics.median(case.seconds[1:]) for case in cases}
     first = medians[cases[0].name]
-    rows = [("adapters", "ms a step", "times")]
+    rows = [("LoRAs", "ms a step", "times")]
     rows += [(name, f"{1e3 * took:.1f}", f"{took / first:.3f}") for name, took in medians.items()]
     print_table(rows)
     settings = {key: value for key, value in vars(args).items() if key != "output"}

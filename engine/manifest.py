@@ -102,7 +102,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Lora:
-    """An adapter that requests weigh, of that rank; factors: those that it changes."""
+    """A LoRA that requests weigh, of that rank; factors: those that it changes."""
 
     name: str
     file: str

@@ -143,7 +143,7 @@ def export_bundle(
     conditions, image = _assemble(models, factors, chosen, image_size)
     shared = [entry.name for entry in conditions if entry.backbone is None]
     shared += [IMAGE] if image.backbone is None else []
-    adapters = load_runtime_loras(runtime_loras, models.unet, models.text_encoder, shared)
+    weighed = load_runtime_loras(runtime_loras, models.unet, models.text_encoder, shared)
     levels = len(cache_levels(models.unet))
     for condition in conditions:
         _check_cache(condition.name, condition.defaults, levels)
@@ -178,7 +178,7 @@ def export_bundle(
         preview_decoder=models.tiny_decoder is not None,
         image_backbone=None if image.backbone is None else image.backbone.as_json(),
         shallow_backbones=shallow_backbones(models.unet),
-        loras=adapters.as_json(),
+        loras=weighed.as_json(),
     )
     every: list[ConditionFactor | _Image] = [*conditions, image]
     own = _FactorNetworks(
@@ -188,13 +188,13 @@ def export_bundle(
     with replacing(output, overwrite) as root:
         store = WeightStore(root, weights)
         _save_weights(store, models, own, networks)
-        adapters.save(root, precision)
+        weighed.save(root, precision)
         for file, content in palettes.items():
             (root / file).write_text(content, encoding="utf-8")
         models.tokenizer.save(root / "tokenizer")
         graphs = [
             graph.in_precision(precision)
-            for graph in _graphs(models, own, networks, adapters, attention_maps)
+            for graph in _graphs(models, own, networks, weighed, attention_maps)
         ]
         kept = kept_nodes(keep_fp32, graphs)
         calls: dict[str, list[Call]] = {}
@@ -232,13 +232,13 @@ def _graphs(
     models: Models,
     own: _FactorNetworks,
     networks: Sequence[ImageNetwork],
-    adapters: RuntimeLoras,
+    weighed: RuntimeLoras,
     attention_maps: bool,
 ) -> list[Graph]:
     length, downscale = models.max_length, models.downscale
     preview, levels = models.tiny_decoder, cache_levels(models.unet)
     return [
-        adapters.text_encoder(text_encoder_graph(models.text_encoder, length)),
+        weighed.text_encoder(text_encoder_graph(models.text_encoder, length)),
         *(adapter.graph(models.unet) for adapter in own.adapters),
         *(
             graph
@@ -250,11 +250,8 @@ def _graphs(
         encoder_graph(models.vae, downscale),
         # Last, when there is memory for the largest models and their sessions.
         *(backbone.graph(length, attention_maps) for backbone in own.backbones),
-        *(
-            adapters.backbone(shallow_backbone_graph(models.unet, length, level))
-            for level in levels
-        ),
-        adapters.backbone(backbone_graph(models.unet, length, len(levels), attention_maps)),
+        *(weighed.backbone(shallow_backbone_graph(models.unet, length, level)) for level in levels),
+        weighed.backbone(backbone_graph(models.unet, length, len(levels), attention_maps)),
     ]
 
 

@@ -1,8 +1,8 @@
 """Low-rank branches beside a model's layers, whose numbers are inputs of its graphs.
 
-A layer y = W x becomes y = W x + B (s ⊙ (A x)): A and B of all adapters in use lie side by side
-along their ranks, and s has the weight of each rank in each row, so that rows of different adapters,
-and of none, share a batch (LoRA, Hu et al. 2021, equation 3). Runtimes ignore adapters that they
+A layer y = W x becomes y = W x + B (s ⊙ (A x)): A and B of all LoRAs in use lie side by side
+along their ranks, and s has the weight of each rank in each row, so that rows of different LoRAs,
+and of none, share a batch (LoRA, Hu et al. 2021, equation 3). Runtimes ignore LoRAs that they
 know of themselves, or take weights that are given in place of their own for constants; plain inputs
 work in all of them.
 """
@@ -21,7 +21,7 @@ from .signature import Graph, TensorSpec, uniform
 from .sources.low_rank import Pair
 
 DOWN, UP, SCALE = "lora_down", "lora_up", "lora_scale"
-#: The symbol of the rank of all adapters in use together.
+#: The symbol of the rank of all LoRAs in use together.
 RANK = "lora_rank"
 
 
@@ -54,14 +54,14 @@ class LoraBranches:
             layer.register_forward_hook(self._beside(place))
         self.inputs, self.outputs = down, up
 
-    def graph(self, graph: Graph, adapters: Iterable[tuple[Tensor, Tensor]]) -> Graph:
-        """The graph, which takes adapters as its last three inputs.
+    def graph(self, graph: Graph, loras: Iterable[tuple[Tensor, Tensor]]) -> Graph:
+        """The graph, which takes LoRAs as its last three inputs.
 
-        adapters: as `packed`; the calibration meets all of them, with weights whose sum is 1.
+        loras: as `packed`; the calibration meets all of them, with weights whose sum is 1.
         """
         graph.module.register_forward_pre_hook(self._bind)
         graph.module.register_forward_hook(self._unbind, always_call=True)
-        matrices = list(adapters)
+        matrices = list(loras)
         count = len(matrices)
         return replace(
             graph,
@@ -79,7 +79,7 @@ class LoraBranches:
         )
 
     def packed(self, pairs: Mapping[str, Pair], rank: int) -> tuple[Tensor, Tensor]:
-        """An adapter's `lora_down` and `lora_up`, float32; zeros where it has no pair, and beyond a
+        """A LoRA's `lora_down` and `lora_up`, float32; zeros where it has no pair, and beyond a
         pair's own rank."""
         down, up = torch.zeros(self.inputs, rank), torch.zeros(self.outputs, rank)
         for name, pair in pairs.items():

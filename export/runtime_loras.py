@@ -45,7 +45,7 @@ class RuntimeLora:
 
 
 @dataclass(frozen=True)
-class _Adapter:
+class _Loaded:
     """A loaded one: its pairs by role and layer, and the largest rank of any."""
 
     given: RuntimeLora
@@ -57,41 +57,41 @@ class _Adapter:
 
 
 class RuntimeLoras:
-    """The adapters of a bundle, and the branches for them in its models."""
+    """The LoRAs of a bundle, and the branches for them in its models."""
 
-    def __init__(self, adapters: Sequence[_Adapter], layers: Mapping[str, nn.Module]) -> None:
-        self._adapters = adapters
+    def __init__(self, loaded: Sequence[_Loaded], layers: Mapping[str, nn.Module]) -> None:
+        self._loaded = loaded
         self._branches: dict[str, LoraBranches] = {}
         for role in _ROLES.values():
-            touched = {name for adapter in adapters for name in adapter.pairs[role]}
+            touched = {name for lora in loaded for name in lora.pairs[role]}
             if touched:
                 ordered = {name: layer for name, layer in layers.items() if name in touched}
                 self._branches[role] = LoraBranches(ordered)
 
     def backbone(self, graph: Graph) -> Graph:
-        """The shared backbone's graph, or a shallow one, with what it takes of adapters."""
+        """The shared backbone's graph, or a shallow one, with what it takes of LoRAs."""
         return self._graph(graph, _ROLES[UNET])
 
     def text_encoder(self, graph: Graph) -> Graph:
         return self._graph(graph, _ROLES[TEXT_ENCODER])
 
     def save(self, root: Path, precision: Precision) -> None:
-        """Write every adapter into the bundle `root`, in the type that its graphs take.
+        """Write every LoRA into the bundle `root`, in the type that its graphs take.
 
         Raises:
             ExportError: a number isn't finite, or overflows in that type.
         """
-        for adapter in self._adapters:
+        for lora in self._loaded:
             tensors: dict[str, Tensor] = {}
-            for role, matrices in self._packed(adapter).items():
+            for role, matrices in self._packed(lora).items():
                 for matrix, value in zip((DOWN, UP), matrices, strict=True):
                     tensors[f"{role}.{matrix}"] = value.to(_DTYPES[precision]).contiguous()
             if not all(tensor.isfinite().all() for tensor in tensors.values()):
                 raise ExportError(
-                    f"the LoRA {adapter.given.source} has numbers that {precision} can't hold; "
+                    f"the LoRA {lora.given.source} has numbers that {precision} can't hold; "
                     "check the file, or export with --precision fp32"
                 )
-            path = root / _file(adapter.given.name)
+            path = root / _file(lora.given.name)
             path.parent.mkdir(exist_ok=True)
             save_file(tensors, path)
             # safetensors makes its files private to the user, whatever the umask says.
@@ -101,25 +101,25 @@ class RuntimeLoras:
         """What the manifest says of them."""
         return tuple(
             {
-                "name": adapter.given.name,
-                "file": _file(adapter.given.name),
-                "rank": adapter.rank,
-                "factors": list(adapter.given.factors),
+                "name": lora.given.name,
+                "file": _file(lora.given.name),
+                "rank": lora.rank,
+                "factors": list(lora.given.factors),
             }
-            for adapter in self._adapters
+            for lora in self._loaded
         )
 
     def _graph(self, graph: Graph, role: str) -> Graph:
         if role not in self._branches:
             return graph
-        packed = (self._packed(adapter) for adapter in self._adapters)
+        packed = (self._packed(lora) for lora in self._loaded)
         return self._branches[role].graph(graph, [found[role] for found in packed if role in found])
 
-    def _packed(self, adapter: _Adapter) -> dict[str, tuple[Tensor, Tensor]]:
+    def _packed(self, lora: _Loaded) -> dict[str, tuple[Tensor, Tensor]]:
         """By role, of those that it changes."""
         return {
-            role: self._branches[role].packed(pairs, adapter.rank)
-            for role, pairs in adapter.pairs.items()
+            role: self._branches[role].packed(pairs, lora.rank)
+            for role, pairs in lora.pairs.items()
             if pairs
         }
 
@@ -140,11 +140,11 @@ def load_runtime_loras(
     """
     _check(given, shared)
     layers = lora_layers(unet, text_encoder)
-    adapters = []
+    loaded = []
     for lora in given:
         pairs = read_low_rank(layers, lora.source)
-        adapters.append(
-            _Adapter(
+        loaded.append(
+            _Loaded(
                 lora,
                 {
                     role: {name: pair for name, pair in pairs.items() if name.startswith(prefix)}
@@ -152,7 +152,7 @@ def load_runtime_loras(
                 },
             )
         )
-    return RuntimeLoras(adapters, layers)
+    return RuntimeLoras(loaded, layers)
 
 
 def _check(given: Iterable[RuntimeLora], shared: Collection[str]) -> None:

@@ -20,7 +20,7 @@ def resolve(
 
     ``batch`` is the number of rows; ``height`` and ``width`` are the latent's, ``image_height`` and
     ``image_width`` the picture's, `downscale` times that; ``height_div_2`` is half the latent's
-    height, and so for any stride; ``lora_rank`` is that of all adapters in use together.
+    height, and so for any stride; ``lora_rank`` is that of all LoRAs in use together.
 
     Raises:
         ValueError: a symbol is none of these, or a size can't be divided by its stride.

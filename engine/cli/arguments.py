@@ -101,7 +101,7 @@ def number_of_factor(text: str) -> tuple[str, float]:
 
 
 def scale(text: str) -> tuple[str, float]:
-    """``style=0.8``: an adapter, and its weight."""
+    """``style=0.8``: a LoRA, and its weight."""
     name, _, value = text.rpartition("=")
     try:
         if name:

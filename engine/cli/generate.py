@@ -121,7 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=SCALE",
-        help="an adapter of the bundle and its weight; repeatable (fgdm inspect tells their names)",
+        help="a LoRA of the bundle and its weight; repeatable (fgdm inspect tells their names)",
     )
 
     for name, what in (("", "the image"), ("condition-", "the maps")):
@@ -250,7 +250,7 @@ def _generate(
 def _loras(given: list[tuple[str, float]]) -> dict[str, float]:
     scales = dict(given)
     if len(scales) < len(given):
-        raise RequestError("--lora names an adapter twice; give it one weight")
+        raise RequestError("--lora names a LoRA twice; give it one weight")
     return scales
 
 

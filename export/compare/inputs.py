@@ -57,14 +57,14 @@ def _graph(
         inputs=tuple(map(_spec, graph.inputs)),
         outputs=tuple(map(_spec, graph.outputs)),
         downscale=downscale,
-        calibration=_adapter(bundle, manifest, graph),
+        calibration=_first_lora(bundle, manifest, graph),
     )
 
 
-def _adapter(
+def _first_lora(
     bundle: Path, manifest: manifests.Manifest, graph: manifests.Graph
 ) -> dict[str, Tensor]:
-    """The first adapter that changes what the graph makes, at a weight of 1, where it takes any."""
+    """The first LoRA that changes what the graph makes, at a weight of 1, where it takes any."""
     if SCALE not in {port.name for port in graph.inputs}:
         return {}
     role = "text_encoder" if graph.name == manifest.text_encoder else "backbone"

@@ -114,7 +114,7 @@ class Chain:
     def shapes(self, graph: str, profile: Profile) -> dict[str, tuple[int, ...]]:
         """The shape of every input and output of a graph at a profile, by name.
 
-        Adapters that requests weigh have the rank of all of them together; the engine gives a plan
+        LoRAs that requests weigh have the rank of all of them together; the engine gives a plan
         all, those that aren't asked for with a weight of 0.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Adapters that requests weigh, in the engine: as merged weights, and never another request's."""
+"""LoRAs that requests weigh, in the engine: as merged weights, and never another request's."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def difference(one: Latents, other: Latents) -> float:
 
 
 @pytest.mark.parametrize("caching", [{}, {"cache_interval": 2}], ids=["whole", "shallow"])
-def test_two_adapters_at_once_are_merged_weights(
+def test_two_loras_at_once_are_merged_weights(
     engine: Engine, merged: Path, caching: dict[str, int]
 ) -> None:
     """Through text encoder, backbone and shallow backbone, maps and picture."""
@@ -95,7 +95,7 @@ def test_openvino_weighs_them_too(
         assert difference(painted(own), expected) > 0.05
 
 
-def test_without_adapters_the_picture_is_that_of_a_bundle_without(
+def test_without_loras_the_picture_is_that_of_a_bundle_without(
     engine: Engine, tiny_checkpoint: Any, tmp_path: Path
 ) -> None:
     from tests.tiny_loras import build_lora_bundle  # noqa: PLC0415
@@ -107,7 +107,7 @@ def test_without_adapters_the_picture_is_that_of_a_bundle_without(
 
 
 def test_company_changes_nothing(engine: Engine) -> None:
-    """Requests of different adapters, and of none, in the same batches."""
+    """Requests of different LoRAs, and of none, in the same batches."""
     wishes: list[dict[str, float]] = [{"style": 0.8}, {"line": 1.5}, {}, {"style": -1, "line": 0.3}]
     alone = [painted(engine, loras=loras) for loras in wishes]
     before = engine.metrics()["batches_of_rows"]
@@ -131,7 +131,7 @@ def test_company_changes_nothing(engine: Engine) -> None:
             assert difference(one, other) > 0.01
 
 
-def test_a_prompt_is_encoded_anew_for_other_adapters(lora_bundle: Path) -> None:
+def test_a_prompt_is_encoded_anew_for_other_loras(lora_bundle: Path) -> None:
     """Of style, which changes the text encoder; line doesn't, and shares what is kept."""
     with Engine(lora_bundle, backend="cpu") as own:
 
@@ -163,7 +163,7 @@ def test_what_can_not_be_weighed_is_refused(engine: Engine, loras: Any, words: s
         engine.submit(PROMPT, loras=loras, **QUICK)
 
 
-def test_a_bundle_without_adapters_says_how_they_come_in(tiny_bundle: Path) -> None:
+def test_a_bundle_without_loras_says_how_they_come_in(tiny_bundle: Path) -> None:
     with Engine(tiny_bundle, backend="cpu") as plain:
         with pytest.raises(RequestError, match="it has none: fgdm export --runtime-lora"):
             plain.generate(PROMPT, loras={"style": 0.5}, **QUICK)
@@ -194,7 +194,7 @@ def test_inspect_lists_them(lora_bundle: Path, capsys: pytest.CaptureFixture[str
 
 
 def spoil(bundle: Path, change: Any) -> None:
-    """Changes the adapters in a manifest, and makes its hash fit again."""
+    """Changes the LoRAs in a manifest, and makes its hash fit again."""
     manifest = json.loads((bundle / "manifest.json").read_text())
     change(manifest["loras"])
     content = json.dumps(manifest).encode()
@@ -207,12 +207,12 @@ def spoil(bundle: Path, change: Any) -> None:
     [
         (lambda loras: loras[0].update(rank=4), r"expected \[\d+,4\]"),
         (lambda loras: loras[0].update(file="palette.json"), "no safetensors file|incomplete"),
-        (lambda loras: loras[1].update(name="style"), "two adapters are called style"),
+        (lambda loras: loras[1].update(name="style"), "two LoRAs are called style"),
         (lambda loras: loras[0].update(factors=["depth"]), 'the factor "depth", which the bundle'),
-        (lambda loras: loras.clear(), 'has the input "lora_scale", but the bundle has no adapters'),
+        (lambda loras: loras.clear(), 'has the input "lora_scale", but the bundle has no LoRAs'),
     ],
 )
-def test_a_spoilt_adapter_is_a_damaged_bundle(
+def test_a_spoilt_lora_is_a_damaged_bundle(
     lora_bundle: Path, tmp_path: Path, change: Any, words: str
 ) -> None:
     shutil.copytree(lora_bundle, tmp_path / "b")

@@ -117,7 +117,7 @@ MANIFEST = Form(
         r"is not divisible by",
         r"expected 0 < beta_start <= beta_end < 1|one for each training|\(the last may be 1\)"
         r"|no picture is left at",
-        r"two adapters are called|the adapter .* changes the factor",
+        r"two LoRAs are called|the LoRA .* changes the factor",
         _JSON,
     ),
 )
@@ -158,7 +158,7 @@ def sound_plan() -> Json:
     }
 
 
-#: What a graph that takes adapters has beside its other inputs.
+#: What a graph that takes LoRAs has beside its other inputs.
 LORA_INPUTS = [
     {"name": "lora_down", "dtype": "float32", "shape": [96, "lora_rank"]},
     {"name": "lora_up", "dtype": "float32", "shape": [64, "lora_rank"]},
@@ -185,8 +185,8 @@ def full(sound: Json) -> Json:
         manifest["graphs"][graph]["inputs"] += copy.deepcopy(LORA_INPUTS)
     for shallow in manifest["backbone"].get("shallow", []):
         manifest["graphs"][shallow["graph"]]["inputs"] += copy.deepcopy(LORA_INPUTS)
-    adapter = {"name": "style", "file": "palette.json", "rank": 4}
-    manifest["loras"] = [adapter | {"factors": ["segmentation", "image"]}]
+    lora = {"name": "style", "file": "palette.json", "rank": 4}
+    manifest["loras"] = [lora | {"factors": ["segmentation", "image"]}]
     spacing = {"ddim": "leading", "dpmsolver++": "linspace"}
     manifest["scheduler"] |= {"timestep_spacing": spacing, "set_alpha_to_one": False}
     return manifest

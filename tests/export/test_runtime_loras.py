@@ -30,8 +30,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers'
 ROWS = ((0.8, 0.0), (0.0, 0.0), (0.0, 1.3), (-0.4, 0.7))
 
 
-def adapters(bundle: Path, role: str) -> dict[str, Tensor]:
-    """What a graph takes of both adapters, with `ROWS` as their weights."""
+def loras_of(bundle: Path, role: str) -> dict[str, Tensor]:
+    """What a graph takes of both LoRAs, with `ROWS` as their weights."""
     found: dict[str, list[Tensor]] = {"lora_down": [], "lora_up": [], "lora_scale": []}
     for number, entry in enumerate(json.loads((bundle / "manifest.json").read_text())["loras"]):
         tensors = load_file(bundle / entry["file"])
@@ -53,17 +53,17 @@ def graph_of(name: str, unet: Any, text_encoder: Any) -> Graph:
 
 
 @pytest.mark.parametrize("name", ["text_encoder", "backbone", "backbone_shallow_1"])
-def test_a_row_with_adapters_is_that_of_merged_weights(
+def test_a_row_with_loras_is_that_of_merged_weights(
     lora_bundle: Path, tiny_checkpoint: TinyCheckpoint, name: str
 ) -> None:
-    """Rows of one adapter, of the other, of both and of none, in one batch."""
+    """Rows of one LoRA, of the other, of both and of none, in one batch."""
     torch.manual_seed(3)
     role = "text_encoder" if name == "text_encoder" else "backbone"
     base = load_base(tiny_checkpoint.base)
     plain = graph_of(name, base.unet, base.text_encoder)
     inputs = plain.random_inputs(len(ROWS), 2 * plain.multiple, plain.multiple, seed=3)
     session = open_session(lora_bundle / f"{name}.onnx")
-    given = run_session(session, {**inputs, **adapters(lora_bundle, role)})
+    given = run_session(session, {**inputs, **loras_of(lora_bundle, role)})
     changes = []
     for row, scales in enumerate(ROWS):
         models = deepcopy(base.unet), deepcopy(base.text_encoder)
@@ -110,10 +110,10 @@ def test_graphs_without_a_touched_layer_stay_as_they_are(
     assert {"lora_down", "lora_up", "lora_scale"} <= declared
 
 
-def test_float16_graphs_take_float16_adapters(
+def test_float16_graphs_take_float16_loras(
     lora_bundle: Path, tiny_checkpoint: TinyCheckpoint, tmp_path: Path
 ) -> None:
-    """With attention maps beside them; every graph passed its check, and adapters act."""
+    """With attention maps beside them; every graph passed its check, and LoRAs act."""
     files = {"style": lora_bundle.with_name("sources") / "style.safetensors"}
     bundle = build_lora_bundle(
         tmp_path / "half",

@@ -114,16 +114,16 @@ struct FGDM_API GraphSpec {
   int attention_stride = 0;
 };
 
-// What a graph that takes adapters has beside its other inputs: of all its layers that one of the
-// bundle's adapters changes, the inputs one after another, (inputs, rank); their outputs, (outputs,
-// rank); and the weight of each rank in each row, (rows, rank). The rank is that of all adapters in
+// What a graph that takes LoRAs has beside its other inputs: of all its layers that one of the
+// bundle's LoRAs changes, the inputs one after another, (inputs, rank); their outputs, (outputs,
+// rank); and the weight of each rank in each row, (rows, rank). The rank is that of all LoRAs in
 // use together.
 inline constexpr const char* lora_down = "lora_down";
 inline constexpr const char* lora_up = "lora_up";
 inline constexpr const char* lora_scale = "lora_scale";
 
-// An adapter (LoRA, Hu et al. 2021) that requests weigh: what it adds to layers of the shared
-// backbone and of the text encoder.
+// A LoRA (Hu et al. 2021, "LoRA: Low-Rank Adaptation") that requests weigh: what it adds to layers
+// of the shared backbone and of the text encoder.
 struct FGDM_API LoraSpec {
   std::string name;
   std::string file;                  // safetensors
@@ -183,7 +183,7 @@ struct FGDM_API Manifest {
   // Why no step of a factor can go through so many outer levels alone; "" where it can.
   std::string cache_obstacle(const FactorSpec& factor, int level) const;
 
-  // Whether a graph takes adapters.
+  // Whether a graph takes LoRAs.
   bool takes_loras(const std::string& graph_name) const;
 
   // The type of the text encoder's embeddings.

@@ -97,25 +97,25 @@ void check_conditioning(const Manifest& manifest, const FactorSpec& factor,
                     ", which is not in \"files\"");
 }
 
-// An adapter changes factors over the shared backbone, and has a name and a file of its own.
+// A LoRA changes factors over the shared backbone, and has a name and a file of its own.
 void check_loras(const Manifest& manifest) {
   std::set<std::string> names;
   for (const auto& lora : manifest.loras) {
     if (!names.insert(lora.name).second)
-      refuse_manifest("two adapters are called " + lora.name);
+      refuse_manifest("two LoRAs are called " + lora.name);
     if (!manifest.files.contains(lora.file))
-      refuse_manifest("the adapter " + lora.name + " names " + lora.file +
+      refuse_manifest("the LoRA " + lora.name + " names " + lora.file +
                       ", which is not in \"files\"");
     if (lora.factors.empty())
-      refuse_manifest("the adapter " + lora.name + " changes no factor, expected their names");
+      refuse_manifest("the LoRA " + lora.name + " changes no factor, expected their names");
     for (const auto& name : lora.factors) {
       const auto found = std::ranges::find(manifest.factors, name, &FactorSpec::name);
       if (found == manifest.factors.end())
-        refuse_manifest("the adapter " + lora.name + " changes the factor \"" + name +
+        refuse_manifest("the LoRA " + lora.name + " changes the factor \"" + name +
                         "\", which the bundle doesn't have");
       if (!found->own_backbone.empty())
-        refuse_manifest("the adapter " + lora.name + " changes the factor " + name +
-                        ", which has a backbone of its own; adapters are for the shared one");
+        refuse_manifest("the LoRA " + lora.name + " changes the factor " + name +
+                        ", which has a backbone of its own; LoRAs are for the shared one");
     }
   }
 }

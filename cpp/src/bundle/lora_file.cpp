@@ -64,9 +64,10 @@ LoraFile::LoraFile(const std::filesystem::path& folder, const LoraSpec& spec,
           continue;
         const auto* input = input_of(manifest, graph, matrix);
         if (input == nullptr)
-          refuse_lora("it has " + name + ", but the graph " + graph + " takes no adapters");
+          refuse_lora("it has " + name + ", but the graph " + graph + " takes no LoRAs");
         const auto field = root[name];
-        const auto type = std::ranges::find(types, input->dtype, &std::pair<DType, std::string_view>::first);
+        const auto type =
+            std::ranges::find(types, input->dtype, &std::pair<DType, std::string_view>::first);
         if (type == types.end() || field["dtype"].text() != type->second)
           refuse_lora(name + " is " + field["dtype"].text() + ", expected the graph's " +
                       std::string(dtype_name(input->dtype)));
@@ -94,7 +95,7 @@ LoraFile::LoraFile(const std::filesystem::path& folder, const LoraSpec& spec,
     if (matrices_.empty())
       refuse_lora("it changes neither the backbone nor the text encoder");
   } catch (const std::exception& error) {
-    throw BundleError(path_.string() + ", the adapter " + spec.name + ": " + error.what());
+    throw BundleError(path_.string() + ", the LoRA " + spec.name + ": " + error.what());
   }
 }
 

@@ -11,12 +11,12 @@
 
 namespace fgdm {
 
-// An adapter of a bundle: a safetensors file that holds, of each role that it changes ("backbone",
+// A LoRA of a bundle: a safetensors file that holds, of each role that it changes ("backbone",
 // "text_encoder"), what the role's graphs take as `lora_down` and `lora_up`.
 class LoraFile {
 public:
   // Reads the header. Throws BundleError unless the file holds both matrices of one role or more,
-  // in the types and sizes of the graphs' inputs, of the adapter's rank.
+  // in the types and sizes of the graphs' inputs, of the LoRA's rank.
   LoraFile(const std::filesystem::path& folder, const LoraSpec& spec, const Manifest& manifest);
 
   bool changes(const std::string& role) const { return matrices_.contains(role + "." + lora_down); }
@@ -33,7 +33,7 @@ private:
   std::map<std::string, Span> matrices_;
 };
 
-// The role of a graph that takes adapters: shallow backbones have that of the whole one.
+// The role of a graph that takes LoRAs: shallow backbones have that of the whole one.
 std::string lora_role(const Manifest& manifest, const std::string& graph);
 
 }  // namespace fgdm

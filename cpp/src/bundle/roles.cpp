@@ -129,13 +129,13 @@ private:
     check(graph, inputs, outputs);
   }
 
-  // What a graph takes of adapters, if it does.
+  // What a graph takes of LoRAs, if it does.
   void add_loras(const std::string& graph, Parts& inputs) const {
     if (!manifest_.takes_loras(graph))
       return;
     if (manifest_.loras.empty())
       fail(graph, std::string("has the input \"") + lora_scale +
-                      "\", but the bundle has no adapters (\"loras\")");
+                      "\", but the bundle has no LoRAs (\"loras\")");
     for (const char* matrix : {lora_down, lora_up}) {
       const auto* input = input_of(graph, matrix);
       inputs.push_back({matrix, input == nullptr ? DType::float32 : input->dtype, 2});
@@ -145,7 +145,7 @@ private:
     inputs.push_back({lora_scale, DType::float32, 2});
   }
 
-  // A shallow backbone takes the very adapters that the whole one takes.
+  // A shallow backbone takes the very LoRAs that the whole one takes.
   void check_shallow_loras(const std::string& graph) const {
     for (const char* matrix : {lora_down, lora_up}) {
       const auto *own = input_of(graph, matrix), *whole = input_of(manifest_.backbone, matrix);
@@ -154,7 +154,7 @@ private:
                              : own->dtype == whole->dtype && own->shape == whole->shape;
       if (!alike)
         fail(graph, std::string("has the input \"") + matrix + "\" otherwise than " +
-                        manifest_.backbone + ", whose adapters it shares");
+                        manifest_.backbone + ", whose LoRAs it shares");
     }
   }
 

@@ -45,7 +45,7 @@ std::vector<Embeddings> EmbeddingCache::get(const std::vector<Wanted>& wanted) {
   return all;
 }
 
-// The text, and the bytes of the scales of adapters that change its embeddings. A text may hold any
+// The text, and the bytes of the scales of LoRAs that change its embeddings. A text may hold any
 // bytes, so its length comes first.
 std::string EmbeddingCache::key_of(const Wanted& wanted) const {
   const auto& text = wanted.text->text;

@@ -14,14 +14,14 @@
 
 namespace fgdm {
 
-// Encodes prompts, each only once with the same adapters while it is among the most recently used
+// Encodes prompts, each only once with the same LoRAs while it is among the most recently used
 // ones.
 class EmbeddingCache {
 public:
   EmbeddingCache(const Bundle& bundle, Graphs& graphs, Loras& loras, std::size_t capacity)
       : bundle_(bundle), graphs_(graphs), loras_(loras), capacity_(capacity) {}
 
-  // A text, where the seconds that it takes are booked, and how adapters change its encoder.
+  // A text, where the seconds that it takes are booked, and how LoRAs change its encoder.
   struct Wanted {
     const EncodedText* text;
     Timings* timings;

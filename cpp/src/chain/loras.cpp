@@ -6,7 +6,7 @@
 namespace fgdm {
 namespace {
 
-// Sets of adapters that stay put together: those of requests in flight, and little memory.
+// Sets of LoRAs that stay put together: those of requests in flight, and little memory.
 constexpr std::size_t most_packs = 4;
 
 const TensorSpec& input_of(const GraphSpec& graph, const char* name) {
@@ -34,8 +34,7 @@ LoraScales factor_loras(const Request& resolved, const Manifest& manifest,
   return scales;
 }
 
-Loras::Loras(const Bundle& bundle, Graphs& graphs)
-    : manifest_(bundle.manifest()), graphs_(graphs) {
+Loras::Loras(const Bundle& bundle, Graphs& graphs) : manifest_(bundle.manifest()), graphs_(graphs) {
   for (const auto& lora : manifest_.loras)
     files_.emplace_back(bundle.folder(), lora, manifest_);
 }
@@ -54,7 +53,7 @@ void Loras::add_inputs(const std::string& graph, std::span<const LoraScales* con
                        std::vector<NamedTensor>& inputs) {
   if (files_.empty() || !manifest_.takes_loras(graph))
     return;
-  // A plan is built for the rank of all adapters together.
+  // A plan is built for the rank of all LoRAs together.
   const bool all = graphs_.backend() == "tensorrt";
   std::vector<std::size_t> members;
   const auto role = lora_role(manifest_, graph);
@@ -100,7 +99,7 @@ Loras::Pack& Loras::pack(const std::string& graph, const std::vector<std::size_t
   return packs.front();
 }
 
-// Zeros where an adapter doesn't change the graph's role, and, of rank 1, where there is none.
+// Zeros where a LoRA doesn't change the graph's role, and, of rank 1, where there is none.
 Loras::Pack Loras::put_together(const std::string& graph,
                                 const std::vector<std::size_t>& members) const {
   std::int64_t rank = 0;
@@ -112,7 +111,8 @@ Loras::Pack Loras::put_together(const std::string& graph,
        {std::pair(lora_down, &made.down), std::pair(lora_up, &made.up)}) {
     const auto& input = input_of(manifest_.graph(graph), name);
     const auto rows = static_cast<std::size_t>(input.shape.front());
-    const auto bytes = dtype_size(input.dtype), whole_row = bytes * static_cast<std::size_t>(made.rank);
+    const auto bytes = dtype_size(input.dtype),
+               whole_row = bytes * static_cast<std::size_t>(made.rank);
     std::vector<std::byte> whole(rows * whole_row);
     std::size_t column = 0;
     for (const auto member : members) {

@@ -112,7 +112,7 @@ void resolve_conditioning_scales(std::vector<double>& scales, const FactorSpec& 
     require_between("controlnet_conditioning_scale", scale, 0.0, 10.0);
 }
 
-// Adapters that the bundle has. An inversion doesn't know of any, so what is inverted or edited is
+// LoRAs that the bundle has. An inversion doesn't know of any, so what is inverted or edited is
 // changed by none.
 void check_loras(const Request& request, const Manifest& manifest) {
   std::vector<std::string> names;
@@ -121,15 +121,15 @@ void check_loras(const Request& request, const Manifest& manifest) {
   for (const auto& [name, scale] : request.loras) {
     const auto found = std::ranges::find(manifest.loras, name, &LoraSpec::name);
     if (found == manifest.loras.end())
-      throw RequestError("loras has \"" + excerpt(name) + "\", which this bundle doesn't have; it has " +
-                         (names.empty() ? "none: fgdm export --runtime-lora puts them in"
-                                        : joined(names, ", ")));
+      throw RequestError(
+          "loras has \"" + excerpt(name) + "\", which this bundle doesn't have; it has " +
+          (names.empty() ? "none: fgdm export --runtime-lora puts them in" : joined(names, ", ")));
     require_between("loras[\"" + name + "\"]", scale, -100.0, 100.0);
     if (request.editing && scale != 0.0 &&
         std::ranges::count(found->factors, request.editing->settings.factor) > 0)
       throw RequestError("loras has \"" + name + "\", which changes the factor " +
                          request.editing->settings.factor +
-                         "; what is inverted or edited takes no adapters: leave it out, or merge it "
+                         "; what is inverted or edited takes no LoRAs: leave it out, or merge it "
                          "into a bundle with fgdm export --lora");
   }
 }

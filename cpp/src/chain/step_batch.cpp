@@ -356,7 +356,7 @@ void StepBatch::run_backbone() {
   charge("backbone", graphs_.run(graph, "backbone", inputs, outputs), 0, count);
 }
 
-// Both rows of a trajectory have its adapters.
+// Both rows of a trajectory have its LoRAs.
 void StepBatch::add_loras(std::vector<NamedTensor>& inputs) {
   std::vector<const LoraScales*> scales;
   for (const auto& row : rows_)

@@ -41,8 +41,8 @@ void Task::encode_texts() {
       const auto& factor = manifest_.factors[index];
       auto& timings = timings_[factor.name];
       const auto loras = factor_loras(request_, manifest_, factor);
-      wanted.insert(wanted.end(), {{&texts.prompt, &timings, loras},
-                                   {&texts.negative_prompt, &timings, loras}});
+      wanted.insert(wanted.end(),
+                    {{&texts.prompt, &timings, loras}, {&texts.negative_prompt, &timings, loras}});
       factors.push_back(index);
     }
   const auto edits_begin = static_cast<std::ptrdiff_t>(wanted.size());

@@ -80,8 +80,8 @@ Scheduler::Scheduler(const Bundle& bundle, Graphs& graphs, const EngineOptions& 
       kept_resolutions_(resolutions_kept(bundle.manifest())),
       backbones_(bundle.manifest().backbones()),
       policy_(options.policy, options.max_batch_rows, std::move(batch_times)),
-      loras_(bundle, graphs), embeddings_(bundle, graphs, loras_, cached_embeddings), thread_([this] { serve(); }),
-      worker_(thread_.get_id()) {}
+      loras_(bundle, graphs), embeddings_(bundle, graphs, loras_, cached_embeddings),
+      thread_([this] { serve(); }), worker_(thread_.get_id()) {}
 
 Scheduler::~Scheduler() {
   stop();

@@ -67,7 +67,8 @@ Layout lay_out(const Plan& plan, std::size_t profile, std::span<const EngineTens
     const bool has_rows = tensor.name != lora_down && tensor.name != lora_up;
     for (std::size_t i = has_rows ? 1 : 0; i < shape.size(); ++i)
       row_bytes *= static_cast<std::size_t>(shape[i]);
-    layout.slots.push_back({tensor.name, found->dtype, layout.bytes, row_bytes, is_input, has_rows});
+    layout.slots.push_back(
+        {tensor.name, found->dtype, layout.bytes, row_bytes, is_input, has_rows});
     const int rows = has_rows ? plan.profiles[profile].rows : 1;
     layout.bytes += cuda::aligned(row_bytes * static_cast<std::size_t>(rows));
   };
