@@ -130,22 +130,24 @@ def _convolved(
         cells = layer.kernel_size[0] * layer.kernel_size[1]
         kernels = down.reshape(channels, cells, -1).permute(1, 2, 0).reshape(-1, channels)
         made = (kernels @ x.flatten(2)).reshape(batch, cells, -1, height, width)
-        (over, beside), (down_by, right_by) = layer.padding, layer.stride  # type: ignore[misc]
+        over, beside = cast("tuple[int, int]", layer.padding)
         made = pad(made, (beside, beside, over, over))
         shifted = [
-            made[
-                :,
-                cell,
-                :,
-                (top := cell // layer.kernel_size[1]) : top + down_by * (rows - 1) + 1 : down_by,
-                (left := cell % layer.kernel_size[1]) : left
-                + right_by * (columns - 1)
-                + 1 : right_by,
-            ]
+            _every(
+                _every(made[:, cell], 2, cell // layer.kernel_size[1], layer.stride[0], rows),
+                *(3, cell % layer.kernel_size[1], layer.stride[1], columns),
+            )
             for cell in range(cells)
         ]
         low = sum(shifted[1:], shifted[0]).flatten(2)
     return (up @ (low * scale[:, :, None])).reshape(batch, -1, rows, columns)
+
+
+def _every(x: Tensor, axis: int, first: int, step: int, count: int) -> Tensor:
+    """`count` slices along an axis, from `first` on, `step` apart."""
+    at = [slice(None)] * x.ndim
+    at[axis] = slice(first, first + step * (count - 1) + 1, step)
+    return x[tuple(at)]
 
 
 def _small(shape: tuple[int, ...], generator: Generator) -> Tensor:

@@ -82,7 +82,7 @@ class Graph:
     multiple: int = 1
     precision: Precision = "fp32"
     attention_stride: int | None = None
-    calibration: Mapping[str, Tensor] = field(default_factory=dict)
+    calibration: Mapping[str, Tensor] = field(default_factory=dict, compare=False)
 
     def in_precision(self, precision: Precision) -> Graph:
         """The same graph, computed in `precision`; see `TensorSpec.between_graphs`."""
