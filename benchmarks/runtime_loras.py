@@ -2,8 +2,8 @@
 
 taskset -c 0 python -m benchmarks.runtime_loras --runtime cpu --levels 320,640 --size 32 --rank 16
 
-On a processor it is the processor's time that counts, which other work there hardly changes; of more
-than one core it has waiting threads in it, too.
+On a processor it is the processor's time that counts, which other work there hardly changes; of
+more than one core it has waiting threads in it, too.
 The UNet has random weights, and Stable Diffusion 1.5's layers and widths as far as --levels go.
 LoRAs change the layers that kohya's trainer changes: attention, feed-forward and the projections
 around them. `none` is the graph that takes LoRAs, in a batch without any.
