@@ -217,6 +217,9 @@ class Engine(Editor):
         in which there is guidance; the others cost half.
         controlnet_conditioning_scale: weight of what the image is painted from; one for each
         network that sees a map or control image, or one for all.
+        loras: weights of the bundle's LoRAs by name, such as {"style": 0.8}, -100 to 100; those
+        that aren't named have none. Each changes the factors that the bundle says
+        (docs/checkpoints.md); requests of different LoRAs share batches.
         sampler, condition_sampler: of the image and of the maps, "ddim", "dpmsolver++",
         "dpmsolver++_sde", "euler", "euler_ancestral", "unipc", "lcm" or "tcd" (docs/samplers.md).
         timestep_spacing, condition_timestep_spacing: which timesteps are visited, "leading",

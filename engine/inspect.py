@@ -88,6 +88,11 @@ class Description:
             yield _factor_line(factor)
         for weakness in self.weaknesses:
             yield f"  note: {weakness}"
+        if manifest.loras:
+            yield "\nadapters that requests weigh (loras)"
+        for lora in manifest.loras:
+            changed = ", ".join(lora.factors)
+            yield f"  {lora.name}  rank {lora.rank}, changes {changed}  ({lora.file})"
         yield "\ngraphs"
         for graph in manifest.graphs:
             yield f"  {graph.name}  ({graph.file})"

@@ -101,6 +101,16 @@ class Factor:
 
 
 @dataclass(frozen=True)
+class Lora:
+    """A LoRA that requests weigh, of that rank; factors: those that it changes."""
+
+    name: str
+    file: str
+    rank: int
+    factors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """A file as the manifest records it; sha256 in lower-case hex."""
 
@@ -137,6 +147,7 @@ class Manifest:
     graphs: tuple[Graph, ...]
     files: tuple[FileEntry, ...]
     segmenter: str | None = None
+    loras: tuple[Lora, ...] = ()
 
 
 def read_manifest(bundle: Path) -> Manifest:
@@ -256,6 +267,12 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
         graphs=graphs,
         files=files,
         segmenter=None if top.value.get("segmenter") is None else _role(top, "segmenter", names),
+        loras=tuple(
+            _lora(Fields(value, f"{source}, loras[{i}]"), paths)
+            for i, value in enumerate(top.items("loras"))
+        )
+        if top.value.get("loras") is not None
+        else (),
     )
 
 
@@ -366,6 +383,16 @@ def _role(fields: Fields, role: str, graphs: set[str]) -> str:
             "export the bundle again"
         )
     return named
+
+
+def _lora(fields: Fields, paths: set[str]) -> Lora:
+    name, file = fields.text("name"), fields.text("file")
+    if file not in paths:
+        raise BundleError(
+            f"{fields.place}: its file {file!a:.60} isn't listed under files; "
+            "export the bundle again"
+        )
+    return Lora(name, file, fields.whole("rank", 1, 65536), fields.texts("factors"))
 
 
 def _conditioning(fields: Fields, graphs: set[str], owner: str) -> Conditioning:

@@ -24,6 +24,7 @@ from fgdm.values import (
     reals,
     required_integer,
     required_real,
+    scales,
     shown,
     text,
     texts,
@@ -78,6 +79,7 @@ class RequestOptions(TypedDict, total=False):
     guidance_interval: tuple[float, float] | None
     condition_guidance_interval: tuple[float, float] | None
     controlnet_conditioning_scale: float | Sequence[float] | None
+    loras: Mapping[str, float] | None
     sampler: str | None
     condition_sampler: str | None
     timestep_spacing: str | None
@@ -218,6 +220,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "guidance_interval": interval,
     "condition_guidance_interval": interval,
     "controlnet_conditioning_scale": reals,
+    "loras": scales,
     "sampler": text,
     "condition_sampler": text,
     "timestep_spacing": text,

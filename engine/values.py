@@ -133,6 +133,18 @@ def reals(name: str, value: object) -> list[float] | None:
     return [required_real(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
 
+def scales(name: str, value: object) -> dict[str, float]:
+    """Numbers by name. Raises RequestError otherwise."""
+    if not isinstance(value, Mapping):
+        raise RequestError(
+            f"{name} must map names to numbers, such as {{'style': 0.8}}, got {shown(value)}"
+        )
+    return {
+        text(f"{name}, a name", key): required_real(f"{name}[{key!r}]", number)
+        for key, number in value.items()
+    }
+
+
 def interval(name: str, value: object) -> tuple[float, float]:
     """Two numbers. Raises RequestError otherwise."""
     numbers = reals(name, value) or []

@@ -39,6 +39,7 @@ from .own_backbone import OwnBackbone, load_own_backbone
 from .palettes import PaletteSource
 from .picture import check_picture
 from .progress import Progress, silent
+from .runtime_loras import RuntimeLora, RuntimeLoras, load_runtime_loras
 from .signature import Graph, Precision
 from .sources import Lora, Models, Source, TextualInversion, load_models
 from .weights import DTYPES, Storage, WeightStore
@@ -64,6 +65,7 @@ def export_bundle(
     vae: Source | None = None,
     text_encoder: Source | None = None,
     loras: Sequence[Lora] = (),
+    runtime_loras: Sequence[RuntimeLora] = (),
     textual_inversions: Sequence[TextualInversion] = (),
     tiny_decoder: Source | None = None,
     weights: Storage = "fp16",
@@ -97,6 +99,7 @@ def export_bundle(
         tokenizer: a folder or Hugging Face id, in place of the base's own.
         vae, text_encoder: the same, or one file; see `sources.parts`.
         loras: merged into the base in turn. textual_inversions: words that it learns after that.
+        runtime_loras: put beside it, for requests to weigh; see `runtime_loras.py`.
         tiny_decoder: a decoder for previews of steps; see `sources.load_tiny_decoder`.
         weights: "fp16" or "fp32", the numbers on disk.
         precision: "fp32", or "fp16" for strongly typed float16 graphs, of fp16 weights; they are
@@ -138,6 +141,9 @@ def export_bundle(
     )
     image_size = _image_size(models, chosen, factors)
     conditions, image = _assemble(models, factors, chosen, image_size)
+    shared = [entry.name for entry in conditions if entry.backbone is None]
+    shared += [IMAGE] if image.backbone is None else []
+    weighed = load_runtime_loras(runtime_loras, models.unet, models.text_encoder, shared)
     levels = len(cache_levels(models.unet))
     for condition in conditions:
         _check_cache(condition.name, condition.defaults, levels)
@@ -172,6 +178,7 @@ def export_bundle(
         preview_decoder=models.tiny_decoder is not None,
         image_backbone=None if image.backbone is None else image.backbone.as_json(),
         shallow_backbones=shallow_backbones(models.unet),
+        loras=weighed.as_json(),
     )
     every: list[ConditionFactor | _Image] = [*conditions, image]
     own = _FactorNetworks(
@@ -181,12 +188,13 @@ def export_bundle(
     with replacing(output, overwrite) as root:
         store = WeightStore(root, weights)
         _save_weights(store, models, own, networks)
+        weighed.save(root, precision)
         for file, content in palettes.items():
             (root / file).write_text(content, encoding="utf-8")
         models.tokenizer.save(root / "tokenizer")
         graphs = [
             graph.in_precision(precision)
-            for graph in _graphs(models, own, networks, attention_maps)
+            for graph in _graphs(models, own, networks, weighed, attention_maps)
         ]
         kept = kept_nodes(keep_fp32, graphs)
         calls: dict[str, list[Call]] = {}
@@ -224,12 +232,13 @@ def _graphs(
     models: Models,
     own: _FactorNetworks,
     networks: Sequence[ImageNetwork],
+    weighed: RuntimeLoras,
     attention_maps: bool,
 ) -> list[Graph]:
     length, downscale = models.max_length, models.downscale
     preview, levels = models.tiny_decoder, cache_levels(models.unet)
     return [
-        text_encoder_graph(models.text_encoder, length),
+        weighed.text_encoder(text_encoder_graph(models.text_encoder, length)),
         *(adapter.graph(models.unet) for adapter in own.adapters),
         *(
             graph
@@ -241,8 +250,8 @@ def _graphs(
         encoder_graph(models.vae, downscale),
         # Last, when there is memory for the largest models and their sessions.
         *(backbone.graph(length, attention_maps) for backbone in own.backbones),
-        *(shallow_backbone_graph(models.unet, length, level) for level in levels),
-        backbone_graph(models.unet, length, len(levels), attention_maps),
+        *(weighed.backbone(shallow_backbone_graph(models.unet, length, level)) for level in levels),
+        weighed.backbone(backbone_graph(models.unet, length, len(levels), attention_maps)),
     ]
 
 

@@ -163,7 +163,8 @@ class _Chain:
     def _call(self, graph: Graph) -> None:
         """Run a graph's module on `values`; a port that nothing has written yet gets noise."""
         drawn = graph.random_inputs(1, *self.latent_size, seed=0)
-        inputs = {name: self.values.get(name, value) for name, value in drawn.items()}
+        known = {**self.values, **graph.calibration}
+        inputs = {name: known.get(name, value) for name, value in drawn.items()}
         if "sample" in drawn and inputs["sample"].shape != drawn["sample"].shape:
             sample = inputs["sample"]
             seen = drawn["sample"].shape[1] // sample.shape[1]

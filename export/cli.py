@@ -51,7 +51,15 @@ examples:
 #: What only a new bundle has, by the names of its options.
 _NEW = (
     *("base", "output", "name", "overwrite", "weights", "precision", "vae", "text_encoder"),
-    *("tokenizer", "lora", "textual_inversion", "tiny_decoder", "image_size", "attention_maps"),
+    *(
+        "tokenizer",
+        "lora",
+        "runtime_lora",
+        "textual_inversion",
+        "tiny_decoder",
+        "image_size",
+        "attention_maps",
+    ),
 )
 
 
@@ -97,6 +105,7 @@ def _export(args: argparse.Namespace) -> Path:
     # PyTorch and diffusers take seconds to import, which --help need not wait for.
     from .bundle import export_bundle  # noqa: PLC0415
     from .image_networks import NetworkSource  # noqa: PLC0415
+    from .runtime_loras import RuntimeLora  # noqa: PLC0415
     from .sources import Lora, TextualInversion  # noqa: PLC0415
 
     if args.into is not None:
@@ -121,6 +130,9 @@ def _export(args: argparse.Namespace) -> Path:
         vae=args.vae,
         text_encoder=args.text_encoder,
         loras=[Lora(source, scale) for source, scale in args.lora],
+        runtime_loras=[
+            RuntimeLora(name, source, factors) for name, factors, source in args.runtime_lora
+        ],
         textual_inversions=[TextualInversion(*entry) for entry in args.textual_inversion],
         tiny_decoder=args.tiny_decoder,
         weights=args.weights or "fp16",

@@ -35,6 +35,19 @@ def adapter(text: str) -> tuple[str, tuple[str, ...] | None, str]:
     return name, latents if colon else None, source
 
 
+def named_lora(text: str) -> tuple[str, tuple[str, ...], str]:
+    """NAME[:FACTOR,…]=SOURCE: what requests call it, the factors that it changes, and the LoRA."""
+    name, separator, source = text.partition("=")
+    name, colon, factors = name.partition(":")
+    changed = tuple(factors.split(",")) if colon else ("image",)
+    if not (name and separator and source and all(changed)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} isn't NAME=SOURCE or NAME:FACTOR,...=SOURCE, e.g. style=style.safetensors, "
+            "or style:segmentation,image=style.safetensors"
+        )
+    return name, changed, source
+
+
 class OwnBackbone(NamedTuple):
     """A factor's own backbone: the factor, the latents that it sees, and the UNet."""
 

@@ -121,6 +121,15 @@ def add_files(files: argparse._ArgumentGroup) -> None:
         help="a LoRA to merge into the base, with a weight (default: 1); repeatable",
     )
     files.add_argument(
+        "--runtime-lora",
+        action="append",
+        default=[],
+        type=cli_forms.named_lora,
+        metavar="NAME[:FACTOR,...]=SOURCE",
+        help="a LoRA that requests weigh by its name (fgdm generate --lora NAME=SCALE); it changes "
+        "these factors (default: the image); repeatable",
+    )
+    files.add_argument(
         "--textual-inversion",
         action="append",
         default=[],

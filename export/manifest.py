@@ -55,7 +55,7 @@ class BundleFacts:
     image_size: height and width in pixels. keep_fp32: nodes that a float16 bundle keeps in float32.
     conditions: the condition factors, and networks: those of the image factor, as the manifest
     describes them. image_backbone: the image's own, if it has one, as `OwnBackbone.as_json`.
-    shallow_backbones: as `graphs.shallow_backbones`.
+    shallow_backbones: as `graphs.shallow_backbones`. loras: as `RuntimeLoras.as_json`.
     """
 
     name: str
@@ -75,6 +75,7 @@ class BundleFacts:
     preview_decoder: bool
     image_backbone: dict[str, Any] | None
     shallow_backbones: list[dict[str, Any]]
+    loras: tuple[dict[str, Any], ...] = ()
 
 
 def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -> None:
@@ -110,6 +111,7 @@ def write_manifest(root: Path, facts: BundleFacts, graphs: list[CheckedGraph]) -
         },
         "scheduler": facts.scheduler,
         "factors": [*facts.conditions, _image(facts)],
+        **({"loras": list(facts.loras)} if facts.loras else {}),
         "graphs": {entry.graph.name: entry.as_json() for entry in graphs},
         "files": {
             path.relative_to(root).as_posix(): describe_file(path)

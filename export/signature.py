@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -70,6 +70,8 @@ class Graph:
     downscale: the picture's size divided by the latent's.
     multiple: what a latent's height and width must be divisible by.
     attention_stride: of one that makes attention maps, how much smaller than a latent they are.
+    calibration: inputs of a batch of one that aren't random, while prompts are sampled to look for
+    what overflows.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Graph:
     multiple: int = 1
     precision: Precision = "fp32"
     attention_stride: int | None = None
+    calibration: Mapping[str, Tensor] = field(default_factory=dict, compare=False)
 
     def in_precision(self, precision: Precision) -> Graph:
         """The same graph, computed in `precision`; see `TensorSpec.between_graphs`."""
@@ -103,6 +106,7 @@ class Graph:
 
         def draw(spec: TensorSpec) -> Tensor:
             sizes = {"batch": batch, "height": height, "width": width, "downscale": self.downscale}
+            sizes["lora_rank"] = 2 + seed  # so that it differs from what was traced
             value = spec.draw(resolve(spec.shape, **sizes), generator)
             return value.half().float() if spec.dtype == "float16" else value
 

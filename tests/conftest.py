@@ -74,6 +74,19 @@ def tiny_fp16_bundle(
 
 
 @pytest.fixture(scope="session")
+def lora_bundle(tiny_checkpoint: TinyCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint with two LoRAs that requests weigh, both of all factors. Their files are in
+    the folder `sources` beside it."""
+    from tests.tiny_loras import build_lora_bundle, runtime_loras, write_loras
+
+    def make(folder: Path) -> None:
+        files = write_loras(folder / "sources", tiny_checkpoint)
+        build_lora_bundle(folder / "bundle", tiny_checkpoint, runtime_loras=runtime_loras(files))
+
+    return shared(tmp_path_factory, "loras", make) / "bundle"
+
+
+@pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of the procedural world that have learnt nothing, and a bundle of all its factors."""
     from tests.untrained import build_bundle

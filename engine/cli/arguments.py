@@ -100,6 +100,17 @@ def number_of_factor(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"{text!r} isn't FACTOR=NUMBER, e.g. depth=0.5") from None
 
 
+def scale(text: str) -> tuple[str, float]:
+    """``style=0.8``: a LoRA, and its weight."""
+    name, _, value = text.rpartition("=")
+    try:
+        if name:
+            return name, float(value)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} isn't NAME=SCALE, e.g. style=0.8")
+
+
 def filters(text: str) -> list[Any]:
     """``person,bus``, or a JSON list of filters: what must not be painted.
 

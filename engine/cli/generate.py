@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import fgdm
 from fgdm.cli import compliance, factors
-from fgdm.cli.arguments import interval, names, numbers, whole_numbers
+from fgdm.cli.arguments import interval, names, numbers, scale, whole_numbers
 from fgdm.cli.opening import (
     add_machine_arguments,
     add_marking_arguments,
@@ -115,6 +115,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weight of what the image is painted from, one for all networks or one for each",
     )
 
+    add(
+        "--lora",
+        type=scale,
+        action="append",
+        default=[],
+        metavar="NAME=SCALE",
+        help="a LoRA of the bundle and its weight; repeatable (fgdm inspect tells their names)",
+    )
+
     for name, what in (("", "the image"), ("condition-", "the maps")):
         add(
             f"--{name}guidance-interval",
@@ -215,6 +224,7 @@ def _generate(
             segfree_guidance_scale=args.segfree_guidance_scale,
             segfree_start=args.segfree_start,
             controlnet_conditioning_scale=args.controlnet_conditioning_scale,
+            loras=_loras(args.lora),
             sampler=args.sampler,
             condition_sampler=args.condition_sampler,
             timestep_spacing=args.timestep_spacing,
@@ -235,6 +245,13 @@ def _generate(
             **of_factors,
         )
     return result, engine.manifest
+
+
+def _loras(given: list[tuple[str, float]]) -> dict[str, float]:
+    scales = dict(given)
+    if len(scales) < len(given):
+        raise RequestError("--lora names a LoRA twice; give it one weight")
+    return scales
 
 
 def _measured(manifest: Mapping[str, Any], result: Result) -> str | None:

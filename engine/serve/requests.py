@@ -29,6 +29,7 @@ ENGINE_OPTIONS = (
     *("condition_guidance_scale", "condition_sampler", "condition_steps"),
     *("condition_timestep_spacing", "control_images", "controlnet_conditioning_scale", "deadline"),
     *("factors", "guidance", "guidance_interval", "guidance_scale", "joint", "joint_refresh"),
+    *("loras",),
     *("min_area", "negative_prompt", "num_inference_steps", "objects", "priority", "prune"),
     *("sampler", "segfree_guidance_scale", "segfree_scale", "segfree_start", "stop_at_recall"),
     *("strength", "timestep_spacing", "wave"),

@@ -12,11 +12,13 @@ import onnxruntime
 import torch
 from fgdm import manifest as manifests
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..calibration import Call, sampling_calls
 from ..check import open_session, run_session
 from ..errors import ExportError
+from ..lora_branches import DOWN, SCALE, UP
 from ..signature import Draw, Graph, TensorSpec, normal, one_token
 
 Feed = Mapping[str, NDArray[Any]]
@@ -39,20 +41,39 @@ def calibrated_feeds(bundle: Path, name: str) -> list[Feed]:
         (factor.height, factor.width) for factor in manifest.factors if factor.kind == "condition"
     ] or [(factor.height, factor.width) for factor in manifest.factors]
     height, width = (side // manifest.latent_downscale for side in min(sides))
-    graphs = [_graph(bundle, graph, manifest.latent_downscale) for graph in manifest.graphs]
+    downscale = manifest.latent_downscale
+    graphs = [_graph(bundle, manifest, graph, downscale) for graph in manifest.graphs]
     tokenizer = bundle / said["text_encoder"]["tokenizer"]
     calls = sampling_calls(graphs, tokenizer, said["scheduler"], (height, width))[name]
     return [_feed(call) for call in calls]
 
 
-def _graph(bundle: Path, graph: manifests.Graph, downscale: int) -> Graph:
+def _graph(
+    bundle: Path, manifest: manifests.Manifest, graph: manifests.Graph, downscale: int
+) -> Graph:
     return Graph(
         name=graph.name,
         module=_Session(bundle / graph.file, graph),
         inputs=tuple(map(_spec, graph.inputs)),
         outputs=tuple(map(_spec, graph.outputs)),
         downscale=downscale,
+        calibration=_first_lora(bundle, manifest, graph),
     )
+
+
+def _first_lora(
+    bundle: Path, manifest: manifests.Manifest, graph: manifests.Graph
+) -> dict[str, Tensor]:
+    """The first LoRA that changes what the graph makes, at a weight of 1, where it takes any."""
+    if SCALE not in {port.name for port in graph.inputs}:
+        return {}
+    role = "text_encoder" if graph.name == manifest.text_encoder else "backbone"
+    for lora in manifest.loras:
+        tensors = load_file(bundle / lora.file)
+        if f"{role}.{DOWN}" in tensors:
+            matrices = {name: tensors[f"{role}.{name}"].float() for name in (DOWN, UP)}
+            return {**matrices, SCALE: torch.ones(1, lora.rank)}
+    return {}
 
 
 def _spec(port: manifests.Port) -> TensorSpec:

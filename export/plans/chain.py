@@ -100,7 +100,10 @@ class Chain:
 
     def _profiles(self, graph: str, rows_at: dict[tuple[int, int], int]) -> list[Profile]:
         ports = self._ports(graph)
-        if not any(isinstance(size, str) and size != "batch" for p in ports for size in p.shape):
+        sizeless = ("batch", "lora_rank")
+        if not any(
+            isinstance(size, str) and size not in sizeless for p in ports for size in p.shape
+        ):
             rows_at = {(0, 0): max(rows_at.values())}
         return [
             Profile(rows, *size)
@@ -111,11 +114,15 @@ class Chain:
     def shapes(self, graph: str, profile: Profile) -> dict[str, tuple[int, ...]]:
         """The shape of every input and output of a graph at a profile, by name.
 
+        LoRAs that requests weigh have the rank of all of them together; the engine gives a plan
+        all, those that aren't asked for with a weight of 0.
+
         Raises:
             ExportError: the manifest names a size of which the profile doesn't tell the number.
         """
         found = {}
         downscale = self.manifest.latent_downscale
+        rank = sum(lora.rank for lora in self.manifest.loras)
         for port in self._ports(graph):
             try:
                 found[port.name] = resolve(
@@ -124,6 +131,7 @@ class Chain:
                     height=profile.height // downscale,
                     width=profile.width // downscale,
                     downscale=downscale,
+                    lora_rank=rank,
                 )
             except ValueError as error:
                 raise ExportError(

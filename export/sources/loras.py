@@ -13,6 +13,7 @@ from transformers import CLIPTextModel
 from ..errors import ExportError
 from .assemble import listed
 from .lora_maths import (
+    Change,
     change_of,
     changed_weight,
     is_complete,
@@ -47,11 +48,35 @@ class Lora:
 
 
 @dataclass
-class _Update:
+class Update:
     """What a file says about one layer: tensors by role, and the file's key of each."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """One file of a LoRA, all of whose tensors fit: its updates by layer (``unet.…``,
+    ``text_encoder.…``)."""
+
+    path: Path
+    settings: LoraSettings
+    updates: Mapping[str, Update]
+
+
+def read_lora(layers: Mapping[str, _Layer], source: Source) -> list[LoraFile]:
+    """The files of a LoRA for these layers, as `lora_layers` returns them.
+
+    Raises:
+        ExportError: as `merge_lora`.
+    """
+    return [_read_file(path, layers) for path in _files(source)]
+
+
+def lora_layers(unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> dict[str, _Layer]:
+    """Every module of both models with a weight of its own, by its name in a `LoraFile`."""
+    return {**_layers(unet, UNET), **_layers(text_encoder, TEXT_ENCODER)}
 
 
 def merge_lora(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, lora: Lora) -> None:
@@ -66,19 +91,33 @@ def merge_lora(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, lora: Lo
         ExportError: the file is unreadable or not a LoRA for these models; tensors that match
             nothing are listed.
     """
-    layers = {**_layers(unet, UNET), **_layers(text_encoder, TEXT_ENCODER)}
+    layers = lora_layers(unet, text_encoder)
     for path in _files(lora.source):
-        _merge_file(path, layers, lora.scale)
+        file = _read_file(path, layers)
+        for name, update in file.updates.items():
+            _apply(update.tensors, layers[name], name, file.settings, lora.scale)
 
 
-def _merge_file(path: Path, layers: Mapping[str, _Layer], scale: float) -> None:
+def _read_file(path: Path, layers: Mapping[str, _Layer]) -> LoraFile:
     tensors = read_tensors(path)
     settings = LoraSettings(path, any(key.startswith(PEFT) for key in tensors))
     updates = _updates(tensors, layers, str(path))
     for name, update in updates.items():
         _check_fit(update, layers[name], name, str(path))
-    for name, update in updates.items():
-        _apply(update.tensors, layers[name], name, settings, scale)
+    return LoraFile(path, settings, updates)
+
+
+def own_scale(
+    tensors: Mapping[str, Tensor], change: Change, settings: LoraSettings, name: str
+) -> float:
+    """What a layer's change is multiplied by at a LoRA's scale of 1."""
+    if not change.scaled:
+        return 1.0
+    alpha = tensors.get("alpha")
+    if alpha is None:
+        return settings.factor(name, change.rank)
+    # LyCORIS ignores alpha where nothing is of low rank.
+    return 1.0 if change.rank is None else float(alpha) / change.rank
 
 
 def _apply(
@@ -87,13 +126,7 @@ def _apply(
     """Give the layer new tensors: the old ones may be the mapped file."""
     weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
     change = change_of(tensors)
-    factor = scale
-    if change is not None and change.scaled:
-        alpha = tensors.get("alpha")
-        if alpha is None:
-            factor *= settings.factor(name, change.rank)
-        elif change.rank is not None:  # LyCORIS ignores alpha where nothing is of low rank.
-            factor *= float(alpha) / change.rank
+    factor = scale if change is None else scale * own_scale(tensors, change, settings, name)
     if change is not None:
         weight.data = changed_weight(weight.data, change, factor, tensors)
     if "weight" in tensors:
@@ -135,7 +168,7 @@ def _layers(model: nn.Module, prefix: str) -> dict[str, _Layer]:
 
 def _updates(
     tensors: dict[str, Tensor], layers: Mapping[str, _Layer], origin: str
-) -> dict[str, _Update]:
+) -> dict[str, Update]:
     for part, method in FOREIGN.items():
         found = [key for key in tensors if part in key]
         if found:
@@ -144,14 +177,14 @@ def _updates(
                 "LoHa, LoKr and DoRA are"
             )
     names = layer_and_role(tensors, set(layers))
-    updates: dict[str, _Update] = {}
+    updates: dict[str, Update] = {}
     unmatched: list[str] = []
     for key, value in tensors.items():
         if key not in names:
             unmatched.append(key)
             continue
         layer, role = names[key]
-        update = updates.setdefault(layer, _Update())
+        update = updates.setdefault(layer, Update())
         update.tensors[role] = value
         update.keys.append(key)
     for update in updates.values():
@@ -166,7 +199,7 @@ def _updates(
     return updates
 
 
-def _check_fit(update: _Update, layer: _Layer, name: str, origin: str) -> None:
+def _check_fit(update: Update, layer: _Layer, name: str, origin: str) -> None:
     weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
     if not _fits(update.tensors, weight, bias):
         shapes = " and ".join(str(tuple(tensor.shape)) for tensor in update.tensors.values())

@@ -117,6 +117,7 @@ MANIFEST = Form(
         r"is not divisible by",
         r"expected 0 < beta_start <= beta_end < 1|one for each training|\(the last may be 1\)"
         r"|no picture is left at",
+        r"two LoRAs are called|the LoRA .* changes the factor",
         _JSON,
     ),
 )
@@ -157,6 +158,14 @@ def sound_plan() -> Json:
     }
 
 
+#: What a graph that takes LoRAs has beside its other inputs.
+LORA_INPUTS = [
+    {"name": "lora_down", "dtype": "float32", "shape": [96, "lora_rank"]},
+    {"name": "lora_up", "dtype": "float32", "shape": [64, "lora_rank"]},
+    {"name": "lora_scale", "dtype": "float32", "shape": ["batch", "lora_rank"]},
+]
+
+
 def full(sound: Json) -> Json:
     """The manifest with every optional field."""
     manifest = copy.deepcopy(sound)
@@ -172,6 +181,12 @@ def full(sound: Json) -> Json:
     image["conditionings"][0] |= palette
     manifest["autoencoder"]["preview_decoder"] = "vae_decoder"
     manifest["segmenter"] = "vae_decoder"
+    for graph in ("backbone", "text_encoder"):
+        manifest["graphs"][graph]["inputs"] += copy.deepcopy(LORA_INPUTS)
+    for shallow in manifest["backbone"].get("shallow", []):
+        manifest["graphs"][shallow["graph"]]["inputs"] += copy.deepcopy(LORA_INPUTS)
+    lora = {"name": "style", "file": "palette.json", "rank": 4}
+    manifest["loras"] = [lora | {"factors": ["segmentation", "image"]}]
     spacing = {"ddim": "leading", "dpmsolver++": "linspace"}
     manifest["scheduler"] |= {"timestep_spacing": spacing, "set_alpha_to_one": False}
     return manifest
@@ -229,6 +244,8 @@ def test_the_manifests_schema_and_the_core_agree(sound_manifest: Json) -> None:
         (("backbone", "mid_residual", "stride"), 3),
         (("factors",), manifest["factors"][:1] * 2 + manifest["factors"][1:]),
         (("factors",), manifest["factors"][::-1]),
+        (("loras",), 2 * manifest["loras"]),
+        (("loras", 0, "factors", 0), "poses"),
     ):
         rule = MANIFEST.broken_rule(changed(manifest, path, value))
         assert rule is not None, path

@@ -82,6 +82,7 @@ _GOOD: dict[str, list[Any]] = {
     "latents": [np.ones((1, 4, 32, 32), np.float32), np.ones((1, 4, 16, 16))],
     "condition_latents": [np.ones((2, 4, 16, 16), np.float16)],
     "control_images": [{}],
+    "loras": [{}],
     "joint": [(), [], ["segmentation", "image"]],
     "joint_refresh": [1, 2],
     "image": [np.full((128, 128, 3), 90, np.uint8), Image.new("RGB", (128, 128))],

@@ -114,6 +114,23 @@ struct FGDM_API GraphSpec {
   int attention_stride = 0;
 };
 
+// What a graph that takes LoRAs has beside its other inputs: of all its layers that one of the
+// bundle's LoRAs changes, the inputs one after another, (inputs, rank); their outputs, (outputs,
+// rank); and the weight of each rank in each row, (rows, rank). The rank is that of all LoRAs in
+// use together.
+inline constexpr const char* lora_down = "lora_down";
+inline constexpr const char* lora_up = "lora_up";
+inline constexpr const char* lora_scale = "lora_scale";
+
+// A LoRA (Hu et al. 2021, "LoRA: Low-Rank Adaptation") that requests weigh: what it adds to layers
+// of the shared backbone and of the text encoder.
+struct FGDM_API LoraSpec {
+  std::string name;
+  std::string file;                  // safetensors
+  std::int64_t rank;                 // of all its layers
+  std::vector<std::string> factors;  // that it changes
+};
+
 struct FGDM_API FileSpec {
   std::uint64_t size;
   std::string sha256;
@@ -136,6 +153,7 @@ struct FGDM_API Manifest {
   std::vector<ShallowBackbone> shallow;           // by their levels: one, two and so on
   NoiseSchedule schedule;
   std::vector<FactorSpec> factors;
+  std::vector<LoraSpec> loras;
   std::map<std::string, GraphSpec> graphs;
   std::map<std::string, FileSpec> files;
 
@@ -164,6 +182,9 @@ struct FGDM_API Manifest {
 
   // Why no step of a factor can go through so many outer levels alone; "" where it can.
   std::string cache_obstacle(const FactorSpec& factor, int level) const;
+
+  // Whether a graph takes LoRAs.
+  bool takes_loras(const std::string& graph_name) const;
 
   // The type of the text encoder's embeddings.
   DType context_dtype() const;

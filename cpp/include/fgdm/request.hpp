@@ -67,6 +67,9 @@ struct FGDM_API Request {
   std::optional<double> segfree_start;              // fraction of the steps, 0 to 1
   // One for each network that sees a control image, or one for all, 0 to 10; empty: the bundle's.
   std::vector<double> controlnet_conditioning_scale;
+  // Weights of the bundle's LoRAs by name, -100 to 100; 0 for those that aren't named. Each changes
+  // the factors that the bundle says.
+  std::map<std::string, double> loras;
   std::optional<SamplerKind> sampler, condition_sampler;  // of the image; of condition factors
   // Which timesteps they visit; unset: the factor's, else the noise schedule's for the sampler.
   std::optional<TimestepSpacing> timestep_spacing, condition_timestep_spacing;

@@ -6,6 +6,7 @@
 #include "fgdm/error.hpp"
 #include "fgdm/sha256.hpp"
 #include "files.hpp"
+#include "lora_file.hpp"
 #include "wording.hpp"
 
 namespace fgdm {
@@ -95,6 +96,8 @@ Bundle Bundle::open(const fs::path& folder) {
   auto json = read_manifest(folder);
   auto manifest = Manifest::parse(json);
   check_files(folder, manifest);
+  for (const auto& lora : manifest.loras)
+    LoraFile(folder, lora, manifest);  // throws what is wrong with it
   auto tokenizer = Tokenizer::load(folder / manifest.tokenizer, manifest.max_length);
   return {folder, std::move(manifest), std::move(json), std::move(tokenizer)};
 }

@@ -97,6 +97,29 @@ void check_conditioning(const Manifest& manifest, const FactorSpec& factor,
                     ", which is not in \"files\"");
 }
 
+// A LoRA changes factors over the shared backbone, and has a name and a file of its own.
+void check_loras(const Manifest& manifest) {
+  std::set<std::string> names;
+  for (const auto& lora : manifest.loras) {
+    if (!names.insert(lora.name).second)
+      refuse_manifest("two LoRAs are called " + lora.name);
+    if (!manifest.files.contains(lora.file))
+      refuse_manifest("the LoRA " + lora.name + " names " + lora.file +
+                      ", which is not in \"files\"");
+    if (lora.factors.empty())
+      refuse_manifest("the LoRA " + lora.name + " changes no factor, expected their names");
+    for (const auto& name : lora.factors) {
+      const auto found = std::ranges::find(manifest.factors, name, &FactorSpec::name);
+      if (found == manifest.factors.end())
+        refuse_manifest("the LoRA " + lora.name + " changes the factor \"" + name +
+                        "\", which the bundle doesn't have");
+      if (!found->own_backbone.empty())
+        refuse_manifest("the LoRA " + lora.name + " changes the factor " + name +
+                        ", which has a backbone of its own; LoRAs are for the shared one");
+    }
+  }
+}
+
 }  // namespace
 
 void check_chain(const Manifest& manifest) {
@@ -122,6 +145,7 @@ void check_chain(const Manifest& manifest) {
       refuse_manifest("factor " + factor.name + " names the palette \"" + factor.palette +
                       "\", which is not in \"files\"");
   }
+  check_loras(manifest);
   if (!manifest.preview_decoder.empty())
     manifest.graph(manifest.preview_decoder);
   for (const auto& graph :

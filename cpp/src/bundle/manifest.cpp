@@ -198,6 +198,18 @@ ConditioningSpec conditioning(const Field& field, const std::string& owner) {
   return spec;
 }
 
+LoraSpec lora(const Field& field) {
+  LoraSpec spec;
+  spec.name = field["name"].text();
+  if (spec.name.empty())
+    refuse_manifest(field.where() + ".name is empty, expected what requests call it");
+  spec.file = inner_path(field["file"].text());
+  spec.rank = field["rank"].integer(1, 65536);
+  for (const auto& item : field["factors"].items())
+    spec.factors.push_back(item.text());
+  return spec;
+}
+
 FactorSpec factor(const Field& field) {
   FactorSpec spec;
   spec.name = field["name"].text();
@@ -318,6 +330,9 @@ Manifest Manifest::parse(std::string_view json) {
   }
   for (const auto& item : root["factors"].items())
     manifest.factors.push_back(factor(item));
+  if (root.has("loras"))
+    for (const auto& item : root["loras"].items())
+      manifest.loras.push_back(lora(item));
   check_chain(manifest);
   check_roles(manifest);
   if (root.has("segmenter")) {
@@ -362,6 +377,11 @@ std::string Manifest::cache_obstacle(const FactorSpec& factor, int level) const 
   if (level > levels)
     return "this bundle has shallow backbones of 1 to " + std::to_string(levels) + " levels";
   return "";
+}
+
+bool Manifest::takes_loras(const std::string& graph_name) const {
+  return std::ranges::any_of(graph(graph_name).inputs,
+                             [](const TensorSpec& input) { return input.name == lora_scale; });
 }
 
 DType Manifest::context_dtype() const {

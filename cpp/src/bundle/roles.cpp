@@ -67,8 +67,9 @@ public:
   }
 
   void check() const {
-    check(manifest_.text_encoder, {{"input_ids", DType::int64, 2}},
-          {{"encoder_hidden_states", embedding_type_, 3}});
+    Parts text{{"input_ids", DType::int64, 2}};
+    add_loras(manifest_.text_encoder, text);
+    check(manifest_.text_encoder, text, {{"encoder_hidden_states", embedding_type_, 3}});
     check(manifest_.vae_decoder, {latents()}, {picture("image")});
     check(manifest_.vae_encoder, {picture("image")}, {latents()});
     if (!manifest_.preview_decoder.empty())
@@ -112,6 +113,10 @@ private:
         inputs.push_back({name, residual_type(level ? manifest_.backbone : graph, name), 4});
     if (level)
       inputs.push_back({deep_features(*level), deep_type(*level), 4});
+    if (graph == manifest_.backbone || level)
+      add_loras(graph, inputs);
+    if (level)
+      check_shallow_loras(graph);
     Parts outputs{{"noise_pred", DType::float32, 4}};
     for (int i = 1; i <= made; ++i)
       outputs.push_back({deep_features(i), deep_type(i), 4});
@@ -122,6 +127,35 @@ private:
       outputs.push_back({attention_maps, DType::float32, 4});
     }
     check(graph, inputs, outputs);
+  }
+
+  // What a graph takes of LoRAs, if it does.
+  void add_loras(const std::string& graph, Parts& inputs) const {
+    if (!manifest_.takes_loras(graph))
+      return;
+    if (manifest_.loras.empty())
+      fail(graph, std::string("has the input \"") + lora_scale +
+                      "\", but the bundle has no LoRAs (\"loras\")");
+    for (const char* matrix : {lora_down, lora_up}) {
+      const auto* input = input_of(graph, matrix);
+      inputs.push_back({matrix, input == nullptr ? DType::float32 : input->dtype, 2});
+      if (input != nullptr && (input->shape.empty() || input->shape.front() < 1))
+        fail(graph, "has an input \"" + input->name + "\" without a fixed number of channels");
+    }
+    inputs.push_back({lora_scale, DType::float32, 2});
+  }
+
+  // A shallow backbone takes the very LoRAs that the whole one takes.
+  void check_shallow_loras(const std::string& graph) const {
+    for (const char* matrix : {lora_down, lora_up}) {
+      const auto *own = input_of(graph, matrix), *whole = input_of(manifest_.backbone, matrix);
+      const bool alike = own == nullptr || whole == nullptr
+                             ? own == whole
+                             : own->dtype == whole->dtype && own->shape == whole->shape;
+      if (!alike)
+        fail(graph, std::string("has the input \"") + matrix + "\" otherwise than " +
+                        manifest_.backbone + ", whose LoRAs it shares");
+    }
   }
 
   void check_own_backbone(const FactorSpec& factor) const {

@@ -9,20 +9,23 @@
 
 #include "factor_run.hpp"
 #include "fgdm/bundle.hpp"
+#include "loras.hpp"
 #include "texts.hpp"
 
 namespace fgdm {
 
-// Encodes prompts, each only once while it is among the most recently used ones.
+// Encodes prompts, each only once with the same LoRAs while it is among the most recently used
+// ones.
 class EmbeddingCache {
 public:
-  EmbeddingCache(const Bundle& bundle, Graphs& graphs, std::size_t capacity)
-      : bundle_(bundle), graphs_(graphs), capacity_(capacity) {}
+  EmbeddingCache(const Bundle& bundle, Graphs& graphs, Loras& loras, std::size_t capacity)
+      : bundle_(bundle), graphs_(graphs), loras_(loras), capacity_(capacity) {}
 
-  // A text, and where the seconds that it takes are booked.
+  // A text, where the seconds that it takes are booked, and how LoRAs change its encoder.
   struct Wanted {
     const EncodedText* text;
     Timings* timings;
+    LoraScales loras = {};
   };
 
   // The embeddings of texts, in their order; those that aren't kept are encoded together. Throws
@@ -35,18 +38,20 @@ public:
 
 private:
   struct Entry {
-    std::string prompt;
+    std::string key;
     Embeddings embeddings;
   };
 
   std::vector<Embeddings> encode(std::span<const Wanted> wanted);
-  void keep(const std::string& prompt, Embeddings embeddings);
+  std::string key_of(const Wanted& wanted) const;
+  void keep(const std::string& key, Embeddings embeddings);
 
   const Bundle& bundle_;
   Graphs& graphs_;
+  Loras& loras_;
   std::size_t capacity_;
   std::list<Entry> recent_;  // the most recently used first
-  std::unordered_map<std::string, std::list<Entry>::iterator> by_prompt_;
+  std::unordered_map<std::string, std::list<Entry>::iterator> by_key_;
   std::int64_t hits_ = 0, misses_ = 0;
 };
 

@@ -33,9 +33,9 @@ FactorRun::FactorRun(const Manifest& manifest, const FactorSpec& spec, std::uint
       first(takes_back(resolved, spec) ? 0 : factor_first_step(resolved, spec)),
       sampler(sampler_of(resolved, manifest, spec)), positive(std::move(positive_text)),
       negative(std::move(negative_text)), scales(conditioning_scales(resolved, spec)),
-      hints(spec.conditionings.size()), joint_maps(spec.conditionings.size()),
-      active(spec.conditionings.size(), true), backbone_sees(spec.latents.size()),
-      editing(editing_of(resolved, spec)) {
+      loras(factor_loras(resolved, manifest, spec)), hints(spec.conditionings.size()),
+      joint_maps(spec.conditionings.size()), active(spec.conditionings.size(), true),
+      backbone_sees(spec.latents.size()), editing(editing_of(resolved, spec)) {
   for (const auto& network : spec.conditionings)
     seen.emplace_back(network.latents.size());
 }

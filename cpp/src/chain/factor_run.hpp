@@ -10,6 +10,7 @@
 
 #include "fgdm/manifest.hpp"
 #include "graphs.hpp"
+#include "loras.hpp"
 #include "request.hpp"
 #include "row_buffer.hpp"
 
@@ -82,6 +83,7 @@ struct FactorRun {
   Sampler sampler;
   Embeddings positive, negative;
   std::vector<float> scales;  // one for each conditioning network
+  LoraScales loras;
   // Likewise; empty for networks that see no control image, or a joint map.
   std::vector<Hint> hints;
   // Likewise: the place in the group of the factor whose map a network sees on its way.

@@ -112,6 +112,28 @@ void resolve_conditioning_scales(std::vector<double>& scales, const FactorSpec& 
     require_between("controlnet_conditioning_scale", scale, 0.0, 10.0);
 }
 
+// LoRAs that the bundle has. An inversion doesn't know of any, so what is inverted or edited is
+// changed by none.
+void check_loras(const Request& request, const Manifest& manifest) {
+  std::vector<std::string> names;
+  for (const auto& lora : manifest.loras)
+    names.push_back(lora.name);
+  for (const auto& [name, scale] : request.loras) {
+    const auto found = std::ranges::find(manifest.loras, name, &LoraSpec::name);
+    if (found == manifest.loras.end())
+      throw RequestError(
+          "loras has \"" + excerpt(name) + "\", which this bundle doesn't have; it has " +
+          (names.empty() ? "none: fgdm export --runtime-lora puts them in" : joined(names, ", ")));
+    require_between("loras[\"" + name + "\"]", scale, -100.0, 100.0);
+    if (request.editing && scale != 0.0 &&
+        std::ranges::count(found->factors, request.editing->settings.factor) > 0)
+      throw RequestError("loras has \"" + name + "\", which changes the factor " +
+                         request.editing->settings.factor +
+                         "; what is inverted or edited takes no LoRAs: leave it out, or merge it "
+                         "into a bundle with fgdm export --lora");
+  }
+}
+
 // Every control image that no factor makes is there, in the image's size, and no other.
 void check_control_images(const Request& request, const Manifest& manifest) {
   std::set<std::string> wanted;
@@ -199,6 +221,7 @@ Request resolve(Request request, const Manifest& manifest) {
   request.width = request.width.value_or(image.width);
   check_image_size(request, manifest);
   resolve_editing(request, manifest);
+  check_loras(request, manifest);
 
   const auto& defaults = image.guidance;
   request.num_inference_steps = request.num_inference_steps.value_or(image.num_inference_steps);

@@ -87,6 +87,7 @@ template <typename Options, typename Visit> void each_option(Options& request, c
   visit("segfree_guidance_scale", request.segfree_guidance_scale);
   visit("segfree_start", request.segfree_start);
   visit("controlnet_conditioning_scale", request.controlnet_conditioning_scale);
+  visit("loras", request.loras);
   visit("sampler", request.sampler);
   visit("condition_sampler", request.condition_sampler);
   visit("timestep_spacing", request.timestep_spacing);
@@ -136,6 +137,16 @@ struct Reader {
       target = {given->get<double>()};
     else
       read_option(name, *given, target);
+  }
+  void operator()(const char* name, std::map<std::string, double>& target) const {
+    const auto* given = options.find(name);
+    if (given == nullptr)
+      return;
+    if (!given->is_object())
+      refuse_option(name, *given, R"(an object such as {"style": 0.8})");
+    target.clear();
+    for (const auto& [key, value] : given->items())
+      read_option(std::string(name) + "." + key, value, target[key]);
   }
   void operator()(const char* name, Pixels&) const { refuse_array(name); }
   void operator()(const char* name, std::vector<float>&) const { refuse_array(name); }
@@ -221,6 +232,12 @@ json written(const std::map<std::string, Pixels>& pictures) {
   for (const auto& [name, picture] : pictures)
     names.push_back(name);
   return names;
+}
+json written(const std::map<std::string, double>& values) {
+  auto object = json::object();
+  for (const auto& [name, value] : values)
+    object[name] = value;
+  return object;
 }
 template <typename T> json written(const std::optional<T>& value) {
   return value ? written(*value) : json();

@@ -338,6 +338,7 @@ void StepBatch::run_backbone() {
                                   {"argmax_mask", argmax_mask_.view(count)}};
   for (auto& [input, buffer] : residuals_)
     inputs.push_back({input, buffer.view(count)});
+  add_loras(inputs);
   std::vector<NamedTensor> outputs{{"noise_pred", noise_.view(count)}};
   const bool takes_deep = rows_.front().trajectory->is_shallow();
   for (auto& [name, buffer] : deep_)
@@ -353,6 +354,14 @@ void StepBatch::run_backbone() {
     outputs.push_back({attention_maps, attention_->view(count)});
   }
   charge("backbone", graphs_.run(graph, "backbone", inputs, outputs), 0, count);
+}
+
+// Both rows of a trajectory have its LoRAs.
+void StepBatch::add_loras(std::vector<NamedTensor>& inputs) {
+  std::vector<const LoraScales*> scales;
+  for (const auto& row : rows_)
+    scales.push_back(&row.trajectory->run->loras);
+  loras_.add_inputs(graph(), scales, inputs);
 }
 
 void StepBatch::charge(const std::string& stage, double seconds, std::size_t first,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "factor_run.hpp"
+#include "loras.hpp"
 
 namespace fgdm {
 
@@ -17,7 +18,8 @@ namespace fgdm {
 // to batch.
 class StepBatch {
 public:
-  StepBatch(const Manifest& manifest, Graphs& graphs) : manifest_(manifest), graphs_(graphs) {}
+  StepBatch(const Manifest& manifest, Graphs& graphs, Loras& loras)
+      : manifest_(manifest), graphs_(graphs), loras_(loras) {}
 
   // Advances every trajectory by one step; all go through the same graph and have the same latent
   // size, also those of later calls, and none is done. If a
@@ -60,6 +62,7 @@ private:
   void recall_features();
   bool looks_at_attention() const;
   void run_backbone();
+  void add_loras(std::vector<NamedTensor>& inputs);
   void guide_and_step();
   StepCoefficients place_history(const Trajectory& trajectory, std::size_t row);
   void add_noise(std::size_t row);
@@ -71,6 +74,7 @@ private:
 
   const Manifest& manifest_;
   Graphs& graphs_;
+  Loras& loras_;
   FactorSize size_{};
   std::size_t capacity_ = 0;
   std::vector<Row> rows_;

@@ -38,8 +38,11 @@ void Task::encode_texts() {
   for (const auto& group : groups_)
     for (const auto index : group) {
       const auto& texts = job_->texts.factors.at(index);
-      auto& timings = timings_[manifest_.factors[index].name];
-      wanted.insert(wanted.end(), {{&texts.prompt, &timings}, {&texts.negative_prompt, &timings}});
+      const auto& factor = manifest_.factors[index];
+      auto& timings = timings_[factor.name];
+      const auto loras = factor_loras(request_, manifest_, factor);
+      wanted.insert(wanted.end(),
+                    {{&texts.prompt, &timings, loras}, {&texts.negative_prompt, &timings, loras}});
       factors.push_back(index);
     }
   const auto edits_begin = static_cast<std::ptrdiff_t>(wanted.size());

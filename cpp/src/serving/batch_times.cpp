@@ -117,7 +117,8 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
     if (!factor.is_image)
       asked.factors[factor.name];  // no factor is left out
   const auto request = resolve(asked, manifest);
-  EmbeddingCache cache(bundle, graphs, 1);
+  Loras loras(bundle, graphs);
+  EmbeddingCache cache(bundle, graphs, loras, 1);
   Timings unused;
   const EncodedText text{"", bundle.tokenizer().encode("")};
   const auto prompt = cache.get({{&text, &unused}}).front();
@@ -157,8 +158,8 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
           pointers.push_back(&trajectory);
         try {
           if (run.is_shallow(step))
-            StepBatch(manifest, graphs).run(pointers);  // what it keeps
-          StepBatch batch(manifest, graphs);
+            StepBatch(manifest, graphs, loras).run(pointers);  // what it keeps
+          StepBatch batch(manifest, graphs, loras);
           measured.seconds[count] = measure_steps(batch, pointers, step, repeats, check);
         } catch (const OutOfMemoryError&) {
           if (measured.seconds.empty())

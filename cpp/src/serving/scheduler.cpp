@@ -80,8 +80,8 @@ Scheduler::Scheduler(const Bundle& bundle, Graphs& graphs, const EngineOptions& 
       kept_resolutions_(resolutions_kept(bundle.manifest())),
       backbones_(bundle.manifest().backbones()),
       policy_(options.policy, options.max_batch_rows, std::move(batch_times)),
-      embeddings_(bundle, graphs, cached_embeddings), thread_([this] { serve(); }),
-      worker_(thread_.get_id()) {}
+      loras_(bundle, graphs), embeddings_(bundle, graphs, loras_, cached_embeddings),
+      thread_([this] { serve(); }), worker_(thread_.get_id()) {}
 
 Scheduler::~Scheduler() {
   stop();
@@ -373,7 +373,7 @@ StepBatch& Scheduler::step_batch(Resolution resolution) {
   if (found != batches_.end())
     batches_.splice(batches_.begin(), batches_, found);
   else
-    batches_.emplace_front(resolution, StepBatch(bundle_.manifest(), graphs_));
+    batches_.emplace_front(resolution, StepBatch(bundle_.manifest(), graphs_, loras_));
   if (batches_.size() > kept_resolutions_)
     batches_.pop_back();
   return batches_.front().second;

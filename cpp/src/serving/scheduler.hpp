@@ -16,6 +16,7 @@
 #include "embedding_cache.hpp"
 #include "fgdm/bundle.hpp"
 #include "job.hpp"
+#include "loras.hpp"
 #include "policy.hpp"
 #include "step_batch.hpp"
 #include "task.hpp"
@@ -97,6 +98,7 @@ private:
 
   // Only the thread touches these.
   Policy policy_;
+  Loras loras_;
   EmbeddingCache embeddings_;
   std::list<std::pair<Resolution, StepBatch>> batches_;  // the most recently used first
   std::vector<std::unique_ptr<Task>> tasks_;             // in the order they came

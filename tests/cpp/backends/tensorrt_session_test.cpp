@@ -40,10 +40,11 @@ public:
     };
     const float *const x = at("x"), *const scale = at("scale");
     float* const y = at("y");
-    fake_cuda().queue([this, x, scale, y] {
+    const float* const matrix = bound_.contains(lora_down) ? at(lora_down) : nullptr;
+    fake_cuda().queue([this, x, scale, y, matrix] {
       ++runs_;
       for (std::size_t i = 0; i < 2 * rows_; ++i)
-        y[i] = 3 * x[i] + scale[i / 2];
+        y[i] = 3 * x[i] + scale[i / 2] + (matrix == nullptr ? 0 : matrix[5]);
     });
   }
 
@@ -56,8 +57,9 @@ private:
 
 class FakeEngine final : public PlanEngine {
 public:
-  FakeEngine(std::int64_t rows, bool can_record, int& runs, int& alive)
-      : rows_(rows), can_record_(can_record), runs_(runs), alive_(alive) {
+  FakeEngine(std::int64_t rows, bool can_record, bool takes_loras, int& runs, int& alive)
+      : rows_(rows), can_record_(can_record), takes_loras_(takes_loras), runs_(runs),
+        alive_(alive) {
     ++alive_;
   }
   ~FakeEngine() override { --alive_; }
@@ -65,9 +67,12 @@ public:
   FakeEngine& operator=(const FakeEngine&) = delete;
 
   std::vector<EngineTensor> tensors(std::size_t) const override {
-    return {{"y", DType::float32, {-1, 2}, false},  // in an order of its own
-            {"scale", DType::float32, {rows_}, true},
-            {"x", DType::float32, {rows_, 2}, true}};
+    std::vector<EngineTensor> all{{"y", DType::float32, {-1, 2}, false},  // in an order of its own
+                                  {"scale", DType::float32, {rows_}, true},
+                                  {"x", DType::float32, {rows_, 2}, true}};
+    if (takes_loras_)
+      all.push_back({lora_down, DType::float32, {6, 1}, true});
+    return all;
   }
   std::unique_ptr<PlanContext> make_context(std::size_t, cuda::Stream) override {
     const auto rows = static_cast<std::size_t>(rows_);
@@ -76,7 +81,7 @@ public:
 
 private:
   std::int64_t rows_;
-  bool can_record_;
+  bool can_record_, takes_loras_;
   int &runs_, &alive_;
 };
 
@@ -87,12 +92,12 @@ public:
   void load_plugin(const std::filesystem::path&) override {}
   std::unique_ptr<PlanEngine> deserialise(std::span<const std::byte> plan) override {
     ++loaded;
-    return std::make_unique<FakeEngine>(static_cast<std::int64_t>(plan[0]), can_record, runs,
-                                        alive);
+    return std::make_unique<FakeEngine>(static_cast<std::int64_t>(plan[0]), can_record,
+                                        takes_loras, runs, alive);
   }
 
   int loaded = 0, runs = 0, alive = 0;
-  bool can_record = true;
+  bool can_record = true, takes_loras = false;
 };
 
 class TensorRtSessionTest : public ::testing::Test {
@@ -279,6 +284,23 @@ TEST_F(TensorRtSessionTest, ShapesWithoutAPlanAreNamed) {
     EXPECT_NE(std::string(error.what()).find("x (1x3)"), std::string::npos) << error.what();
   }
   EXPECT_THROW(backend_->load("other", {}), BackendError);
+}
+
+TEST_F(TensorRtSessionTest, AllRowsOfAllBatchesSeeTheWholeMatrixOfALora) {
+  auto with_matrix = plan(2);
+  with_matrix.inputs.push_back({lora_down, {{6, 1}}});
+  runtime_->takes_loras = true;
+  use({with_matrix});
+  std::array<float, 6> matrix{1, 2, 3, 4, 5, 1000};
+  std::array<float, 5> scale{10, 20, 30, 40, 50};
+  std::array<float, 10> x{}, y{};
+  const std::array<NamedTensor, 3> inputs{{{"x", {DType::float32, {5, 2}, x.data()}},
+                                           {"scale", {DType::float32, {5}, scale.data()}},
+                                           {lora_down, {DType::float32, {6, 1}, matrix.data()}}}};
+  const NamedTensor output{"y", {DType::float32, {5, 2}, y.data()}};
+  session_->run(inputs, {&output, 1});
+  for (std::size_t i = 0; i < y.size(); ++i)
+    EXPECT_EQ(y[i], scale[i / 2] + 1000) << i;
 }
 
 TEST_F(TensorRtSessionTest, ADamagedPlanIsNotLoaded) {

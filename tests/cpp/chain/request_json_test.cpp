@@ -19,6 +19,7 @@ const json everything = json::parse(R"({
   "seed": 18446744073709551615, "condition_steps": 4, "num_inference_steps": 5, "guidance": "segfree",
   "guidance_scale": 2.5, "condition_guidance_scale": 3.5, "segfree_scale": 9.0,
   "segfree_guidance_scale": 4.0, "segfree_start": 0.25, "controlnet_conditioning_scale": [0.5, 1.5],
+  "loras": {"line": -0.5, "style": 0.75},
   "sampler": "euler", "condition_sampler": "unipc", "timestep_spacing": "trailing",
   "condition_timestep_spacing": "karras", "cache_interval": 2, "cache_level": 1, "min_area": 0.01,
   "height": 64, "width": 96, "latents": null, "condition_latents": null, "control_images": [],

@@ -144,7 +144,8 @@ TEST(Scheduler, APictureThatIsNotFiniteIsAnErrorAndNotBlack) {
 
 TEST(Scheduler, AnEncodedPromptIsForgottenWhenOthersWereUsedLater) {
   auto graphs = fake_graphs(scenes().manifest());
-  EmbeddingCache embeddings(scenes(), graphs, 2);
+  Loras loras(scenes(), graphs);
+  EmbeddingCache embeddings(scenes(), graphs, loras, 2);
   Timings timings;
   for (const auto* prompt : {"a dog", "a house", "a dog", "the sun", "a dog", "a house"}) {
     const EncodedText text{prompt, scenes().tokenizer().encode(prompt)};

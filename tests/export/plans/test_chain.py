@@ -66,6 +66,23 @@ def test_shapes_are_the_manifests_with_numbers(pristine_bundle: Path) -> None:
     assert shapes == {"controlnet_cond": (1, 3, 32, 64), "hint": (1, 4, 8, 16)}
 
 
+def test_loras_have_the_rank_of_all_of_the_bundles(bundle: Path) -> None:
+    """Whatever requests name: plans have fixed shapes."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["graphs"]["text_encoder"]["inputs"] += [
+        {"name": "lora_down", "dtype": "float32", "shape": [96, "lora_rank"]},
+        {"name": "lora_scale", "dtype": "float32", "shape": ["batch", "lora_rank"]},
+    ]
+    lora = {"file": "backbone.onnx", "factors": ["image"]}
+    loras = [{"name": "style", "rank": 16, **lora}, {"name": "line", "rank": 4, **lora}]
+    reseal(bundle, graphs=manifest["graphs"], loras=loras)
+    shapes = chain(bundle).shapes("text_encoder", Profile(2))
+    assert shapes["lora_down"] == (96, 20)
+    assert shapes["lora_scale"] == (2, 20)
+    (needed,) = (item for item in chain(bundle).needed(1) if item.graph == "text_encoder")
+    assert needed.profiles == (Profile(1),)
+
+
 @pytest.mark.parametrize("size", [(40, 32), (32, 0), (30, 30), (8, 32)])
 def test_a_size_that_does_not_divide_names_the_multiple(
     pristine_bundle: Path, size: tuple[int, int]

@@ -64,11 +64,13 @@ Layout lay_out(const Plan& plan, std::size_t profile, std::span<const EngineTens
       return;  // an unused input, which the builder left out
     std::size_t row_bytes = dtype_size(found->dtype);
     const auto& shape = tensor.shapes[profile];
-    for (std::size_t i = 1; i < shape.size(); ++i)
+    const bool has_rows = tensor.name != lora_down && tensor.name != lora_up;
+    for (std::size_t i = has_rows ? 1 : 0; i < shape.size(); ++i)
       row_bytes *= static_cast<std::size_t>(shape[i]);
-    layout.slots.push_back({tensor.name, found->dtype, layout.bytes, row_bytes, is_input});
-    layout.bytes +=
-        cuda::aligned(row_bytes * static_cast<std::size_t>(plan.profiles[profile].rows));
+    layout.slots.push_back(
+        {tensor.name, found->dtype, layout.bytes, row_bytes, is_input, has_rows});
+    const int rows = has_rows ? plan.profiles[profile].rows : 1;
+    layout.bytes += cuda::aligned(row_bytes * static_cast<std::size_t>(rows));
   };
   for (const auto& tensor : plan.inputs)
     add(tensor, true);
@@ -235,8 +237,10 @@ private:
     if (std::ranges::any_of(inputs, on_host) || std::ranges::any_of(outputs, on_host))
       backend_.staging_.reserve(lane.layout.bytes);
     for (const auto& slot : lane.layout.slots)
-      if (slot.is_input)
+      if (slot.is_input && slot.has_rows)
         feed(slot, input(inputs, slot.name, graph_), first, rows, bucket);
+      else if (slot.is_input)
+        feed(slot, input(inputs, slot.name, graph_), 0, 1, 1);
     const auto& stream = *backend_.stream_;
     // TensorRT wants one ordinary run after a change of shapes or addresses before it is recorded.
     if (lane.has_run && lane.can_record && !lane.cuda_graph.ready()) {

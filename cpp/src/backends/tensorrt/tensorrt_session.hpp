@@ -57,6 +57,7 @@ struct Slot {
   std::size_t offset;     // bytes; a multiple of 256
   std::size_t row_bytes;  // in the plan
   bool is_input;
+  bool has_rows = true;  // otherwise row_bytes is all of it, the same for all rows
 };
 
 // The slots of an engine's tensors, inputs first, and the bytes that they take.
