@@ -70,8 +70,8 @@ def run_once(
 def compare(
     bundle: Path, engine: dict[str, Any], request: dict[str, Any], rounds: int
 ) -> dict[str, Any]:
-    """By the value of `memory`: peaks of the round with the largest, medians of the seconds, and the
-    PSNR of its picture against the first value's."""
+    """By the value of `memory`: peaks of the round with the largest, medians of the seconds, and
+    the PSNR of its picture against the first value's."""
     runs: dict[str, list[dict[str, Any]]] = {memory: [] for memory in MEMORY}
     pictures: dict[str, np.ndarray[Any, Any]] = {}
     for turn in range(rounds):

@@ -1,4 +1,4 @@
-"""One request in this process, and the peak of its memory in each stage: what benchmarks.memory runs.
+"""One request in this process, and its memory's peak in each stage: what benchmarks.memory runs.
 
 python -m benchmarks.memory_stages BUNDLE '{"memory": "low"}' '{"prompt": "a dog"}' PICTURE.npy
 
@@ -43,10 +43,10 @@ def read_timeline(text: str) -> tuple[list[Span], float]:
     return sorted(spans, key=lambda span: span.begin), max(ends)
 
 
-def stages_of(spans: Sequence[Span], text_encoder: str, decoders: Iterable[str]) -> list[str]:
+def stages_of(spans: Sequence[Span], text_encoder: str, decoders: set[str]) -> list[str]:
     """The stage of each call of a chain that decodes maps and then a picture: what comes before the
     last decoded map belongs to the maps."""
-    decodes = [i for i, span in enumerate(spans) if span.graph in set(decoders)]
+    decodes = [i for i, span in enumerate(spans) if span.graph in decoders]
     maps_end = decodes[-2] if len(decodes) > 1 else -1
     stages = []
     for i, span in enumerate(spans):
@@ -108,8 +108,8 @@ def measure(
         spans, request_ended = read_timeline(trace.read_text())
     np.save(picture, np.asarray(result.image))
     autoencoder = manifest["autoencoder"]
-    decoders = [autoencoder["decoder"], autoencoder.get("preview_decoder")]
-    stages = stages_of(spans, manifest["text_encoder"]["graph"], filter(None, decoders))
+    decoders = {autoencoder["decoder"], autoencoder.get("preview_decoder")}
+    stages = stages_of(spans, manifest["text_encoder"]["graph"], decoders)
     by_stage = peaks(running, spans, stages, ended - request_ended)
     return {
         "runtime": f"{info.runtime} {info.backend} {info.precision}",

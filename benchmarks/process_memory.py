@@ -52,9 +52,7 @@ def sampled(seconds: float = 0.02) -> Iterator[list[Sample]]:
             sizes = _status_mb("VmHWM", "RssAnon", "RssFile")
             reset_peak_memory()
             end = time.monotonic()
-            samples.append(
-                Sample(begin, end, sizes["VmHWM"], sizes["RssAnon"], sizes["RssFile"])
-            )
+            samples.append(Sample(begin, end, sizes["VmHWM"], sizes["RssAnon"], sizes["RssFile"]))
             if last:
                 return
             begin = end

@@ -14,7 +14,7 @@ SPANS = [Span(graph, float(i), i + 0.9) for i, graph in enumerate(GRAPHS)]
 
 
 def test_what_comes_after_the_last_decoded_map_is_the_pictures() -> None:
-    assert stages_of(SPANS, "text", ["decoder"]) == [
+    assert stages_of(SPANS, "text", {"decoder"}) == [
         "text",
         *("maps", "maps", "decode maps", "decode maps"),
         *("picture", "picture", "decode picture"),
@@ -23,7 +23,7 @@ def test_what_comes_after_the_last_decoded_map_is_the_pictures() -> None:
 
 def test_a_chain_without_maps_has_a_picture_alone() -> None:
     spans = [SPANS[0], *SPANS[5:]]
-    assert stages_of(spans, "text", ["decoder"]) == ["text", "picture", "picture", "decode picture"]
+    assert stages_of(spans, "text", {"decoder"}) == ["text", "picture", "picture", "decode picture"]
 
 
 def test_a_sample_counts_for_the_stage_that_it_lies_in() -> None:
@@ -37,7 +37,7 @@ def test_a_sample_counts_for_the_stage_that_it_lies_in() -> None:
         sample(4.3, 4.4, 8),
         sample(7.0, 7.1, 6),
     ]
-    found = peaks(samples, SPANS, stages_of(SPANS, "text", ["decoder"]), 100)
+    found = peaks(samples, SPANS, stages_of(SPANS, "text", {"decoder"}), 100)
     assert {stage: size["peak_mb"] for stage, size in found.items()} == {
         "text": 5,
         "decode maps": 8,

@@ -269,10 +269,9 @@ std::int64_t Graphs::padding(const std::string& graph) const {
 Session& Graphs::session(const std::string& graph) {
   if (const auto found = sessions_.find(graph); found != sessions_.end())
     return *found->second;
-  if (steps_ &&
-      std::erase_if(sessions_, [&](const auto& loaded) {
-        return !steps_->together(loaded.first, graph);
-      }) > 0)
+  if (steps_ && std::erase_if(sessions_, [&](const auto& loaded) {
+                  return !steps_->together(loaded.first, graph);
+                }) > 0)
     return_freed_memory();
   auto& loaded = sessions_[graph] = later_.at(graph)();
   return_freed_memory();

@@ -294,8 +294,8 @@ private:
       check(api_, api_.call<ort::AddSessionConfigEntry>(options, key, "1"), "session options");
   }
 
-  // A float16 weight whose float32 would take more than this stays what its file has, mapped, and is
-  // cast when it is used, which then costs far less than the products with it. Smaller ones are
+  // A float16 weight whose float32 would take more than this stays what its file has, mapped, and
+  // is cast when it is used, which then costs far less than the products with it. Smaller ones are
   // those of the large resolutions, where the time goes: folded and packed for speed.
   void keep_weights_packed(ort::SessionOptions* options) const {
     if (ort::minor_version(version_) < 27)
