@@ -26,7 +26,7 @@ from fgdm.statistics import paired_ratio
 
 from benchmarks.command import engine_options, make_parser
 from benchmarks.machine import write_results
-from benchmarks.memory import memory_mb
+from benchmarks.process_memory import memory_mb
 
 
 def through_the_engine(maker: Maker, recipe: Recipe, indices: range, in_flight: int) -> None:

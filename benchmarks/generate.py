@@ -17,8 +17,8 @@ from fgdm import Engine, Result
 
 from benchmarks.command import PROMPT, engine_options, make_parser
 from benchmarks.machine import write_results
-from benchmarks.memory import peak_memory_mb
 from benchmarks.methods import AS_IN_THE_PAPERS
+from benchmarks.process_memory import peak_memory_mb
 from benchmarks.rival import DiffusersChain
 from benchmarks.statistics import summary
 

@@ -22,7 +22,7 @@ from fgdm import Engine
 
 from benchmarks.command import PROMPT, engine_options, make_parser
 from benchmarks.machine import write_results
-from benchmarks.memory import memory_mb, peak_memory_mb
+from benchmarks.process_memory import memory_mb, peak_memory_mb
 from benchmarks.statistics import fit_line
 
 #: What a point asks for, apart from what grows.

@@ -18,7 +18,7 @@ from fgdm.train.prompts import HeldOutPrompt
 from benchmarks.command import add_prompts, chosen_prompts, engine_options, make_parser
 from benchmarks.load import Response, Serve, closed_loop, open_loop, poisson_arrivals, throughput
 from benchmarks.machine import write_results
-from benchmarks.memory import peak_memory_mb, reset_peak_memory
+from benchmarks.process_memory import peak_memory_mb, reset_peak_memory
 from benchmarks.statistics import latencies
 
 CLIENTS = (1, 2, 4, 8, 16)

@@ -273,6 +273,7 @@ class Engine:
         profile: str = "",
         trace: str = "",
         forbid: str = "",
+        memory: str = "full",
     ) -> None: ...
     @property
     def manifest(self) -> str:

@@ -59,6 +59,10 @@ class Engine(Editor):
     which takes 0.4 s of a core for 256x256 pixels); requests for fewer than 256x256 pixels are
     refused then, and one whose picture can't carry it fails. "" marks nothing.
 
+    memory: "full" keeps every graph loaded, with its weights unpacked. "low", of backend "cpu" with
+    ONNX Runtime 1.27 or newer, loads the graphs of one factor at a time and leaves large float16
+    weights packed in their files (docs/memory.md).
+
     Close it, or use it in a ``with`` statement; one that is open when the interpreter exits is
     closed then. From within a callback of its own, what would wait for that callback raises
     RequestError (docs/embedding.md). In a forked child an engine of the parent raises RequestError:
@@ -86,6 +90,7 @@ class Engine(Editor):
         trace: str | os.PathLike[str] = "",
         forbid: Filters = (),
         watermark: str = "",
+        memory: str = "full",
     ) -> None:
         self.watermark = _watermark(values.text("watermark", watermark))
         folder = values.path("bundle", bundle)
@@ -101,6 +106,7 @@ class Engine(Editor):
             "profile": values.path("profile", profile),
             "trace": values.path("trace", trace),
             "forbid": as_filters("forbid", forbid),
+            "memory": values.text("memory", memory),
         }
         options |= _libraries(folder, backend, values.path("library", library))
         with open_engines.call():

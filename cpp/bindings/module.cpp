@@ -214,7 +214,7 @@ void bind_engine(py::module_& module) {
                       int threads, const std::string& library, const std::string& tensorrt_library,
                       const std::vector<std::string>& plugins, int device, int max_batch_rows,
                       int max_queue, int max_active, std::string policy, const std::string& profile,
-                      const std::string& trace, const std::string& forbid) {
+                      const std::string& trace, const std::string& forbid, std::string memory) {
             const EngineOptions options{std::move(backend),
                                         std::move(precision),
                                         threads,
@@ -228,7 +228,8 @@ void bind_engine(py::module_& module) {
                                         std::move(policy),
                                         profile,
                                         trace,
-                                        forbid};
+                                        forbid,
+                                        std::move(memory)};
             const Unlocked unlocked;
             return std::make_unique<Engine>(bundle, options);
           }),
@@ -237,7 +238,7 @@ void bind_engine(py::module_& module) {
           py::arg("tensorrt_library") = "", py::arg("plugins") = std::vector<std::string>{},
           py::arg("device") = 0, py::arg("max_batch_rows") = 32, py::arg("max_queue") = 256,
           py::arg("max_active") = 16, py::arg("policy") = "latency", py::arg("profile") = "",
-          py::arg("trace") = "", py::arg("forbid") = "")
+          py::arg("trace") = "", py::arg("forbid") = "", py::arg("memory") = "full")
       .def_property_readonly("manifest", &Engine::manifest_json)
       .def_property_readonly("backend", &Engine::backend)
       .def_property_readonly("precision", &Engine::precision)

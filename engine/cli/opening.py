@@ -27,6 +27,7 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", default="auto", metavar="NAME", help="auto (default), fp32, bf16 or fp16")
     add("--threads", type=int, default=0, metavar="N", help="of the runtime; default: it chooses")
     add("--library", default="", metavar="FILE", help="libonnxruntime; default: the wheel's")
+    add("--memory", default="full", metavar="NAME", help="full (default) or low (docs/memory.md)")
     add("--trace", default="", metavar="FILE", help="write a timeline for ui.perfetto.dev")
 
 
@@ -96,7 +97,7 @@ def engine_options(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``fgdm.Engine`` that the machine arguments say."""
     return {
         name: getattr(args, name)
-        for name in ("backend", "device", "precision", "threads", "library", "trace")
+        for name in ("backend", "device", "precision", "threads", "library", "memory", "trace")
     }
 
 

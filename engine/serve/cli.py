@@ -138,6 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "for (docs/compliance.md); can be given again",
     )
     engine.add_argument("--policy", default="latency", help="latency or throughput")
+    engine.add_argument("--memory", default="full", help="full or low (docs/memory.md)")
 
 
 def run(args: argparse.Namespace, listening: Callable[[str], object] | None = None) -> int:
@@ -171,6 +172,7 @@ def run(args: argparse.Namespace, listening: Callable[[str], object] | None = No
                     max_queue=args.max_queue,
                     max_active=args.max_active,
                     policy=args.policy,
+                    memory=args.memory,
                     forbid=args.forbid,
                     watermark=args.watermark,
                 )

@@ -35,6 +35,11 @@ struct FGDM_API EngineOptions {
   // Filters as in Request::forbid, for every request, whatever it says; areas are of the bundle's
   // min_area where a filter has none.
   std::string forbid;
+  // "full": every graph stays loaded, with weights unpacked for speed. "low" (backend "cpu", ONNX
+  // Runtime 1.27 or later): only the graphs of one factor's steps are loaded at a time, and large
+  // float16 weights stay in their files, unpacked each time they are used. Pictures are the same up
+  // to rounding.
+  std::string memory = "full";
 };
 
 }  // namespace fgdm

@@ -27,8 +27,9 @@ struct FGDM_API OrtDevice {
 
 /// How a graph is loaded.
 struct FGDM_API OrtLoadOptions {
-  bool bfloat16 = false;  // arithmetic (OpenVINO only)
-  int device = 0;         // which GPU
+  bool bfloat16 = false;    // arithmetic (OpenVINO only)
+  int device = 0;           // which GPU
+  bool low_memory = false;  // large float16 weights stay packed (CPU only, ONNX Runtime 1.27)
 };
 
 /// ONNX Runtime itself: the opened library, its environment, and one arena for all sessions on the

@@ -8,11 +8,13 @@
 
 #include "cuda_device.hpp"
 #include "fgdm/error.hpp"
+#include "freed_memory.hpp"
 #include "library.hpp"
 #include "plan_loader.hpp"
 #include "precision.hpp"
 #include "processor.hpp"
 #include "roles.hpp"
+#include "row_slices.hpp"
 #include "wording.hpp"
 
 namespace fgdm {
@@ -111,13 +113,8 @@ std::vector<std::string> graph_names(const Manifest& manifest, Optional optional
   for (const auto& factor : manifest.factors) {
     if (factor.optional && optional == Optional::leave)
       continue;
-    add(manifest.backbone_of(factor));
-    if (factor.cache.interval > 1)
-      add(manifest.shallow_of(factor.cache).graph);
-    for (const auto& network : factor.conditionings) {
-      add(network.graph);
-      add(network.hint_graph);
-    }
+    for (const auto& graph : graphs_of_steps(manifest, factor, Shallow::by_itself))
+      add(graph);
   }
   add(manifest.vae_decoder);
   add(manifest.preview_decoder);
@@ -132,6 +129,19 @@ std::vector<std::string> later_names(const Manifest& manifest,
     if (std::ranges::find(first, name) == first.end())
       names.push_back(name);
   return names;
+}
+
+// Whether EngineOptions::memory is "low", which is the processor's alone: a GPU's runtime holds its
+// weights there, and OpenVINO's repacks them.
+bool wants_low_memory(const EngineOptions& options) {
+  if (options.memory == "full")
+    return false;
+  if (options.memory != "low")
+    throw RequestError("memory is \"" + options.memory + "\", expected \"full\" or \"low\"");
+  if (options.backend != "cpu" && options.backend != "auto")
+    throw RequestError("memory \"low\" is for backend \"cpu\", and backend is \"" +
+                       options.backend + "\"; leave one of the two out");
+  return true;
 }
 
 }  // namespace
@@ -152,17 +162,20 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
   if (options.device != 0 && (options.backend == "cpu" || options.backend == "openvino"))
     throw RequestError("device is " + std::to_string(options.device) +
                        ", which chooses a GPU, and backend \"" + options.backend + "\" uses none");
-  if (load_plans(bundle, options))
+  const bool low_memory = wants_low_memory(options);
+  if (!low_memory && load_plans(bundle, options))
     return;
   runtime_ = OrtRuntime::open(options.library, options.threads, plugins_for(options));
-  const auto providers = wanted(options.backend, *runtime_);
+  const auto providers =
+      low_memory ? std::vector{Provider::cpu} : wanted(options.backend, *runtime_);
   for (const auto& problem : runtime_->plugin_problems())
     notes_.push_back("a plugin was passed over: " + problem);
   for (const auto provider : providers) {
     const auto& made = bundle.manifest().precision;
     const bool bfloat16 = wants_bfloat16(options.precision, made, provider);
     try {
-      load_all(bundle, provider, {.bfloat16 = bfloat16, .device = options.device});
+      load_all(bundle, provider,
+               {.bfloat16 = bfloat16, .device = options.device, .low_memory = low_memory});
     } catch (const Error& error) {
       if (provider == providers.back() || !is_of_the_backend(error))
         throw;
@@ -231,8 +244,18 @@ void Graphs::load_all(const Bundle& bundle, Provider provider, const OrtLoadOpti
     };
   };
   const auto names = graph_names(bundle.manifest(), Optional::leave);
-  for (const auto& name : names)
-    sessions_[name] = loader(name)();
+  if (how.low_memory)
+    steps_.emplace(bundle.manifest());
+  for (const auto& name : names) {
+    auto session = loader(name)();
+    // Where memory is short it has shown that it can be loaded, and goes.
+    if (how.low_memory)
+      later_[name] = loader(name);
+    else
+      sessions_[name] = std::move(session);
+    session.reset();
+    return_freed_memory();
+  }
   for (const auto& name : later_names(bundle.manifest(), names))
     later_[name] = loader(name);
   std::ranges::move(notes, std::back_inserter(notes_));
@@ -244,10 +267,15 @@ std::int64_t Graphs::padding(const std::string& graph) const {
 }
 
 Session& Graphs::session(const std::string& graph) {
-  auto& found = sessions_[graph];
-  if (!found)
-    found = later_.at(graph)();
-  return *found;
+  if (const auto found = sessions_.find(graph); found != sessions_.end())
+    return *found->second;
+  if (steps_ && std::erase_if(sessions_, [&](const auto& loaded) {
+                  return !steps_->together(loaded.first, graph);
+                }) > 0)
+    return_freed_memory();
+  auto& loaded = sessions_[graph] = later_.at(graph)();
+  return_freed_memory();
+  return *loaded;
 }
 
 double Graphs::run(const std::string& graph, const std::string& stage,
@@ -264,11 +292,21 @@ double Graphs::run(const std::string& graph, const std::string& stage,
     auto& loaded = session(graph);
     if (!tensorrt_)
       device_->finish();  // others than TensorRT's sessions compute on a stream of their own
+    const auto rows = outputs.front().tensor.shape.front();
+    const auto call = [&] {
+      const auto most = steps_ ? std::min(rows, rows_at_once(inputs)) : rows;
+      if (most == rows)
+        return loaded.run(inputs, outputs);
+      for (std::int64_t first = 0; first < rows; first += most) {
+        const auto count = std::min(most, rows - first);
+        loaded.run(rows_of(inputs, first, count), rows_of(outputs, first, count));
+      }
+    };
     try {
-      loaded.run(inputs, outputs);
+      call();
     } catch (const OutOfMemoryError&) {
       device_->trim();  // what is kept there for later rows may be what is missing
-      loaded.run(inputs, outputs);
+      call();
     }
   } catch (...) {
     book();

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "fgdm/bundle.hpp"
 #include "fgdm/options.hpp"
 #include "fgdm/ort_session.hpp"
+#include "step_graphs.hpp"
 #include "tensorrt_session.hpp"
 #include "trace.hpp"
 
@@ -28,7 +30,8 @@ private:
 };
 
 // A bundle's graphs, loaded on one backend: text, autoencoder, backbone and every factor's
-// conditioning networks. One thread runs them.
+// conditioning networks. One thread runs them. With EngineOptions::memory "low" only those of one
+// factor's steps, or one other graph, are in memory at a time.
 class Graphs {
 public:
   using Sessions = std::map<std::string, std::unique_ptr<Session>>;
@@ -73,8 +76,9 @@ private:
   std::string runtime_name_, backend_, precision_;
   std::vector<std::string> notes_;
   Sessions sessions_;
-  // Of graphs that few requests need: loaded when the first one does.
+  // Of graphs that few requests need, or of all where memory is short: loaded by a call.
   std::map<std::string, std::function<std::unique_ptr<Session>()>> later_;
+  std::optional<StepGraphs> steps_;  // where memory is short
   Timings timings_;
   Trace trace_;
 };

@@ -48,6 +48,7 @@ EngineOptions parse_engine_options(std::string_view text) {
   given.read("policy", options.policy);
   read_path(given, "profile", options.profile);
   read_path(given, "trace", options.trace);
+  given.read("memory", options.memory);
   if (const auto* forbid = given.find("forbid"))
     options.forbid = forbid->dump();
   given.check_all_read();

@@ -50,6 +50,7 @@ class Arguments(BaseModel):
     max_queue: int = Field(default=256, ge=1)
     max_active: int = Field(default=16, ge=1)
     policy: str = "latency"
+    memory: str = "full"
     forbid: list[str | dict[str, Any]] = Field(default_factory=list)
     watermark: str = ""
     credentials_key: str | None = None
@@ -125,8 +126,9 @@ class Arguments(BaseModel):
     def engine_options(self) -> dict[str, Any]:
         """Of `Engine`."""
         threads = self.threads or (0 if self.gpus else max(1, int(self.cpus)))
-        names = ("backend", "precision", "max_queue", "max_active", "policy", "forbid", "watermark")
-        return {"threads": threads, **{name: getattr(self, name) for name in names}}
+        names = ("backend", "precision", "max_queue", "max_active", "policy", "memory", "forbid")
+        given = {name: getattr(self, name) for name in (*names, "watermark")}
+        return {"threads": threads, **given}
 
     def check(self) -> None:
         """Raises RequestError for what doesn't go together."""

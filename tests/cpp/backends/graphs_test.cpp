@@ -119,6 +119,69 @@ TEST_F(GraphsTest, AGraphOfTwoNetworksIsLoadedOnce) {
   EXPECT_EQ(num_threads() - before, 2 * loaded);
 }
 
+// Runs a graph on zeros, one row each.
+void call(Graphs& graphs, const std::string& name) {
+  const auto& spec = scenes().manifest().graph(name);
+  std::vector<std::vector<char>> memory;
+  const auto tensors = [&](const std::vector<TensorSpec>& specs, std::int64_t rest) {
+    std::vector<NamedTensor> found;
+    for (const auto& tensor : specs) {
+      TensorView view{tensor.dtype, tensor.shape, nullptr};
+      for (auto& size : view.shape)
+        if (size < 0)
+          size = rest;
+      view.shape.front() = 1;
+      view.data = memory.emplace_back(view.bytes() + 1).data();
+      found.push_back({tensor.name, view});
+    }
+    return found;
+  };
+  const auto inputs = tensors(spec.inputs, 8);
+  auto outputs = tensors(spec.outputs, 1);
+  for (auto& output : outputs)
+    std::ranges::fill(output.tensor.shape, 1);  // as onnx_model's are
+  graphs.run(name, "stage", inputs, outputs);
+}
+
+TEST_F(GraphsTest, WithLowMemoryOneFactorsAreLoadedAtATime) {
+  auto options = with(&EngineOptions::threads, 2);  // a session has one thread beside the caller's
+  options.memory = "low";
+  folder_.save(folder_.manifest().dump());
+  const auto bundle = Bundle::open(folder_.path());
+  Graphs(bundle, options);  // whatever the library starts once
+  const int before = num_threads();
+  Graphs graphs(bundle, options);
+  EXPECT_EQ(num_threads() - before, 0) << "each was tried, and released";
+  const auto loaded_after = [&](const char* graph) {
+    call(graphs, graph);
+    return num_threads() - before;
+  };
+  EXPECT_EQ(loaded_after("text_encoder"), 1);
+  EXPECT_EQ(loaded_after("adapter_segmentation"), 1) << "the text encoder has left";
+  EXPECT_EQ(loaded_after("backbone"), 2);
+  EXPECT_EQ(loaded_after("controlnet_segmentation"), 2) << "the adapter has left";
+  EXPECT_EQ(loaded_after("backbone"), 2);
+  EXPECT_EQ(loaded_after("vae_decoder"), 1);
+}
+
+TEST_F(GraphsTest, WithLowMemoryABrokenGraphIsFoundOnOpening) {
+  folder_.add(scenes().manifest().graph("vae_decoder").file, "no graph");
+  expect_words(refusal<BackendError>([&] { open(with(&EngineOptions::memory, "low")); }),
+               {"loading", "vae_decoder.onnx"});
+}
+
+TEST_F(GraphsTest, LowMemoryIsTheProcessors) {
+  expect_words(refusal<RequestError>([&] { open(with(&EngineOptions::memory, "tiny")); }),
+               {"memory is \"tiny\"", "expected \"full\" or \"low\""});
+  auto options = with(&EngineOptions::memory, "low");
+  for (const char* backend : {"openvino", "cuda", "tensorrt"}) {
+    options.backend = backend;
+    expect_words(refusal<RequestError>([&] { open(options); }), {"backend \"cpu\"", backend});
+  }
+  options.backend = "auto";
+  EXPECT_EQ(open(options).backend(), "cpu");
+}
+
 TEST_F(GraphsTest, AGraphThatTheRuntimeRefusesIsABackendError) {
   const auto& file = scenes().manifest().graph("backbone").file;
   folder_.add(file, "no graph");

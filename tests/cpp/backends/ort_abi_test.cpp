@@ -18,6 +18,7 @@ TEST(OrtAbi, SlotsAreTheHeadersSlots) {
   EXPECT_SLOT(CreateSession, CreateSession);
   EXPECT_SLOT(Run, Run);
   EXPECT_SLOT(CreateSessionOptions, CreateSessionOptions);
+  EXPECT_SLOT(DisableMemPattern, DisableMemPattern);
   EXPECT_SLOT(SetGraphOptimizationLevel, SetSessionGraphOptimizationLevel);
   EXPECT_SLOT(SetIntraOpNumThreads, SetIntraOpNumThreads);
   EXPECT_SLOT(SetInterOpNumThreads, SetInterOpNumThreads);

@@ -105,6 +105,52 @@ TEST_F(OrtSessionTest, ComputesAnyNumberOfRowsInTheCallersMemory) {
   }
 }
 
+// Of this process, in MB: what is in memory and of no file.
+double anonymous_mb() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (word == "RssAnon:") {
+      double kilobytes = 0;
+      status >> kilobytes;
+      return kilobytes / 1024;
+    }
+  return 0;
+}
+
+// A (2048, 2048) float16 weight takes 8 MB, its float32 16.
+TEST_F(OrtSessionTest, WithLowMemoryALargeFloat16WeightStaysInItsFile) {
+  constexpr std::int64_t size = 2048;
+  std::vector<std::uint16_t> halves(size * size);
+  for (std::size_t i = 0; i < halves.size(); ++i)
+    halves[i] = static_cast<std::uint16_t>(0x2000U + i % 4099);  // around a hundredth
+  std::ofstream(folder_ / "weights", std::ios::binary)
+      .write(reinterpret_cast<const char*>(halves.data()),
+             static_cast<std::streamsize>(2 * halves.size()));
+  OnnxGraph graph;
+  std::ofstream(file_, std::ios::binary)
+      << graph.input("x", float32, {-1, size})
+             .external("packed", DType::float16, {size, size}, "weights")
+             .cast("packed", "weights")
+             .node("MatMul", {"x", "weights"}, "y")
+             .output("y", float32, {-1, size})
+             .model();
+  const auto runtime = OrtRuntime::open(FGDM_TEST_RUNTIME, 1);
+  const auto loaded = [&](bool low_memory) {
+    const double before = anonymous_mb();
+    auto session = runtime->load(file_, Provider::cpu, {.low_memory = low_memory});
+    const double taken = anonymous_mb() - before;
+    std::vector<float> x(size, 1.0F), y(size);
+    run(*session, {{"x", view(x, {1, size})}}, {"y", view(y, {1, size})});
+    return std::pair(taken, y);
+  };
+  const auto [low, packed] = loaded(true);
+  const auto [full, unpacked] = loaded(false);
+  EXPECT_LT(low, 4);
+  EXPECT_GT(full, 12);
+  for (std::size_t i = 0; i < packed.size(); ++i)
+    ASSERT_NEAR(packed[i], unpacked[i], 1e-4F * unpacked[i]) << i;
+}
+
 TEST_F(OrtSessionTest, TakesEveryType) {
   for (const auto dtype : {DType::float32, DType::float16, DType::bfloat16, DType::int64,
                            DType::int32, DType::uint8, DType::boolean}) {

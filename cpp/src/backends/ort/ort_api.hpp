@@ -53,6 +53,7 @@ using Run =
     Function<9, Status*(Session*, const RunOptions*, const char* const*, const Value* const*,
                         std::size_t, const char* const*, std::size_t, Value**) noexcept>;
 using CreateSessionOptions = Function<10, Status*(SessionOptions**) noexcept>;
+using DisableMemPattern = Function<17, Status*(SessionOptions*) noexcept>;
 using SetGraphOptimizationLevel = Function<23, Status*(SessionOptions*, int) noexcept>;
 using SetIntraOpNumThreads = Function<24, Status*(SessionOptions*, int) noexcept>;
 using SetInterOpNumThreads = Function<25, Status*(SessionOptions*, int) noexcept>;

@@ -1,5 +1,7 @@
 #include "ort_handle.hpp"
 
+#include <charconv>
+
 #include "fgdm/error.hpp"
 
 namespace fgdm::ort {
@@ -15,6 +17,13 @@ void check(const Table& api, Status* status, const std::string& what) {
       throw OutOfMemoryError(what + ": " + message +
                              "; ask for fewer candidates or a smaller picture");
   throw BackendError(what + ": " + message);
+}
+
+int minor_version(std::string_view version) {
+  int minor = 0;
+  if (version.starts_with("1."))
+    std::from_chars(version.data() + 2, version.data() + version.size(), minor);
+  return minor;
 }
 
 std::mutex& environment_mutex() {

@@ -2,6 +2,7 @@
 
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "ort_api.hpp"
@@ -16,6 +17,9 @@ void check(const Table& api, Status* status, const std::string& what);
 // thread: the runtime changes its environment's lists without a lock, and two in the making race
 // inside it.
 std::mutex& environment_mutex();
+
+// 31 of "1.31.1", which is the interface version too; 0 of what isn't 1.
+int minor_version(std::string_view version);
 
 // Owns one of the runtime's objects.
 template <typename T, typename Release> class Handle {

@@ -223,6 +223,11 @@ public:
           "session options");
     if (provider != Provider::cuda)
       use_shared_arena(options.get());
+    if (wanted.low_memory) {
+      keep_weights_packed(options.get());
+      // A plan of a call's tensors is one block more, beside what the first call took one by one.
+      check(api_, api_.call<ort::DisableMemPattern>(options.get()), "session options");
+    }
     if (provider != Provider::cpu && !built_in(provider)) {
       plugins_.append(options.get(), provider, wanted.device, plugin_options(provider, wanted));
     } else if (provider == Provider::openvino) {
@@ -287,6 +292,20 @@ private:
     for (const char* key :
          {"session.use_env_allocators", "session.use_device_allocator_for_initializers"})
       check(api_, api_.call<ort::AddSessionConfigEntry>(options, key, "1"), "session options");
+  }
+
+  // A float16 weight whose float32 would take more than this stays what its file has, mapped, and
+  // is cast when it is used, which then costs far less than the products with it. Smaller ones are
+  // those of the large resolutions, where the time goes: folded and packed for speed.
+  void keep_weights_packed(ort::SessionOptions* options) const {
+    if (ort::minor_version(version_) < 27)
+      throw BackendError("memory \"low\" needs ONNX Runtime 1.27 or newer, and this is " +
+                         version_);
+    for (const auto& [key, value] :
+         {std::pair("optimization.constant_folding_max_output_size_in_bytes", "4000000"),
+          std::pair("optimization.disable_specified_optimizers",
+                    "FuseFp16InitializerToFp32NodeTransformer")})
+      check(api_, api_.call<ort::AddSessionConfigEntry>(options, key, value), "session options");
   }
 
   // What OpenVINO computes in, and its own threads. Not told, it takes bfloat16 where the processor

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <set>
 #include <string_view>
 
@@ -32,11 +31,9 @@ const PluginName* name_of(Provider provider) {
   return found == names.end() ? nullptr : &*found;
 }
 
-// "1.31.1" has interface version 31. Asking for one that isn't there writes to stderr.
+// Asking for an interface version that isn't there writes to stderr.
 bool has_plugins(std::string_view version) {
-  const auto minor = version.substr(std::min(version.size(), version.find('.') + 1));
-  return version.starts_with("1.") &&
-         std::atoi(std::string(minor).c_str()) >= static_cast<int>(plugin_api_version);
+  return minor_version(version) >= static_cast<int>(plugin_api_version);
 }
 
 std::string_view kind_of(int hardware) {
