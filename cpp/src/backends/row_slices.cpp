@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "fgdm/manifest.hpp"
+
 namespace fgdm {
 
 std::int64_t rows_at_once(std::span<const NamedTensor> inputs) {
@@ -18,6 +20,8 @@ std::vector<NamedTensor> rows_of(std::span<const NamedTensor> tensors, std::int6
                                  std::int64_t count) {
   std::vector<NamedTensor> cut(tensors.begin(), tensors.end());
   for (auto& [name, tensor] : cut) {
+    if (name == lora_down || name == lora_up)
+      continue;
     const auto row_bytes = tensor.bytes() / static_cast<std::size_t>(tensor.shape.front());
     tensor.data = static_cast<char*>(tensor.data) + static_cast<std::size_t>(first) * row_bytes;
     tensor.shape.front() = count;

@@ -40,5 +40,19 @@ TEST(RowSlices, AreThoseRowsOfEveryTensorInTheSameMemory) {
   EXPECT_EQ(cut[1].tensor.data, mask.data() + 2);
 }
 
+TEST(RowSlices, HaveTheMatricesOfLorasWhole) {
+  std::vector<float> down(4 * 3), scale(4 * 3);
+  const std::array tensors{NamedTensor{"lora_down", {DType::float32, {4, 3}, down.data()}},
+                           NamedTensor{"lora_up", {DType::float32, {4, 3}, down.data()}},
+                           NamedTensor{"lora_scale", {DType::float32, {4, 3}, scale.data()}}};
+  const auto cut = rows_of(tensors, 2, 1);
+  for (const auto i : {0U, 1U}) {
+    EXPECT_EQ(cut[i].tensor.shape, (std::vector<std::int64_t>{4, 3}));
+    EXPECT_EQ(cut[i].tensor.data, down.data());
+  }
+  EXPECT_EQ(cut[2].tensor.shape, (std::vector<std::int64_t>{1, 3}));
+  EXPECT_EQ(cut[2].tensor.data, scale.data() + 6);
+}
+
 }  // namespace
 }  // namespace fgdm
