@@ -172,7 +172,7 @@ def test_a_bundle_without_loras_says_how_they_come_in(tiny_bundle: Path) -> None
 
 def test_what_is_inverted_takes_none(engine: Engine) -> None:
     image = engine.generate(PROMPT, **QUICK).image
-    inversion = engine.invert(image=image, steps=4)
+    inversion = engine.invert(image=image, steps=10)
     with pytest.raises(RequestError, match="which changes the factor image; what is inverted"):
         engine.edit(inversion, [Edit("a ball")], loras={"style": 1.0})
 
