@@ -23,7 +23,7 @@ import queue
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -44,7 +44,7 @@ Request = tuple[str, int]
 Taken = tuple[list[tuple[float, float]], float]
 
 
-def reported(timings: dict[str, float]) -> float:
+def reported(timings: Mapping[str, float]) -> float:
     """The seconds that the engine had a request, waiting and at work."""
     return timings["queue"] + timings["total"]
 

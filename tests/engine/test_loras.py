@@ -136,7 +136,7 @@ def test_a_prompt_is_encoded_anew_for_other_loras(lora_bundle: Path) -> None:
     with Engine(lora_bundle, backend="cpu") as own:
 
         def misses(**loras: float) -> int:
-            before = own.metrics()["context_misses"]
+            before = int(own.metrics()["context_misses"])
             painted(own, loras=loras)
             return int(own.metrics()["context_misses"]) - before
 
