@@ -35,13 +35,16 @@ $(DEMO_VENV)/bin/python:
 # are those of build/tests, which ccache knows by the compiler's name, the flags and the place of each header.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 WHEEL = "$$(ls build/wheel/fgdm-*.whl)"
+# Warnings are a newcomer's errors only where the tests are built too: the flag is among those of the objects.
+WHEEL_WERROR = $(if $(wildcard $(TEST_VENV)),ON,OFF)
 BUILD_REQUIRES := cmake ninja nlohmann-json pybind11 scikit-build-core
 build/wheel/.ready: $(TEST_SOURCES)
 	rm -rf build/wheel
 	set -e; python="$$(ls $(TEST_VENV)/bin/python $(DEMO_VENV)/bin/python 2>/dev/null | head -1)"; \
 	$$python $(PIP_INSTALL) $(BUILD_REQUIRES); \
-	PATH="$(CURDIR)/$$(dirname $$python):$$PATH" CXX=c++ $$python -m pip wheel --quiet --disable-pip-version-check \
-	  --no-build-isolation -C cmake.define.FGDM_WERROR=ON --no-deps --wheel-dir build/wheel .
+	PATH="$(CURDIR)/$$(dirname $$python):$$PATH" CXX="$${CXX:-c++}" $$python -m pip wheel --quiet \
+	  --disable-pip-version-check --no-build-isolation -C cmake.define.FGDM_WERROR=$(WHEEL_WERROR) --no-deps \
+	  --wheel-dir build/wheel .
 	@touch $@
 
 $(DEMO_VENV)/.ready: $(DEMO_VENV)/bin/python build/wheel/.ready
@@ -195,9 +198,11 @@ SOAK_REQUESTS ?= 2000
 build/tests/build.ninja: $(TEST_VENV)/.ready | system-packages
 	$(CMAKE) -B build/tests -DFGDM_SOAK_REQUESTS=$(SOAK_REQUESTS)
 
-# Runs a GoogleTest program's tests in as many processes as there are cores.
+# Runs a GoogleTest program's tests in as many processes as there are cores, and 1 GB of free memory for each.
+SHARD_JOBS ?= $(shell n=$$(nproc); m=$$(awk '/MemAvailable/ {print int($$2 / 1000000)}' /proc/meminfo); \
+  test $$m -lt $$n && n=$$m; test $$n -ge 1 || n=1; echo $$n)
 define SHARDS
-set -e; shards="$$(nproc)"; pids=""; \
+set -e; shards="$(SHARD_JOBS)"; pids=""; \
 run() { for shard in $$(seq 0 $$((shards - 1))); do \
   GTEST_TOTAL_SHARDS=$$shards GTEST_SHARD_INDEX=$$shard "$$@" & pids="$$pids $$!"; done; \
   for pid in $$pids; do wait $$pid; done; }; run

@@ -89,7 +89,7 @@ class Description:
         for weakness in self.weaknesses:
             yield f"  note: {weakness}"
         if manifest.loras:
-            yield "\nadapters that requests weigh (loras)"
+            yield "\nLoRAs that requests weigh (loras)"
         for lora in manifest.loras:
             changed = ", ".join(lora.factors)
             yield f"  {lora.name}  rank {lora.rank}, changes {changed}  ({lora.file})"

@@ -72,6 +72,8 @@ class _Chain:
         downscale = max(graph.downscale for graph in graphs)
         self.picture_size = tuple(side * downscale for side in latent_size)
         self.generator = Generator().manual_seed(0)
+        # What every call of a graph has, as the graph takes it: once, since LoRAs may be large.
+        self.shared = {graph.name: _as_taken(graph, graph.calibration) for graph in graphs}
         self.shallow: list[Graph] = []
         self.embeddings: list[Tensor] = []
         self.values: dict[str, Tensor] = {}
@@ -170,12 +172,16 @@ class _Chain:
             seen = drawn["sample"].shape[1] // sample.shape[1]
             earlier = self.values.get("latents", sample)
             inputs["sample"] = torch.cat([sample] + (seen - 1) * [earlier], dim=1)
-        types = {spec.name: spec.dtype for spec in graph.inputs}
-        self.calls[graph.name].append(
-            {
-                name: value.half() if types[name] == "float16" else value
-                for name, value in inputs.items()
-            }
-        )
+        shared = self.shared[graph.name]
+        own = {name: value for name, value in inputs.items() if name not in shared}
+        self.calls[graph.name].append({**_as_taken(graph, own), **shared})
         for spec, output in zip(graph.outputs, run_module(graph, inputs), strict=True):
             self.values[spec.name] = torch.from_numpy(output)
+
+
+def _as_taken(graph: Graph, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The values in the types of the graph's inputs."""
+    types = {spec.name: spec.dtype for spec in graph.inputs}
+    return {
+        name: value.half() if types[name] == "float16" else value for name, value in values.items()
+    }

@@ -160,7 +160,8 @@ def run(args: argparse.Namespace, listening: Callable[[str], object] | None = No
         bundles = named(args.bundles)
         names = [name for name, _ in bundles]
         aliases, segmenters = _aliases(args.alias, names), named_segmenters(args.segmenter, names)
-        check_memory([Path(folder) for _, folder in bundles])
+        if args.memory == "full":  # else a bundle's graphs are loaded one factor's at a time
+            check_memory([Path(folder) for _, folder in bundles])
         engines = {}
         for name, folder in bundles:
             engines[name] = stack.enter_context(

@@ -25,8 +25,8 @@ def check_memory(bundles: Sequence[Path], available: int | None = None) -> None:
     )
     raise OutOfMemoryError(
         f"the bundles' weights alone take {_in_gigabytes(sum(needs))} ({each}), and "
-        f"{_in_gigabytes(free)} of memory are free; serve fewer bundles, or each on a machine of "
-        "its own"
+        f"{_in_gigabytes(free)} of memory are free; serve fewer bundles, each on a machine of "
+        "its own, or on a processor with --memory low"
     )
 
 

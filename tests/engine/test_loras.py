@@ -219,3 +219,60 @@ def test_a_spoilt_lora_is_a_damaged_bundle(
     spoil(tmp_path / "b", change)
     with pytest.raises(BundleError, match=words):
         Engine(tmp_path / "b", backend="cpu")
+
+
+def spoil_file(file: Path, change: Any) -> None:
+    """Changes what a safetensors file says of its tensors, in as many bytes."""
+    content = file.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    made = json.dumps(header, separators=(",", ":")).encode()
+    assert len(made) <= length
+    file.write_bytes(content[:8] + made.ljust(length) + content[8 + length :])
+
+
+DOWN = "backbone.lora_down"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda h: h.pop(DOWN), "it has one matrix of the backbone, expected both"),
+        (lambda h: h[DOWN].update(dtype="I8"), "lora_down is I8, expected the graph's float32"),
+        (lambda h: h[DOWN].update(data_offsets=[9, 0]), "lora_down lies outside of the file"),
+        (lambda h: h[DOWN].update(data_offsets=[0]), "lora_down has no data_offsets"),
+        (lambda h: h[DOWN].update(shape=[1, 2]), "lora_down has the shape"),
+        (lambda h: h.clear(), "it changes neither the backbone nor the text encoder"),
+    ],
+)
+def test_a_spoilt_file_of_a_lora_is_a_damaged_bundle(
+    lora_bundle: Path, tmp_path: Path, change: Any, words: str
+) -> None:
+    bundle = Path(shutil.copytree(lora_bundle, tmp_path / "b"))
+    spoil_file(bundle / "loras" / "style.safetensors", change)
+    with pytest.raises(BundleError, match=words):
+        Engine(bundle, backend="cpu")
+
+
+def test_a_lora_whose_numbers_end_beyond_its_file(lora_bundle: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(lora_bundle, tmp_path / "b"))
+    file = bundle / "loras" / "style.safetensors"
+
+    def move(header: Any) -> None:
+        for tensor in header.values():
+            if "data_offsets" in tensor:
+                first, last = tensor["data_offsets"]
+                tensor["data_offsets"] = [first + 8, last + 8]
+
+    spoil_file(file, move)
+    with pytest.raises(BundleError, match="lies outside of the file"):
+        Engine(bundle, backend="cpu")
+
+
+def test_low_memory_weighs_them_too(engine: Engine, lora_bundle: Path) -> None:
+    with Engine(lora_bundle, backend="cpu", memory="low") as low:
+        for loras in ({"style": 0.8}, {"line": -0.5, "style": 0.3}):
+            found, expected = (painted(one, loras=loras) for one in (low, engine))
+            for factor, latents in expected.items():
+                np.testing.assert_allclose(found[factor], latents, atol=1e-3)

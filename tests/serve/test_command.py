@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fgdm import OutOfMemoryError, RequestError
 from fgdm.cli.command import main
 
 from tests.serve.conftest import QUICK, SCENES, until
@@ -198,3 +199,19 @@ def test_a_package_that_is_missing_is_told_before_a_bundle_is_opened(
 def test_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(tmp_path), "--port", "0"]) == 3
     assert "manifest.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("memory", "said"), [("full", "no room"), ("low", "opened with low")])
+def test_all_weights_need_room_unless_they_are_never_all_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], memory: str, said: str
+) -> None:
+    def refuse(_: object) -> None:
+        raise OutOfMemoryError("no room")
+
+    def opened(*_: object, memory: str, **__: object) -> None:
+        raise RequestError(f"opened with {memory}")
+
+    monkeypatch.setattr("fgdm.serve.cli.check_memory", refuse)
+    monkeypatch.setattr("fgdm.serve.cli.Engine", opened)
+    assert main(["serve", str(SCENES), "--port", "0", "--memory", memory]) != 0
+    assert said in capsys.readouterr().err

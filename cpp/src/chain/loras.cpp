@@ -6,8 +6,9 @@
 namespace fgdm {
 namespace {
 
-// Sets of LoRAs that stay put together: those of requests in flight, and little memory.
-constexpr std::size_t most_packs = 4;
+// Sets of LoRAs that stay put together: those of as many requests as are at work at once by
+// default.
+constexpr std::size_t most_packs = 16;
 
 const TensorSpec& input_of(const GraphSpec& graph, const char* name) {
   return *std::ranges::find(graph.inputs, name, &TensorSpec::name);

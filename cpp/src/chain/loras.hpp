@@ -37,6 +37,9 @@ public:
   void add_inputs(const std::string& graph, std::span<const LoraScales* const> rows,
                   std::vector<NamedTensor>& inputs);
 
+  // Gives back what is put together: nobody's inputs are valid any more.
+  void trim() { packs_.clear(); }
+
   // The scales of LoRAs that change what the graph makes, for keys; empty where none does.
   LoraScales that_count(const std::string& graph, const LoraScales& scales) const;
 

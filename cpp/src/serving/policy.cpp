@@ -121,7 +121,8 @@ Resolution Policy::next_resolution(std::span<const Waiting> waiting) {
     const auto& [resolution, queue] = entry;
     const int most = most_rows(resolution);
     const double filled = throughput_ ? static_cast<double>(std::min(queue.rows, most)) / most : 0;
-    const bool is_late = queue.has_step_of_picture && spare_seconds({}, waiting) <= 0.0;
+    const bool is_late =
+        queue.has_step_of_picture && spare_seconds({}, waiting, queue.priority) <= 0.0;
     return std::tuple(!queue.starving, -queue.priority, -filled, !is_late,
                       clocks_.at(size_of(resolution)), !resolution.decodes, -queue.passed_over);
   };
@@ -129,13 +130,15 @@ Resolution Policy::next_resolution(std::span<const Waiting> waiting) {
 }
 
 // With "latency", the seconds that other work may still take before the next step of the pictures
-// that wait at other resolutions than this one; infinity, where none does.
-double Policy::spare_seconds(Resolution resolution, std::span<const Waiting> waiting) const {
+// of that priority, or a higher one, that wait at other resolutions than this one; infinity, where
+// none does.
+double Policy::spare_seconds(Resolution resolution, std::span<const Waiting> waiting,
+                             int priority) const {
   double spare = std::numeric_limits<double>::infinity();
   if (throughput_)
     return spare;
   for (const auto& one : waiting)
-    if (is_step_of_picture(one) && one.resolution != resolution)
+    if (is_step_of_picture(one) && one.resolution != resolution && one.priority >= priority)
       if (const auto found = row_seconds_.find(one.resolution); found != row_seconds_.end())
         spare = std::min(spare, share_of_step * one.rows * found->second - since_picture_);
   return spare;
@@ -151,7 +154,11 @@ int Policy::rows_beside_pictures(Resolution resolution, std::span<const Waiting>
         return one.is_image && one.resolution == resolution;
       }))
     return max_batch_rows_;
-  const double rows = spare_seconds(resolution, waiting) / own->second;
+  int priority = std::numeric_limits<int>::min();
+  for (const auto& one : waiting)
+    if (one.resolution == resolution)
+      priority = std::max(priority, one.priority);
+  const double rows = spare_seconds(resolution, waiting, priority) / own->second;
   return static_cast<int>(std::clamp<double>(rows, 0, max_batch_rows_));
 }
 

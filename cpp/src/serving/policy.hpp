@@ -88,7 +88,7 @@ private:
   };
 
   Resolution next_resolution(std::span<const Waiting> waiting);
-  double spare_seconds(Resolution resolution, std::span<const Waiting> waiting) const;
+  double spare_seconds(Resolution resolution, std::span<const Waiting> waiting, int priority) const;
   int rows_beside_pictures(Resolution resolution, std::span<const Waiting> waiting) const;
   int rows_of_company(Resolution resolution, int own_rows) const;
   int wanted_rows(Resolution resolution) const;

@@ -340,6 +340,7 @@ void Scheduler::run_batch(const Batch& batch) {
   const bool lacks_memory = is_out_of_memory(failure);
   if (lacks_memory) {
     batches_.clear();
+    loras_.trim();
     graphs_.device()->trim();
     if (batch.size() > 1)
       policy_.ran_out_of_memory(resolution, rows);

@@ -157,6 +157,21 @@ TEST(Policy, APictureGoesNextOnceOtherWorkHasTakenItsShare) {
   EXPECT_TRUE(waiting[policy.choose(waiting).front()].is_image) << "nothing is left";
 }
 
+// A picture of lower priority is passed over, and what it waits for isn't made small.
+TEST(Policy, MapsOfAHigherPriorityComeInFullBatches) {
+  Policy policy("latency", 16, {});
+  policy.served(image_size, 2, 1.0, 1.0);
+  policy.served(map_size, 16, 0.0, 1.6);
+  policy.held_up(10.0);
+  std::vector<Waiting> waiting(8, map_row(0));
+  for (auto& row : waiting)
+    row.priority = 5;
+  waiting.push_back(image_row(1));
+  EXPECT_EQ(policy.choose(waiting).size(), 8U);
+  waiting.back().priority = 5;
+  EXPECT_TRUE(waiting[policy.choose(waiting).front()].is_image) << "it has waited long enough";
+}
+
 // Of a picture whose every second step goes through a shallow graph, both kinds count.
 TEST(Policy, StepsThroughTwoGraphsShareAClock) {
   Policy policy("latency", 2, {});
