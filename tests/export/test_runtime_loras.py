@@ -80,6 +80,7 @@ def test_a_row_with_loras_is_that_of_merged_weights(
     assert max(change for any_scale, change in changes if any_scale) > 0.05
 
 
+@pytest.mark.nightly
 def test_graphs_without_a_touched_layer_stay_as_they_are(
     lora_bundle: Path, tiny_checkpoint: TinyCheckpoint, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_graphs_without_a_touched_layer_stay_as_they_are(
     assert {"lora_down", "lora_up", "lora_scale"} <= declared
 
 
+@pytest.mark.nightly
 def test_float16_graphs_take_float16_loras(
     lora_bundle: Path, tiny_checkpoint: TinyCheckpoint, tmp_path: Path
 ) -> None:

@@ -180,13 +180,19 @@ def test_options_become_parameters(engine: FakeEngine) -> None:
     }
     shown = {name: ",".join(map(str, values)) for name, values in lists.items()}
     arguments = [f"--{name.replace('_', '-')}={v}" for name, v in {**options, **shown}.items()]
+    arguments += ["--lora", "style=0.8", "--lora", "line=-2"]
     assert command.main(["generate", "a dog", "--objects", "dog, park bench,", *arguments]) == 0
     (call,) = engine.calls
     assert call.pop("objects") == ["dog", "park bench"]
     assert call.pop("prompt") == "a dog"
     assert call.pop("step_callback") is not None
     given = {name: value for name, value in call.items() if value is not None}
-    assert given == {**options, **lists, "joint": ["segmentation", "image"]}
+    assert given == {
+        **options,
+        **lists,
+        "joint": ["segmentation", "image"],
+        "loras": {"style": 0.8, "line": -2.0},
+    }
 
 
 def test_defaults_leave_the_choice_to_the_bundle(engine: FakeEngine) -> None:
@@ -200,6 +206,7 @@ def test_defaults_leave_the_choice_to_the_bundle(engine: FakeEngine) -> None:
         "guidance_interval": (0.0, 1.0),
         "condition_guidance_interval": (0.0, 1.0),
         "prune": (),
+        "loras": {},
     }
 
 

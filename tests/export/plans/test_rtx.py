@@ -15,25 +15,16 @@ from fgdm.inspect import describe
 
 from tests.export.plans.small_bundle import reseal
 
-pytestmark = pytest.mark.tensorrt_rtx
+pytestmark = [pytest.mark.tensorrt_rtx, pytest.mark.nightly]
 
 GPUS = ("sm_86", "sm_89")
 
 
-@pytest.mark.parametrize(
-    ("graphs", "plans"),
-    [
-        (("text_encoder", "backbone"), 5),
-        pytest.param((), 21, marks=pytest.mark.nightly, id="all"),
-    ],
-)
-def test_the_graphs_of_a_bundle(
-    tiny_bundle: Path, tmp_path: Path, graphs: tuple[str, ...], plans: int
-) -> None:
+def test_every_graph_of_a_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
-    options = Options("tensorrt-rtx", GPUS, max_candidates=1, graphs=graphs)
+    options = Options("tensorrt-rtx", GPUS, max_candidates=1)
     outcome = build_plans(bundle, options, jobs=2)
-    assert len(outcome.built) == plans
+    assert len(outcome.built) == 21
     for order, metadata in outcome.built:
         assert metadata["covers"]["runtime"].startswith("1.")
         assert metadata["covers"]["gpus"] == ["sm_86", "sm_89"]
@@ -52,10 +43,9 @@ def test_the_graphs_of_a_bundle(
 
     description = describe(bundle, verify=True)
     shown = json.loads(json.dumps(description.to_json()))["plans"]
-    assert len(shown) == plans and all(plan["problem"] is None for plan in shown)
+    assert len(shown) == 21 and all(plan["problem"] is None for plan in shown)
 
 
-@pytest.mark.nightly
 def test_one_plan_with_several_profiles_holds_the_weights_once(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -70,7 +60,6 @@ def test_one_plan_with_several_profiles_holds_the_weights_once(
     assert metadata["plan"]["size"] < apart - 1.8 * order.weight_bytes
 
 
-@pytest.mark.nightly
 def test_the_small_graphs_share_a_weight_file_by_offset(bundle: Path) -> None:
     outcome = build_plans(bundle, Options("tensorrt-rtx", ("sm_120",), max_candidates=1))
     assert len(outcome.built) == 13
