@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -194,9 +195,9 @@ def test_inspect_lists_them(lora_bundle: Path, capsys: pytest.CaptureFixture[str
 
 
 def spoil(bundle: Path, change: Any) -> None:
-    """Changes the LoRAs in a manifest, and makes its hash fit again."""
+    """Changes a manifest, and makes its hash fit again."""
     manifest = json.loads((bundle / "manifest.json").read_text())
-    change(manifest["loras"])
+    change(manifest)
     content = json.dumps(manifest).encode()
     (bundle / "manifest.json").write_bytes(content)
     (bundle / MANIFEST_HASH).write_bytes(hash_line(content))
@@ -216,20 +217,24 @@ def test_a_spoilt_lora_is_a_damaged_bundle(
     lora_bundle: Path, tmp_path: Path, change: Any, words: str
 ) -> None:
     shutil.copytree(lora_bundle, tmp_path / "b")
-    spoil(tmp_path / "b", change)
+    spoil(tmp_path / "b", lambda manifest: change(manifest["loras"]))
     with pytest.raises(BundleError, match=words):
         Engine(tmp_path / "b", backend="cpu")
 
 
-def spoil_file(file: Path, change: Any) -> None:
-    """Changes what a safetensors file says of its tensors, in as many bytes."""
-    content = file.read_bytes()
+def spoil_file(bundle: Path, change: Any) -> None:
+    """Changes what a LoRA's file says of its tensors, and makes the manifest fit again."""
+    name = "loras/style.safetensors"
+    content = (bundle / name).read_bytes()
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     change(header)
     made = json.dumps(header, separators=(",", ":")).encode()
     assert len(made) <= length
-    file.write_bytes(content[:8] + made.ljust(length) + content[8 + length :])
+    content = content[:8] + made.ljust(length) + content[8 + length :]
+    (bundle / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    spoil(bundle, lambda manifest: manifest["files"][name].update(sha256=digest))
 
 
 DOWN = "backbone.lora_down"
@@ -250,14 +255,13 @@ def test_a_spoilt_file_of_a_lora_is_a_damaged_bundle(
     lora_bundle: Path, tmp_path: Path, change: Any, words: str
 ) -> None:
     bundle = Path(shutil.copytree(lora_bundle, tmp_path / "b"))
-    spoil_file(bundle / "loras" / "style.safetensors", change)
+    spoil_file(bundle, change)
     with pytest.raises(BundleError, match=words):
         Engine(bundle, backend="cpu")
 
 
 def test_a_lora_whose_numbers_end_beyond_its_file(lora_bundle: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(lora_bundle, tmp_path / "b"))
-    file = bundle / "loras" / "style.safetensors"
 
     def move(header: Any) -> None:
         for tensor in header.values():
@@ -265,7 +269,7 @@ def test_a_lora_whose_numbers_end_beyond_its_file(lora_bundle: Path, tmp_path: P
                 first, last = tensor["data_offsets"]
                 tensor["data_offsets"] = [first + 8, last + 8]
 
-    spoil_file(file, move)
+    spoil_file(bundle, move)
     with pytest.raises(BundleError, match="lies outside of the file"):
         Engine(bundle, backend="cpu")
 
