@@ -92,8 +92,8 @@ public:
   void load_plugin(const std::filesystem::path&) override {}
   std::unique_ptr<PlanEngine> deserialise(std::span<const std::byte> plan) override {
     ++loaded;
-    return std::make_unique<FakeEngine>(static_cast<std::int64_t>(plan[0]), can_record,
-                                        takes_loras, runs, alive);
+    return std::make_unique<FakeEngine>(static_cast<std::int64_t>(plan[0]), can_record, takes_loras,
+                                        runs, alive);
   }
 
   int loaded = 0, runs = 0, alive = 0;
