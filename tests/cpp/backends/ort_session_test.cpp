@@ -145,7 +145,8 @@ TEST_F(OrtSessionTest, WithLowMemoryALargeFloat16WeightStaysInItsFile) {
   };
   const auto [low, packed] = loaded(true);
   const auto [full, unpacked] = loaded(false);
-  EXPECT_LT(low, full - 8) << "where a sanitizer keeps memory of its own, both have it";
+  EXPECT_LT(low, 4);
+  EXPECT_GT(full, 12);
   for (std::size_t i = 0; i < packed.size(); ++i)
     ASSERT_NEAR(packed[i], unpacked[i], 1e-4F * unpacked[i]) << i;
 }
