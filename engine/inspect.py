@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fgdm.bundle_files import check_hashes, check_sizes
 from fgdm.errors import BundleError
 from fgdm.files import read_regular
 from fgdm.manifest import (
@@ -17,9 +18,7 @@ from fgdm.manifest import (
     Factor,
     Manifest,
     Port,
-    check_hashes,
     check_manifest,
-    check_sizes,
     read_manifest,
     sampling_weaknesses,
 )

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fgdm import machine
+from fgdm.bundle_files import sha256_file
 from fgdm.errors import BundleError
 from fgdm.fields import Fields, JsonObject, parse_object
 from fgdm.files import read_regular
-from fgdm.manifest import Manifest, sha256_file
+from fgdm.manifest import Manifest
 
 #: The folder of plans in a bundle: plans/<target>/<key>.plan with <key>.json.
 PLANS = "plans"

@@ -11,8 +11,9 @@ from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from fgdm import __version__
+from fgdm.bundle_files import check_hashes
 from fgdm.errors import BundleError
-from fgdm.manifest import MANIFEST, SCHEMA, check_hashes, check_manifest, read_manifest
+from fgdm.manifest import MANIFEST, SCHEMA, check_manifest, read_manifest
 from torch import nn
 
 from .bundle import (

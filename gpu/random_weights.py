@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fgdm.manifest import MANIFEST, MANIFEST_HASH, sha256_file
+from fgdm.bundle_files import sha256_file
+from fgdm.manifest import MANIFEST, MANIFEST_HASH
 from numpy.typing import NDArray
 
 #: Beside the place of each stripped file.

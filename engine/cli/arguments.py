@@ -93,22 +93,22 @@ def json_in(text: str, argument: str | None = None) -> object:
 
 def number_of_factor(text: str) -> tuple[str, float]:
     """``depth=0.5``: a factor, and a number for it."""
-    factor, _, value = text.partition("=")
-    try:
-        return factor, float(value)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't FACTOR=NUMBER, e.g. depth=0.5") from None
+    return _named_number(text, "FACTOR=NUMBER, e.g. depth=0.5")
 
 
 def scale(text: str) -> tuple[str, float]:
     """``style=0.8``: a LoRA, and its weight."""
-    name, _, value = text.rpartition("=")
+    return _named_number(text, "NAME=SCALE, e.g. style=0.8")
+
+
+def _named_number(text: str, form: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
     try:
         if name:
             return name, float(value)
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"{text!r} isn't NAME=SCALE, e.g. style=0.8")
+    raise argparse.ArgumentTypeError(f"{text!r} isn't {form}")
 
 
 def filters(text: str) -> list[Any]:

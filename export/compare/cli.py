@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgdm import manifest as manifests
+from fgdm.bundle_files import check_sizes
 from fgdm.files import OutputFolder, read_regular
 from fgdm.progress import Progress
 
@@ -161,7 +162,7 @@ def _verdict(within: bool, passed: Sequence[Difference], first: Difference | Non
 
 
 def _graph(bundle: Path, name: str) -> Any:
-    manifests.check_sizes(bundle, manifests.read_manifest(bundle))
+    check_sizes(bundle, manifests.read_manifest(bundle))
     graphs = json.loads(read_regular(bundle / manifests.MANIFEST))["graphs"]
     if name not in graphs:
         raise ExportError(f"{bundle} has no graph {name}; it has {', '.join(graphs)}")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fgdm import machine, plans
+from fgdm.bundle_files import check_hashes, check_sizes
 from fgdm.errors import BundleError
 from fgdm.inspect import human_size
-from fgdm.manifest import Manifest, check_hashes, check_sizes, read_manifest
+from fgdm.manifest import Manifest, read_manifest
 from fgdm.onnx_file import check_graph
 
 from ..errors import ExportError

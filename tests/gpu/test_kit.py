@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fgdm import Engine
-from fgdm.manifest import check_hashes, check_sizes, read_manifest
+from fgdm.bundle_files import check_hashes, check_sizes
+from fgdm.manifest import read_manifest
 from safetensors.numpy import load_file
 
 from gpu.pieces import join, missing, split

@@ -112,6 +112,9 @@ struct FGDM_API GraphSpec {
   // Of a backbone that makes attention_maps, how much smaller than the latent they are; 0: it makes
   // none.
   int attention_stride = 0;
+
+  // By its name; null if it has none of that name.
+  const TensorSpec* input(std::string_view name) const;
 };
 
 // What a graph that takes LoRAs has beside its other inputs: of all its layers that one of the
@@ -121,6 +124,11 @@ struct FGDM_API GraphSpec {
 inline constexpr const char* lora_down = "lora_down";
 inline constexpr const char* lora_up = "lora_up";
 inline constexpr const char* lora_scale = "lora_scale";
+
+// Whether an input's first dimension is the rows of a batch; the matrices of LoRAs are of all rows.
+constexpr bool has_rows(std::string_view input) {
+  return input != lora_down && input != lora_up;
+}
 
 // A LoRA (Hu et al. 2021, "LoRA: Low-Rank Adaptation") that requests weigh: what it adds to layers
 // of the shared backbone and of the text encoder.

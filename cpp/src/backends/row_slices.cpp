@@ -20,7 +20,7 @@ std::vector<NamedTensor> rows_of(std::span<const NamedTensor> tensors, std::int6
                                  std::int64_t count) {
   std::vector<NamedTensor> cut(tensors.begin(), tensors.end());
   for (auto& [name, tensor] : cut) {
-    if (name == lora_down || name == lora_up)
+    if (!has_rows(name))
       continue;
     const auto row_bytes = tensor.bytes() / static_cast<std::size_t>(tensor.shape.front());
     tensor.data = static_cast<char*>(tensor.data) + static_cast<std::size_t>(first) * row_bytes;

@@ -38,13 +38,6 @@ std::string read_header(std::ifstream& file) {
   return header;
 }
 
-const TensorSpec* input_of(const Manifest& manifest, const std::string& graph,
-                           const std::string& name) {
-  const auto& inputs = manifest.graph(graph).inputs;
-  const auto found = std::ranges::find(inputs, name, &TensorSpec::name);
-  return found == inputs.end() ? nullptr : &*found;
-}
-
 }  // namespace
 
 LoraFile::LoraFile(const std::filesystem::path& folder, const LoraSpec& spec,
@@ -62,7 +55,7 @@ LoraFile::LoraFile(const std::filesystem::path& folder, const LoraSpec& spec,
         const auto name = std::string(role) + "." + matrix;
         if (!root.has(name))
           continue;
-        const auto* input = input_of(manifest, graph, matrix);
+        const auto* input = manifest.graph(graph).input(matrix);
         if (input == nullptr)
           refuse_lora("it has " + name + ", but the graph " + graph + " takes no LoRAs");
         const auto field = root[name];

@@ -344,6 +344,11 @@ Manifest Manifest::parse(std::string_view json) {
   return manifest;
 }
 
+const TensorSpec* GraphSpec::input(std::string_view name) const {
+  const auto found = std::ranges::find(inputs, name, &TensorSpec::name);
+  return found == inputs.end() ? nullptr : &*found;
+}
+
 const GraphSpec& Manifest::graph(const std::string& graph_name) const {
   const auto found = graphs.find(graph_name);
   if (found == graphs.end())
@@ -380,8 +385,7 @@ std::string Manifest::cache_obstacle(const FactorSpec& factor, int level) const 
 }
 
 bool Manifest::takes_loras(const std::string& graph_name) const {
-  return std::ranges::any_of(graph(graph_name).inputs,
-                             [](const TensorSpec& input) { return input.name == lora_scale; });
+  return graph(graph_name).input(lora_scale) != nullptr;
 }
 
 DType Manifest::context_dtype() const {

@@ -223,7 +223,7 @@ private:
   }
 
   const TensorSpec* input_of(const std::string& graph, const std::string& name) const {
-    return find(manifest_.graph(graph).inputs, name);
+    return manifest_.graph(graph).input(name);
   }
 
   // Residuals are handed over as they are: networks make what the backbone takes.

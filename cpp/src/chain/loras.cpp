@@ -10,10 +10,6 @@ namespace {
 // default.
 constexpr std::size_t most_packs = 16;
 
-const TensorSpec& input_of(const GraphSpec& graph, const char* name) {
-  return *std::ranges::find(graph.inputs, name, &TensorSpec::name);
-}
-
 // Copies a matrix (rows, rank) into columns of a wider one.
 void place(std::span<std::byte> whole, std::size_t whole_row, std::size_t column,
            std::span<const std::byte> part, std::size_t part_row) {
@@ -80,7 +76,7 @@ void Loras::add_inputs(const std::string& graph, std::span<const LoraScales* con
   }
   together.scale.write(scales);
   const auto extent = [&](const char* matrix) {
-    return static_cast<std::size_t>(input_of(manifest_.graph(graph), matrix).shape.front());
+    return static_cast<std::size_t>(manifest_.graph(graph).input(matrix)->shape.front());
   };
   inputs.push_back({lora_down, together.down.view(extent(lora_down))});
   inputs.push_back({lora_up, together.up.view(extent(lora_up))});
@@ -110,7 +106,7 @@ Loras::Pack Loras::put_together(const std::string& graph,
   const auto role = lora_role(manifest_, graph);
   for (const auto& [name, buffer] :
        {std::pair(lora_down, &made.down), std::pair(lora_up, &made.up)}) {
-    const auto& input = input_of(manifest_.graph(graph), name);
+    const auto& input = *manifest_.graph(graph).input(name);
     const auto rows = static_cast<std::size_t>(input.shape.front());
     const auto bytes = dtype_size(input.dtype),
                whole_row = bytes * static_cast<std::size_t>(made.rank);

@@ -21,12 +21,12 @@ constexpr double share_of_step = 0.4;
 // Full batches between two tries of larger ones, at most.
 constexpr int longest_wait = 10000;
 
-int worthwhile_rows(const BatchTimes& times) {
+int worthwhile_rows(const std::map<int, double>& times) {
   double best = std::numeric_limits<double>::infinity();
-  for (const auto& [rows, seconds] : times.seconds)
+  for (const auto& [rows, seconds] : times)
     best = std::min(best, seconds / rows);
   const auto is_good = [&](const auto& entry) { return entry.second / entry.first <= 1.03 * best; };
-  return std::ranges::find_if(times.seconds, is_good)->first;  // ascending
+  return std::ranges::find_if(times, is_good)->first;  // ascending
 }
 
 // Of a batch of so many rows, between and beyond those that were timed.
@@ -67,19 +67,17 @@ Policy::Policy(const std::string& kind, int max_batch_rows, std::vector<BatchTim
   if (kind != "latency" && kind != "throughput")
     throw RequestError("policy is \"" + kind + "\", expected \"latency\" or \"throughput\"");
   for (const auto& times : batch_times)
-    if (!times.seconds.empty()) {
-      const Resolution resolution{times.latent_height, times.latent_width, times.backbone};
-      worthwhile_[resolution] = worthwhile_rows(times);
-      seconds_[resolution] = times.seconds;
-    }
+    if (!times.seconds.empty())
+      seconds_[{times.latent_height, times.latent_width, times.backbone}] = times.seconds;
 }
 
 // If memory doesn't matter.
 int Policy::wanted_rows(Resolution resolution) const {
   if (resolution.decodes)
     return std::min(max_batch_rows_, decoded_rows);
-  const auto found = worthwhile_.find(resolution);
-  return found == worthwhile_.end() ? max_batch_rows_ : std::min(max_batch_rows_, found->second);
+  const auto found = seconds_.find(resolution);
+  return found == seconds_.end() ? max_batch_rows_
+                                 : std::min(max_batch_rows_, worthwhile_rows(found->second));
 }
 
 int Policy::most_rows(Resolution resolution) const {

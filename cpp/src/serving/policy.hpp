@@ -96,7 +96,6 @@ private:
   bool throughput_;
   int max_batch_rows_;
   std::map<Resolution, std::map<int, double>> seconds_;  // the batch times
-  std::map<Resolution, int> worthwhile_;                 // by the batch times
   std::map<Resolution, Memory> memory_;
   std::map<Resolution, double> clocks_;       // seconds of service, weighed; of no graph
   std::map<Resolution, double> row_seconds_;  // of the last batch

@@ -5,6 +5,7 @@
 
 #include "batch_times.hpp"
 #include "chain_bundle.hpp"
+#include "factor_maps.hpp"
 #include "fgdm/noise.hpp"
 #include "recorded.hpp"
 #include "resize.hpp"
@@ -14,6 +15,7 @@ namespace {
 
 using testing::chain_bundle;
 using testing::fake_graphs;
+using testing::labels_of;
 using testing::Recorded;
 using testing::small_request;
 
@@ -31,13 +33,6 @@ const Bundle& own_depth_and_image() {
   static const auto bundle = chain_bundle({{"depth", {"segmentation", "depth"}, false, true}}, true,
                                           {"image", "depth", "segmentation"}, true);
   return bundle;
-}
-
-Pixels labels_of(int seed) {
-  Pixels made{32, 32, {}};
-  for (int i = 0; i < 32 * 32; ++i)
-    made.data.push_back(static_cast<std::uint8_t>((i / 90 + seed) % 12));
-  return made;
 }
 
 using Latent = std::vector<float>;

@@ -64,12 +64,11 @@ Layout lay_out(const Plan& plan, std::size_t profile, std::span<const EngineTens
       return;  // an unused input, which the builder left out
     std::size_t row_bytes = dtype_size(found->dtype);
     const auto& shape = tensor.shapes[profile];
-    const bool has_rows = tensor.name != lora_down && tensor.name != lora_up;
-    for (std::size_t i = has_rows ? 1 : 0; i < shape.size(); ++i)
+    const bool by_rows = has_rows(tensor.name);
+    for (std::size_t i = by_rows ? 1 : 0; i < shape.size(); ++i)
       row_bytes *= static_cast<std::size_t>(shape[i]);
-    layout.slots.push_back(
-        {tensor.name, found->dtype, layout.bytes, row_bytes, is_input, has_rows});
-    const int rows = has_rows ? plan.profiles[profile].rows : 1;
+    layout.slots.push_back({tensor.name, found->dtype, layout.bytes, row_bytes, is_input, by_rows});
+    const int rows = by_rows ? plan.profiles[profile].rows : 1;
     layout.bytes += cuda::aligned(row_bytes * static_cast<std::size_t>(rows));
   };
   for (const auto& tensor : plan.inputs)
