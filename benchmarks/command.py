@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
     """Which held-out prompts."""
     parser.add_argument("--prompts", type=Path, default=_FOLDER / "prompts.json")
     parser.add_argument("--every", type=int, default=1, help="use every n-th prompt only")
+
+
+def add_minutes(parser: argparse.ArgumentParser) -> None:
+    """How long to measure; a run that keeps a `Journal` goes on another time."""
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="begin nothing after so many, and tell what there is",
+    )
 
 
 def add_segmenter(parser: argparse.ArgumentParser) -> None:

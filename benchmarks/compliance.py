@@ -4,14 +4,18 @@ python -m benchmarks.compliance bundles/scenes --every 10 --output out/complianc
 
 Every method runs on a prompt before the next prompt begins, so that a slow moment of the machine
 meets all of them. Painted pictures are judged by a segmenter that steered none of them but those of
-"base, N = 10, then the segmenter".
+"base, N = 10, then the segmenter". What is measured goes into a file beside the output (.jsonl)
+prompt by prompt, and a run that is started again goes on there.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +26,75 @@ from fgdm.train.prompts import HeldOutPrompt
 from fgdm.train.segmenter import load_segmenter
 
 from benchmarks.command import (
+    add_minutes,
     add_prompts,
     add_segmenter,
     chosen_prompts,
     engine_options,
     make_parser,
 )
+from benchmarks.journal import Journal
 from benchmarks.machine import write_results
 from benchmarks.methods import METHODS, Method
 from benchmarks.statistics import shares, summary
-from benchmarks.systems import Outcome, Systems
+from benchmarks.systems import Systems
 
 _RIVAL, _PAPER = "base_10", "fgdm_10x10"
+_STRIDE = 8
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An outcome without its picture, whose recall by the segmenter it has."""
+
+    seconds: float
+    picture_recall: float
+    recalls: Sequence[float] = ()
+    map_recall: float | None = None
+    map_rows: int | None = None
 
 
 def measure(
-    systems: Systems, methods: list[Method], prompts: list[HeldOutPrompt]
-) -> dict[str, list[tuple[Outcome, float]]]:
-    """Each method's outcomes and their pictures' recalls, by prompt. Each is warmed up once."""
-    for method in methods:
+    systems: Systems,
+    methods: list[Method],
+    prompts: list[HeldOutPrompt],
+    journal: Journal,
+    minutes: float = math.inf,
+) -> dict[str, list[Scored]]:
+    """Each method's scores, by prompt; those that the journal has aren't measured again. Each
+    method is warmed up once."""
+    until = time.monotonic() + 60 * minutes
+    kept = {i: found for i in range(len(prompts)) if (found := journal.get(i))}
+    # Prompts get harder: of a run that ends early the prompts of all levels are there.
+    missing = sorted(set(range(len(prompts))) - set(kept), key=lambda i: (i % _STRIDE, i))
+    for method in methods if missing else []:
         systems.run(method, prompts[0], seed=len(prompts))
         _report(f"warm-up: {method.title}")
-    outcomes: dict[str, list[tuple[Outcome, float]]] = {method.name: [] for method in methods}
-    for i, prompt in enumerate(prompts):
+    for i in missing:
+        if time.monotonic() > until:
+            break
         began = time.monotonic()
-        for method in methods:
-            outcome = systems.run(method, prompt, seed=i)
-            (recall,) = systems.picture_recalls(outcome.picture[None], prompt)
-            outcomes[method.name].append((outcome, recall))
-        _report(f"prompt {i + 1}/{len(prompts)}: {time.monotonic() - began:.1f} s")
-    return outcomes
+        kept[i] = {m.name: vars(_scored(systems, m, prompts[i], seed=i)) for m in methods}
+        journal.add(i, kept[i])
+        _report(f"{len(kept)} of {len(prompts)} prompts: {time.monotonic() - began:.1f} s")
+    return {
+        method.name: [Scored(**kept[i][method.name]) for i in sorted(kept)] for method in methods
+    }
 
 
-def describe(method: Method, outcomes: list[tuple[Outcome, float]]) -> dict[str, Any]:
+def _scored(systems: Systems, method: Method, prompt: HeldOutPrompt, seed: int) -> Scored:
+    outcome = systems.run(method, prompt, seed)
+    (recall,) = systems.picture_recalls(outcome.picture[None], prompt)
+    return Scored(
+        outcome.seconds, float(recall), outcome.recalls, outcome.map_recall, outcome.map_rows
+    )
+
+
+def describe(method: Method, scores: list[Scored]) -> dict[str, Any]:
     """One method's figures. candidates is its row of Table 3, `picture` and `seconds` of Table 4;
     the lists hold one value a prompt."""
-    seconds = [outcome.seconds for outcome, _ in outcomes]
-    recalls = [recall for _, recall in outcomes]
+    seconds = [one.seconds for one in scores]
+    recalls = [one.picture_recall for one in scores]
     figures: dict[str, Any] = {
         "title": method.title,
         "system": method.system,
@@ -68,14 +104,14 @@ def describe(method: Method, outcomes: list[tuple[Outcome, float]]) -> dict[str,
         "picture_recall": summary(recalls) | {"share_at": shares(recalls)},
         "by_prompt": {"seconds": seconds, "picture_recall": recalls},
     }
-    maps = [outcome.map_recall for outcome, _ in outcomes if outcome.map_recall is not None]
+    maps = [one.map_recall for one in scores if one.map_recall is not None]
     if maps:
         figures["map_recall"] = summary(maps) | {"share_at": shares(maps)}
         figures["by_prompt"]["map_recall"] = maps
-    rows = [outcome.map_rows for outcome, _ in outcomes if outcome.map_rows is not None]
+    rows = [one.map_rows for one in scores if one.map_rows is not None]
     if rows:
         figures["map_rows"] = float(np.mean(rows))
-    candidates = [outcome.recalls for outcome, _ in outcomes]
+    candidates = [one.recalls for one in scores]
     if {len(found) for found in candidates} == {method.candidates}:
         figures["candidates"] = table_row(np.array(candidates), method.candidates)
     return figures
@@ -156,6 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = make_parser(__doc__)
     add_prompts(parser)
     add_segmenter(parser)
+    add_minutes(parser)
     parser.add_argument(
         "--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="NAME"
     )
@@ -169,19 +206,26 @@ def main(arguments: list[str] | None = None) -> int:
             load_segmenter(given.segmenter),
             **engine_options(given),
         )
-        outcomes = measure(systems, methods, prompts)
+        settings = {
+            "bundle": systems.engine.info.bundle,
+            "threads": given.threads,
+            "runtime": systems.runtime,
+            "torch_runtime": systems.torch_runtime,
+        }
+        chosen = {"methods": given.methods, "prompts": str(given.prompts), "every": given.every}
+        journal = Journal.beside(given.output, {**settings, **chosen})
+        scores = measure(systems, methods, prompts, journal, given.minutes)
         systems.close()
-    measured = {method.name: describe(method, outcomes[method.name]) for method in methods}
+    measured = {method.name: describe(method, scores[method.name]) for method in methods}
+    count = len(scores[methods[0].name])
     results = {
-        "prompts": len(prompts),
-        "threads": given.threads,
-        "runtime": systems.runtime,
-        "torch_runtime": systems.torch_runtime,
+        **settings,
+        "prompts": count,
         "methods": measured,
         "comparisons": compare(measured),
         "savings": save(measured),
     }
-    print(f"{systems.runtime} and {systems.torch_runtime}, {len(prompts)} prompts")
+    print(f"{systems.runtime} and {systems.torch_runtime}, {count} prompts")
     print_table(results)
     write_results(given.output, results)
     return 0

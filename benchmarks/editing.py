@@ -25,12 +25,10 @@ again with the same settings goes on from there.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import fgdm
@@ -41,8 +39,9 @@ from fgdm.result import Result
 from fgdm.statistics import bootstrap, psnr
 from fgdm.train.segmenter import Segmenter, load_segmenter, segment
 
-from benchmarks.command import add_segmenter, engine_options, make_parser
+from benchmarks.command import add_minutes, add_segmenter, engine_options, make_parser
 from benchmarks.editing_tasks import KINDS, MIN_AREA, Labels, Mask, Task, doubled, make_tasks, share
+from benchmarks.journal import Journal
 from benchmarks.ledits import Ledits
 from benchmarks.machine import write_results
 
@@ -237,31 +236,6 @@ def of_diffusers_time(ways: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[s
     return {} if theirs is None else {way: ours / theirs for way, ours in seconds.items()}
 
 
-class Journal:
-    """What was measured with the same settings, in a file of lines."""
-
-    def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
-        self._path, self._settings = path, json.dumps(settings, sort_keys=True)
-        self._done: dict[int, dict[str, Any]] = {}
-        if path is not None and path.exists():
-            for line in path.read_text().splitlines():
-                entry = json.loads(line)
-                if entry["settings"] == self._settings:
-                    self._done[entry["index"]] = entry["ways"]
-
-    def get(self, index: int) -> dict[str, Any] | None:
-        return self._done.get(index)
-
-    def add(self, index: int, ways: dict[str, Any]) -> None:
-        self._done[index] = ways
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a") as file:
-                file.write(
-                    json.dumps({"settings": self._settings, "index": index, "ways": ways}) + "\n"
-                )
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = make_parser(__doc__)
     add_segmenter(parser)
@@ -273,9 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=list(WAYS),
         help="which of the ways; default: all of fgdm's",
     )
-    parser.add_argument(
-        "--minutes", type=float, help="begin no edit after so many; tell what there is"
-    )
+    add_minutes(parser)
     parser.add_argument("--steps", type=int, default=20, help="of the whole schedule; default: 20")
     parser.add_argument("--skip", type=float, default=0.2, help="of them, left out; default: 0.2")
     parser.add_argument("--scale", type=float, default=8.0, help="of the edits; default: 8")
@@ -295,9 +267,9 @@ def main(arguments: list[str] | None = None) -> int:
         rival = None
         if "diffusers" in given.ways:
             rival = Ledits(given.bundle, engine.manifest["scheduler"], given.threads)
-        journal = Journal(given.output and given.output.with_suffix(".jsonl"), keys)
+        journal = Journal.beside(given.output, keys)
         editor = Editor(engine, load_segmenter(given.segmenter), settings, given.ways, rival)
-        until = time.monotonic() + 60 * (given.minutes or float("inf"))
+        until = time.monotonic() + 60 * given.minutes
         for task in make_tasks(spec["height"], given.every):
             measured = journal.get(task.index)
             if measured is None and time.monotonic() > until:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from fgdm import request
+from fgdm.train.prompts import HeldOutPrompt
 
-from benchmarks.compliance import compare, describe, save
-from benchmarks.methods import METHODS
+from benchmarks.compliance import Scored, compare, describe, measure, save
+from benchmarks.journal import Journal
+from benchmarks.methods import METHODS, Method
 from benchmarks.systems import Outcome
 from benchmarks.targets import TARGETS
 
-_PICTURE = np.zeros((2, 2, 3), np.uint8)
 
-
-def _outcomes(
+def _scores(
     seconds: float, recalls: tuple[float, ...], map_recall: float | None, rows: int | None
-) -> list[tuple[Outcome, float]]:
+) -> list[Scored]:
     """Two prompts that a method served alike; the segmenter saw .5 and 1.0."""
-    outcome = Outcome(seconds, _PICTURE, recalls, map_recall, rows)
-    return [(outcome, 0.5), (outcome, 1.0)]
+    return [Scored(seconds, seen, recalls, map_recall, rows) for seen in (0.5, 1.0)]
 
 
 def test_figures_of_a_method_by_hand() -> None:
     recalls = (0.5,) * 9 + (1.0,)
-    figures = describe(METHODS["fgdm_10x10"], _outcomes(2.0, recalls, 1.0, 200))
+    figures = describe(METHODS["fgdm_10x10"], _scores(2.0, recalls, 1.0, 200))
     assert figures["picture_recall"]["mean"] == 0.75
     assert figures["picture_recall"]["share_at"] == {"0.5": 1, "0.75": 0.5, "0.9": 0.5, "1.0": 0.5}
     assert figures["map_recall"]["mean"] == 1.0
@@ -36,15 +38,15 @@ def test_figures_of_a_method_by_hand() -> None:
 
 
 def test_the_base_has_no_map_and_one_candidate_no_row_of_table_3() -> None:
-    figures = describe(METHODS["base_1"], _outcomes(2.0, (), None, None))
+    figures = describe(METHODS["base_1"], _scores(2.0, (), None, None))
     assert not {"map_recall", "candidates", "map_rows"} & set(figures)
 
 
 def test_comparisons_and_savings_by_hand() -> None:
     measured = {
-        "base_10": describe(METHODS["base_10"], _outcomes(12.0, (0.5,) * 10, None, None)),
-        "fgdm_10x10": describe(METHODS["fgdm_10x10"], _outcomes(3.0, (1.0,) * 10, 1.0, 200)),
-        "prune": describe(METHODS["prune"], _outcomes(1.5, (1.0,) * 10, 0.9, 110)),
+        "base_10": describe(METHODS["base_10"], _scores(12.0, (0.5,) * 10, None, None)),
+        "fgdm_10x10": describe(METHODS["fgdm_10x10"], _scores(3.0, (1.0,) * 10, 1.0, 200)),
+        "prune": describe(METHODS["prune"], _scores(1.5, (1.0,) * 10, 0.9, 110)),
     }
     compared = compare(measured)
     assert compared["fgdm_10x10"]["speedup"]["estimate"] == 4
@@ -60,6 +62,36 @@ def test_comparisons_and_savings_by_hand() -> None:
         for target in TARGETS["compliance"]
     ]
     assert [s.reached for s in standing] == [True, True, True, None, None, True, False]
+
+
+def test_prompts_that_were_measured_are_not_measured_again(tmp_path: Path) -> None:
+    class Seconds:
+        """As systems: a prompt's picture takes as many seconds as its seed says."""
+
+        def __init__(self) -> None:
+            self.seeds: list[int] = []
+
+        def run(self, method: Method, prompt: HeldOutPrompt, seed: int) -> Outcome:
+            self.seeds.append(seed)
+            return Outcome(seed, np.zeros((2, 2, 3), np.uint8), (1.0, 0.5))
+
+        def picture_recalls(self, pictures: Any, prompt: HeldOutPrompt) -> list[float]:
+            return [1.0] * len(pictures)
+
+    prompts = [HeldOutPrompt("a dog", ["dog"])] * 10
+    methods = [METHODS["base_10"]]
+    journal = Journal(tmp_path / "kept.jsonl", {})
+    journal.add(3, {"base_10": vars(Scored(99.0, 1.0, (1.0, 0.5)))})
+    first = Seconds()
+    scores = measure(first, methods, prompts, journal)  # type: ignore[arg-type]
+    assert first.seeds == [10, 0, 8, 1, 9, 2, 4, 5, 6, 7]  # the first is the warm-up
+    assert [one.seconds for one in scores["base_10"]] == [0, 1, 2, 99, 4, 5, 6, 7, 8, 9]
+    again = Seconds()
+    same = measure(again, methods, prompts, Journal(tmp_path / "kept.jsonl", {}))  # type: ignore[arg-type]
+    assert again.seeds == []
+    assert describe(methods[0], same["base_10"]) == describe(methods[0], scores["base_10"])
+    none = measure(Seconds(), methods, prompts, Journal(None, {}), minutes=0)  # type: ignore[arg-type]
+    assert none == {"base_10": []}
 
 
 def test_the_engine_takes_every_option_of_the_table() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from fgdm.train.classes import INDEX
 
-from benchmarks.editing import Journal, mean_iou, of_diffusers_time, succeeded, summarized
+from benchmarks.editing import mean_iou, of_diffusers_time, succeeded, summarized
 from benchmarks.editing_tasks import KINDS, Task, make_tasks
 
 
@@ -50,11 +48,7 @@ def test_an_edit_is_judged_by_what_came_what_went_and_the_rest() -> None:
     assert succeeded(move, moved)
 
 
-def test_a_run_goes_on_where_another_ended(tmp_path: Path) -> None:
-    path = tmp_path / "edits.jsonl"
-    Journal(path, {"steps": 3}).add(5, {"mask": {"seconds": 1.0}})
-    assert Journal(path, {"steps": 3}).get(5) == {"mask": {"seconds": 1.0}}
-    assert Journal(path, {"steps": 4}).get(5) is None
+def test_figures_are_by_kind() -> None:
     rows = [{"index": i, "kind": kind, "seconds": float(i)} for i, kind in enumerate(KINDS)]
     made = summarized(rows)
     assert made["all"]["seconds"]["estimate"] == 1.5
