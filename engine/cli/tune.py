@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fgdm.tuning.race import Judged
     from fgdm.tuning.search import Judge, Stage, Tuning
 
+#: Judges of the bundle's own, by their names for --judge.
+_JUDGES = ("segmenter", "psnr")
 #: Version of the JSON that this prints.
 SCHEMA = 1
 
@@ -65,9 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--judge",
-        metavar="MODULE:FUNCTION",
-        help="what sees how much a picture holds, of a module that is installed or lies here: "
-        "called with a PIL picture and the requested classes, returns the recall, 0 to 1",
+        metavar="segmenter|psnr|MODULE:FUNCTION",
+        help="what sees how much a picture holds: the bundle's segmenter; likeness to the careful "
+        "setting's picture; or a function of a module that is installed or lies here, called with "
+        "a PIL picture and the requested classes, which returns the recall, 0 to 1. Default: the "
+        "segmenter, if the bundle has one",
     )
     add("--json", action="store_true", help="print the result as JSON on standard output")
     add("--quiet", action="store_true", help="no progress")
@@ -79,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Measures, prints, and writes if that was asked for; the exit code."""
     _check(args)
     bundle = args.bundle or default_bundle()
-    judge = None if args.judge is None else load_judge(args.judge)
+    function = None if args.judge in (None, *_JUDGES) else load_judge(args.judge)
     given = None if args.prompts is None else _read_prompts(args.prompts)
     with open_engine(args, bundle) as engine:
         from fgdm.manifest import read_checked  # noqa: PLC0415 (the first output comes sooner)
@@ -92,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
             check_writable(bundle)
         prompts = _made_prompts(engine) if given is None else given
+        judge = function or _own_judge(args.judge, engine)
         tuning = _search(args, engine, prompts[:: args.every], judge)
     refusal = _write(args, tuning, bundle, before)
     written = args.write and tuning.is_kept and refusal is None
@@ -129,6 +134,15 @@ def load_judge(name: str) -> Judge:
     """The judge that MODULE:FUNCTION names; see `load_function`."""
     judge: Judge = load_function("--judge", name)
     return judge
+
+
+def _own_judge(name: str | None, engine: Engine) -> Judge | None:
+    """What the bundle brings to judge pictures with; None for likeness to the careful picture."""
+    from fgdm.tuning.judge import SegmenterJudge, has_segmenter  # noqa: PLC0415 (as above)
+
+    if name == "psnr" or (name is None and not has_segmenter(engine)):
+        return None
+    return SegmenterJudge(engine)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -332,7 +332,7 @@ class Search:
     def _picture_measure(self) -> str:
         if self.judge is not None:
             return "recall of the picture, by the judge"
-        return "PSNR of the picture to the careful setting's, in dB (no judge was given)"
+        return "PSNR of the picture to the careful setting's, in dB"
 
     def _by_recall(self) -> Bound:
         return Bound("loss", self.loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -87,10 +88,20 @@ class FakeEngine:
         )
 
 
+def write_manifest(bundle: Path, manifest: dict[str, Any]) -> None:
+    content = json.dumps(manifest).encode()
+    (bundle / "manifest.json").write_bytes(content)
+    (bundle / "manifest.sha256").write_text(hashlib.sha256(content).hexdigest() + "\n")
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
+    """A bundle without a segmenter: its pictures are compared with the careful setting's."""
     for name in ("manifest.json", "manifest.sha256"):
         shutil.copyfile(SCENES / name, tmp_path / name)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["segmenter"]
+    write_manifest(tmp_path, manifest)
     return tmp_path
 
 
@@ -125,7 +136,7 @@ def test_it_finds_the_fewest_steps_that_are_enough_and_writes_them(
     printed = capsys.readouterr()
     assert "* 5 steps, trailing" in printed.out
     assert "4 steps, trailing" in printed.out and "dropped" in printed.out
-    assert "no judge was given" in printed.out
+    assert "image: PSNR of the picture" in printed.out
     assert f"wrote them to {bundle}/manifest.json" in printed.out
     assert "maps: step" in printed.err
 
@@ -208,6 +219,37 @@ def test_a_judge_sees_the_pictures(
     assert factor(bundle, "image")["num_inference_steps"] == 10
     assert factor(bundle, "image")["cache_interval"] == 1
     assert ["dog"] in seen or all(seen), "it is told what was requested"
+
+
+@pytest.mark.parametrize("judge", [None, "segmenter", "psnr"])
+def test_the_bundles_own_segmenter_judges_unless_likeness_is_asked_for(
+    engine: FakeEngine,
+    bundle: Path,
+    judge: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine.manifest["segmenter"] = "segmenter"
+    write_manifest(bundle, engine.manifest)
+
+    def segment(picture: Image.Image) -> Any:
+        """All classes, a pixel each, of what isn't too bright; else the first, a dog, alone."""
+        return np.array([[0, 1, 2, 2]], np.uint8) * int(np.asarray(picture).max() < 105)
+
+    engine.segment = segment  # type: ignore[attr-defined]
+    given = [] if judge is None else ["--judge", judge]
+    assert command.main(["tune", str(bundle), *given, "--psnr", "35", "--write", "--quiet"]) == 0
+    measure = "PSNR of the picture" if judge == "psnr" else "recall of the picture, by the judge"
+    assert f"image: {measure}" in capsys.readouterr().out
+    # 40 // 10 is 4: 104 is dark enough; 8 steps are 105.
+    assert factor(bundle, "image")["num_inference_steps"] == (6 if judge == "psnr" else 10)
+
+
+def test_a_bundle_without_a_segmenter_cannot_judge_by_it(
+    engine: FakeEngine, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["tune", str(bundle), "--judge", "segmenter"]) == 2
+    assert "fgdm export --add-segmenter FILE --into BUNDLE" in capsys.readouterr().err
+    assert engine.calls == []
 
 
 @pytest.mark.parametrize(
