@@ -103,16 +103,18 @@ class Editor(Submitter):
                 taken[side] = pixels
         settings = {
             "factor": values.text("factor", factor),
-            "prompt": values.text("prompt", prompt),
-            "negative_prompt": values.text("negative_prompt", negative_prompt),
-            "guidance_scale": values.required_real("guidance_scale", guidance_scale),
-            "sampler": values.text("sampler", sampler),
-            "eta": values.required_real("eta", eta),
+            "prompt": values.text("prompt of the inversion", prompt),
+            "negative_prompt": values.text("negative_prompt of the inversion", negative_prompt),
+            "guidance_scale": values.required_real(
+                "guidance_scale of the inversion", guidance_scale
+            ),
+            "sampler": values.text("sampler of the inversion", sampler),
+            "eta": values.required_real("eta of the inversion", eta),
             "timestep_spacing": None
             if timestep_spacing is None
-            else values.text("timestep_spacing", timestep_spacing),
-            "num_inference_steps": values.required_integer("steps", steps),
-            "skip": values.required_real("skip", skip),
+            else values.text("timestep_spacing of the inversion", timestep_spacing),
+            "num_inference_steps": values.required_integer("steps of the inversion", steps),
+            "skip": values.required_real("skip of the inversion", skip),
         }
         channels = int(self._manifest["autoencoder"]["latent_channels"])
 

@@ -191,6 +191,12 @@ def labels_or_picture(name: str, value: object) -> npt.NDArray[np.uint8]:
     given = _as_numpy(name, value, "a PIL picture or a uint8 array")
     if given.ndim == 2 and given.dtype == np.uint8:
         return np.ascontiguousarray(given)
+    if given.ndim == 2:
+        raise RequestError(
+            f"{name} must be a PIL picture, uint8 class indices (height, width), or uint8 "
+            f"(height, width, 3), got {given.dtype} of shape {given.shape}; convert it with "
+            ".astype(numpy.uint8)"
+        )
     return picture(name, given)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgdm.inversion import Edit, edits_to_core
 from fgdm.paste import check_seam
+from fgdm.request import checked
 from fgdm.requirements import flag
 from fgdm.values import required_integer, required_real
 from fgdm.ways import WAYS, Stage, stages_of_ways
@@ -49,6 +50,12 @@ _SHARED = (
     *("priority", "deadline"),
 )
 _STRENGTH = 0.6
+#: Options that say how an image is sampled, which of one that is edited its inversion does.
+_SAMPLING = (
+    *("num_inference_steps", "sampler", "timestep_spacing", "cache_interval", "cache_level"),
+    *("guidance", "guidance_scale"),
+    *("segfree_scale", "segfree_guidance_scale", "segfree_start"),
+)
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,7 @@ def read_editing(
     if way is None and given_map is not None:  # what the picture is inverted and edited with
         options["factors"] = _with_map(options.get("factors", {}), factor, given_map)
     picture, mask = options.pop("image", None), options.pop("mask", None)
+    _check_sampling(options, way)
     if reads_map:
         given_map = model.engine.segment(picture)
     if way is None:
@@ -187,6 +195,17 @@ def _read(
         mask = as_mask(pictures.decode(files["mask"][0], "mask"), task.pixels)
         task = replace(task, options={**task.options, "mask": mask})
     return task
+
+
+def _check_sampling(options: Mapping[str, Any], way: str | None) -> None:
+    """What the engine would say of them after the inversion."""
+    checked(options)
+    found = [name for name in _SAMPLING if name in options]
+    if way is None and found:
+        raise wrong(
+            found[0],
+            f"{found[0]} is set, but the inversion says how this factor is sampled; leave it out",
+        )
 
 
 def _segments(model: Model) -> bool:

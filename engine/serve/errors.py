@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -124,10 +125,11 @@ def of_engine(error: errors.Error) -> ApiError:
 
 def _param_of(text: str) -> str | None:
     """The field that an engine's message begins with."""
-    first = text.partition(" ")[0].partition("[")[0]
+    first = re.split(r"[ .\[]", text, maxsplit=1)[0]
     if first in ("skip", "eta") or " of the inversion " in text[:60]:
         return "inversion"
-    known = first in RequestOptions.__annotations__ or first in ("edits", "keep", "repaint", "seam")
+    others = ("edits", "keep", "prompt", "repaint", "seam")
+    known = first in RequestOptions.__annotations__ or first in others
     return first if known else None
 
 

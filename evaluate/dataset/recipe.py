@@ -66,6 +66,11 @@ class Recipe:
         for name, why in _OWN.items():
             if name in self.options:
                 raise RequestError(f"the options of a data set can't have {name}: {why}")
+        if not isinstance(self.options.get("factors") or {}, Mapping):
+            raise RequestError(
+                f"the option factors is {self.options['factors']!r:.100}, expected an object such "
+                'as {"depth": {}}'
+            )
         if self.accepted.agreement and not self.segmenter:
             raise RequestError(
                 "a least agreement of map and picture needs a segmenter that sees the picture"

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,8 @@ SAMPLES, REJECTED = "samples", "rejected"
 #: Samples of one folder: file systems and file managers are slow with many more.
 GROUP = 1000
 _PART = ".part"
+#: Temporary names of this module and of `fgdm.files`; other hidden files are somebody else's.
+_TEMPORARY = re.compile(rf"\..+\.\d+(\.[0-9a-f]+)?\{_PART}")
 
 
 class Store:
@@ -51,7 +54,8 @@ class Store:
             self._lock = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
             self._take()
             for leftover in [*self.folder.glob(f".*{_PART}"), *self.folder.glob(f"*/*/.*{_PART}")]:
-                _remove(leftover)
+                if _TEMPORARY.fullmatch(leftover.name):
+                    _remove(leftover)
         except OSError as error:
             self._leave()
             raise _refusal(self.folder, error) from None
@@ -71,19 +75,21 @@ class Store:
     def begin(self, identity: Json, count: int) -> None:
         """Writes what all samples share, or compares it with what those that are there share.
 
-        Raises RequestError where they differ.
+        Raises RequestError where they differ. A head without samples, of a run that was refused
+        before it made one, binds nobody.
         """
         head: Json = json.loads(json.dumps({"schema": SCHEMA, "count": count, **identity}))
         path = self.folder / HEAD
         if path.exists():
             before = read_head(self.folder)
             differing = sorted(_differences(before, head) - {"count"})
-            if differing:
+            if differing and self.indices():
                 raise RequestError(
                     f"{self.folder} was begun with other values of {', '.join(differing)} (see "
                     f"{path}); go on with those, or choose another output folder"
                 )
-            head["count"] = max(count, before["count"])
+            if not differing:
+                head["count"] = max(count, before["count"])
         write_all({path: _text(head)})
 
     def indices(self) -> set[int]:

@@ -147,6 +147,7 @@ def test_refused_maps_are_rejected(tmp_path: Path) -> None:
         ({"seed": -1}, "the seed is -1"),
         ({"attempts": 0}, "attempts is 0"),
         ({"options": {"seed": 1}}, "can't have seed: every sample has its own"),
+        ({"options": {"factors": 3}}, "the option factors is 3, expected an object"),
         ({"accepted": {"recall": 2.0}}, "the least recall is 2.0"),
     ],
 )

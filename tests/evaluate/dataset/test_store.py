@@ -90,6 +90,16 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_hidden_files_of_others_stay(tmp_path: Path) -> None:
+    others = [tmp_path / ".notes.part", tmp_path / "films/new/.film.part"]
+    for path in others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"theirs")
+    with Store(tmp_path) as store:
+        store.add(sample(1))
+    assert all(path.read_bytes() == b"theirs" for path in others)
+
+
 def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from fgdm.evaluate.dataset.store import Store\n"
@@ -105,6 +115,7 @@ def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
 def test_another_recipe_is_refused_and_more_samples_are_not(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         store.begin(HEAD, 3)
+        store.add(sample(1))
         store.begin(HEAD, 5)
         store.begin(HEAD, 2)
         assert read_head(tmp_path)["count"] == 5
@@ -112,6 +123,16 @@ def test_another_recipe_is_refused_and_more_samples_are_not(tmp_path: Path) -> N
         with pytest.raises(RequestError, match=r"values of recipe\.options, recipe\.seed \(see"):
             store.begin(other, 3)
     assert read_head(tmp_path)["recipe"]["seed"] == 1
+
+
+def test_a_run_that_made_nothing_binds_nobody(tmp_path: Path) -> None:
+    other = {"recipe": {"seed": 2}, "engine": HEAD["engine"]}
+    with Store(tmp_path) as store:
+        store.begin(HEAD, 30)
+    with Store(tmp_path) as store:
+        store.begin(other, 2)
+    head = read_head(tmp_path)
+    assert head["recipe"] == {"seed": 2} and head["count"] == 2
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
