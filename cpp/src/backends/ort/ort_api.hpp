@@ -49,6 +49,8 @@ using GetErrorMessage = Function<2, const char*(const Status*) noexcept>;
 using CreateEnv = Function<3, Status*(int, const char*, Env**) noexcept>;
 using CreateSession =
     Function<7, Status*(const Env*, const char*, const SessionOptions*, Session**) noexcept>;
+using CreateSessionFromArray = Function<8, Status*(const Env*, const void*, std::size_t,
+                                                   const SessionOptions*, Session**) noexcept>;
 using Run =
     Function<9, Status*(Session*, const RunOptions*, const char* const*, const Value* const*,
                         std::size_t, const char* const*, std::size_t, Value**) noexcept>;
@@ -100,6 +102,8 @@ using CreateCudaProviderOptions = Function<205, Status*(void**) noexcept>;
 using UpdateCudaProviderOptions =
     Function<206, Status*(void*, const char* const*, const char* const*, std::size_t) noexcept>;
 using ReleaseCudaProviderOptions = Function<208, void(void*) noexcept>;
+using AddExternalInitializers = Function<210, Status*(SessionOptions*, const char* const*,
+                                                      const Value* const*, std::size_t) noexcept>;
 using RegisterCustomOpsLibrary = Function<228, Status*(SessionOptions*, const char*) noexcept>;
 using AppendOpenVinoProvider = Function<275, Status*(SessionOptions*, const char* const*,
                                                      const char* const*, std::size_t) noexcept>;
