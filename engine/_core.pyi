@@ -356,7 +356,7 @@ def check_plan(json: bytes, name: str, hashes: Mapping[str, str]) -> None:
     """
 
 def check_archive(file: str) -> None:
-    """Raises BundleError unless an engine would take a file as an archive; its content isn't read."""
+    """Raises BundleError unless an engine would take the file as an archive."""
 
 def version() -> str: ...
 

@@ -49,6 +49,7 @@ TEST(OrtAbi, SlotsAreTheHeadersSlots) {
   EXPECT_SLOT(ReleaseAvailableProviders, ReleaseAvailableProviders);
   EXPECT_SLOT(AddSessionConfigEntry, AddSessionConfigEntry);
   EXPECT_SLOT(CreateAndRegisterAllocator, CreateAndRegisterAllocator);
+  EXPECT_SLOT(AddInitializer, AddInitializer);
   EXPECT_SLOT(ReleaseArenaConfig, ReleaseArenaCfg);
   EXPECT_SLOT(CreateArenaConfig, CreateArenaCfgV2);
   EXPECT_SLOT(AppendCudaProvider, SessionOptionsAppendExecutionProvider_CUDA_V2);

@@ -94,6 +94,7 @@ using AddSessionConfigEntry =
     Function<130, Status*(SessionOptions*, const char*, const char*) noexcept>;
 using CreateAndRegisterAllocator =
     Function<144, Status*(Env*, const MemoryInfo*, const ArenaConfig*) noexcept>;
+using AddInitializer = Function<150, Status*(SessionOptions*, const char*, const Value*) noexcept>;
 using ReleaseArenaConfig = Function<157, void(ArenaConfig*) noexcept>;
 using CreateArenaConfig = Function<164, Status*(const char* const*, const std::size_t*, std::size_t,
                                                 ArenaConfig**) noexcept>;

@@ -92,8 +92,9 @@ public:
   }
 
 private:
-  // Weights are handed over one by one, as tensors where they lie: handed over as files, each would
-  // be copied.
+  // Weights are handed over one by one, as tensors where they lie, and twice: the model gets
+  // copies, which the runtime optimises it with and then drops, and the session the tensors
+  // themselves.
   void load_from_memory(const ort::Env* env, ort::SessionOptions* options) {
     const auto loading = "loading " + graph_.name;
     std::vector<ExternalWeight> weights;
@@ -102,18 +103,22 @@ private:
     } catch (const BackendError& error) {
       throw BackendError(loading + ": " + error.what());
     }
-    std::vector<ValueHandle> handles;
     std::vector<const ort::Value*> values;
     std::vector<const char*> names;
+    weights_.reserve(weights.size());
     for (const auto& weight : weights) {
       const auto bytes = bytes_of(weight);
-      auto& handle = handles.emplace_back(api_);
+      auto& handle = weights_.emplace_back(api_);
       // The runtime only reads a weight.
       check(api_,
             api_.call<ort::CreateTensorWithData>(
                 memory_.get(), static_cast<void*>(const_cast<std::byte*>(bytes.data())),
                 bytes.size(), weight.shape.data(), weight.shape.size(), weight.type, handle.out()),
             loading + ", its weight " + weight.name);
+      check(api_,
+            api_.call<ort::AddInitializer>(options, weight.name.c_str(),
+                                           static_cast<const ort::Value*>(handle.get())),
+            loading);
       values.push_back(handle.get());
       names.push_back(weight.name.c_str());
     }
@@ -207,6 +212,7 @@ private:
   std::string name_;
   int device_;  // the GPU whose memory Place::device means
   MemoryHandle memory_, gpu_memory_;
+  std::vector<ValueHandle> weights_;  // of a model in memory
   Handle<ort::Session, ort::ReleaseSession> session_;
   std::vector<TensorSpec> inputs_, outputs_;
 };
