@@ -257,8 +257,8 @@ FUZZ_SECONDS ?= 20
 fuzz: $(TEST_VENV)/.ready
 	$(CMAKE) -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DFGDM_FUZZ=ON -DFGDM_WERROR=OFF \
 	  -DFGDM_SANITIZE=address,undefined,fuzzer-no-link
-	$(TEST_VENV)/bin/cmake --build build/fuzz --target fgdm-fuzz-tokenizer fgdm-fuzz-manifest
-	set -e; for target in tokenizer manifest; do \
+	$(TEST_VENV)/bin/cmake --build build/fuzz --target fgdm-fuzz-tokenizer fgdm-fuzz-manifest fgdm-fuzz-zip
+	set -e; for target in tokenizer manifest zip; do \
 	  build/fuzz/tests/cpp/fgdm-fuzz-$$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 & pids="$$pids $$!"; \
 	done; for pid in $$pids; do wait $$pid; done
 

@@ -257,7 +257,7 @@ class Job:
 class Engine:
     def __init__(
         self,
-        bundle: str,
+        bundle: object,
         *,
         backend: str = "auto",
         precision: str = "auto",
@@ -278,6 +278,9 @@ class Engine:
     @property
     def manifest(self) -> str:
         """The bundle's manifest.json, verbatim."""
+
+    def bundle_file(self, name: str) -> bytes:
+        """A file that the manifest lists; RequestError for another name."""
 
     @property
     def backend(self) -> str: ...
@@ -351,6 +354,9 @@ def check_plan(json: bytes, name: str, hashes: Mapping[str, str]) -> None:
 
     name: of the file that holds them. hashes: the SHA-256 of the bundle's files by path.
     """
+
+def check_archive(file: str) -> None:
+    """Raises BundleError unless an engine would take the file as an archive."""
 
 def version() -> str: ...
 

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-import stat
 from pathlib import Path
 
 from fgdm.errors import BundleError
+from fgdm.file_tree import FileTree, open_tree
 from fgdm.manifest import Manifest
-
-_CHUNK = 2**20
 
 
 def check_sizes(bundle: Path, manifest: Manifest) -> None:
     """Raises BundleError if a file is missing or not as long as the manifest says."""
+    _check_sizes(open_tree(bundle), manifest)
+
+
+def _check_sizes(files: FileTree, manifest: Manifest) -> None:
     problems = []
     for entry in manifest.files:
         try:
-            status = (bundle / entry.path).stat()
+            size = files.size(entry.path)
         except OSError as error:
             problems.append(f"{entry.path}: {error.strerror}")
             continue
-        if not stat.S_ISREG(status.st_mode):
-            problems.append(f"{entry.path} isn't a file")
-        elif status.st_size != entry.size:
-            problems.append(f"{entry.path} has {status.st_size} bytes instead of {entry.size}")
-    _raise_damaged(bundle, problems)
+        if size != entry.size:
+            problems.append(f"{entry.path} has {size} bytes instead of {entry.size}")
+    _raise_damaged(files.root, problems)
 
 
 def check_hashes(bundle: Path, manifest: Manifest) -> None:
     """Reads every file and raises BundleError if one isn't byte for byte as the manifest says."""
-    check_sizes(bundle, manifest)
+    files = open_tree(bundle)
+    _check_sizes(files, manifest)
     problems = [
         f"{entry.path} has been altered (its SHA-256 differs)"
         for entry in manifest.files
-        if sha256_file(bundle / entry.path) != entry.sha256
+        if sha256(files, entry.path) != entry.sha256
     ]
     _raise_damaged(bundle, problems)
 
@@ -48,15 +48,12 @@ def _raise_damaged(bundle: Path, problems: list[str]) -> None:
         )
 
 
-def sha256_file(path: Path) -> str:
+def sha256(files: FileTree, name: str) -> str:
     """A file's SHA-256 in hex; BundleError if it can't be read."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+        return files.sha256(name)
     except OSError as error:
         raise BundleError(
-            f"can't read {path}: {error.strerror}; check its permissions, or copy it again"
+            f"can't read {files.root / name}: {error.strerror}; check its permissions, or copy it "
+            "again"
         ) from None
-    return digest.hexdigest()

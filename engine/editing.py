@@ -17,8 +17,6 @@ from fgdm.submitting import Submitter
 from PIL import Image
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
     from fgdm import _core
     from fgdm.inversion import Edit, InversionOptions
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 class Editor(Submitter):
     """The part of an Engine that takes pictures back into noise and changes them from there."""
 
-    _folder: Path
     _segmenter: SegmenterScorer | None = None
 
     @property
@@ -294,9 +291,9 @@ class Editor(Submitter):
             )
         picture: Any = request.checked({"image": image})["image"]
         if self._segmenter is None:
-            file = self._folder / self._manifest["graphs"][graph]["file"]
+            model = self._open().bundle_file(self._manifest["graphs"][graph]["file"])
             scorers = extras.load("fgdm.scorers", "cpu")
-            self._segmenter = scorers.SegmenterScorer(file, self.palette)
+            self._segmenter = scorers.SegmenterScorer(model, self.palette)
         labels = self._segmenter.labels(Image.fromarray(picture))
         name, painted = self._main_factor(), self._manifest["factors"][-1]
         (spec,) = (each for each in self._manifest["factors"] if each["name"] == name)

@@ -6,15 +6,13 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
 from fgdm import __version__, machine, open_engines, values
 from fgdm.editing import Editor
-from fgdm.errors import BundleError, RequestError
-from fgdm.files import read_regular
+from fgdm.errors import RequestError
 from fgdm.job import Job, MapCallback, StepCallback, complete
 from fgdm.requirements import (
     Filters,
@@ -28,7 +26,7 @@ from fgdm.result import EngineInfo, Result
 if TYPE_CHECKING:
     from fgdm.request import RequestOptions
     from fgdm.watermark import Watermark
-    from typing_extensions import Unpack
+    from typing_extensions import Buffer, Unpack
 
 #: Version of the JSON that Engine.profile returns.
 PROFILE_SCHEMA = 1
@@ -40,7 +38,10 @@ class Engine(Editor):
     Rows of all requests share backbone batches, whatever step they are at; what a request results
     in doesn't depend on its company.
 
-    bundle: folder with a manifest.json, as ``fgdm export`` writes it.
+    bundle: a folder with a manifest.json, as ``fgdm export`` writes it; or what ``fgdm pack`` made
+    of one, an archive's path, or its content as bytes, a memoryview or another object with a
+    buffer, which is used where it lies, mustn't be changed, and is kept as long as it is needed
+    (docs/bundles.md).
     backend: "auto" (the bundle's plans if they fit, then CUDA, OpenVINO and CPU, as installed),
     "cpu", "openvino", "cuda", "tensorrt", "tensorrt-rtx" or "webgpu" (docs/runtimes.md).
     device: which GPU, as the runtime counts them; 0 is the first.
@@ -75,7 +76,7 @@ class Engine(Editor):
 
     def __init__(
         self,
-        bundle: str | os.PathLike[str],
+        bundle: str | os.PathLike[str] | Buffer,
         *,
         backend: str = "auto",
         device: int = 0,
@@ -93,7 +94,7 @@ class Engine(Editor):
         memory: str = "full",
     ) -> None:
         self.watermark = _watermark(values.text("watermark", watermark))
-        folder = values.path("bundle", bundle)
+        opened = values.path_or_bytes("bundle", bundle)
         options: dict[str, Any] = {
             "backend": values.text("backend", backend),
             "device": values.required_integer("device", device),
@@ -108,14 +109,13 @@ class Engine(Editor):
             "forbid": as_filters("forbid", forbid),
             "memory": values.text("memory", memory),
         }
-        options |= _libraries(folder, backend, values.path("library", library))
+        options |= _libraries(backend, values.path("library", library))
         with open_engines.call():
-            self._engine = _core.Engine(folder, **options)
+            self._engine = _core.Engine(opened, **options)
             open_engines.add(self)
         self._manifest = json.loads(self._engine.manifest)
         self._factors = [str(factor["name"]) for factor in self._manifest["factors"]]
-        self._folder = Path(folder)
-        self._palette_json = _read_palette(self._folder, self._manifest)
+        self._palette_json = self._read_palette()
         palette = json.loads(self._palette_json or '{"classes": []}')
         self._colors = {entry["name"]: tuple(entry["color"]) for entry in palette["classes"]}
         self.info = EngineInfo(
@@ -391,6 +391,12 @@ class Engine(Editor):
     ) -> None:
         self.close()
 
+    def _read_palette(self) -> str | None:
+        """The palette of the last factor that makes labels, which the core has checked; None where
+        no factor does."""
+        palettes = [entry["palette"] for entry in self._manifest["factors"] if entry.get("palette")]
+        return self._engine.bundle_file(palettes[-1]).decode() if palettes else None
+
     def _palette(self) -> str:
         if self._palette_json is None:
             raise RequestError(
@@ -408,7 +414,7 @@ def _watermark(text: str) -> Watermark | None:
     return Watermark(text)
 
 
-def _libraries(bundle: str, backend: str, given: str) -> dict[str, Any]:
+def _libraries(backend: str, given: str) -> dict[str, Any]:
     """The runtimes' libraries: the one that is `given`, else the environment's, else those in
     installed wheels; "" leaves the choice to the core. And ONNX Runtime's plugins."""
     if backend == "tensorrt":
@@ -423,28 +429,13 @@ def _libraries(bundle: str, backend: str, given: str) -> dict[str, Any]:
         machine.prepare_plugin(plugin)
     if backend in ("auto", "cuda") and machine.provides_cuda(library):
         machine.open_cuda_libraries()
-    # Unlike Path.is_dir, this has no error for a name that is too long.
-    has_plans = backend == "auto" and os.path.isdir(f"{bundle}/plans/tensorrt")  # noqa: PTH112
     named = "FGDM_ONNXRUNTIME_PLUGINS" in os.environ  # which the core reads
     return {
         "library": library,
-        "tensorrt_library": _find_tensorrt() if has_plans else "",
+        "tensorrt_library": _find_tensorrt() if backend == "auto" else "",
         "plugins": [] if named else [plugin.library for plugin in plugins],
     }
 
 
 def _find_tensorrt() -> str:
     return os.environ.get("FGDM_TENSORRT", "") or machine.find_tensorrt()
-
-
-def _read_palette(bundle: Path, manifest: dict[str, Any]) -> str | None:
-    """The palette of the last factor that makes labels, which the core has checked; None where no
-    factor does."""
-    palettes = [entry["palette"] for entry in manifest["factors"] if entry.get("palette")]
-    if not palettes:
-        return None
-    path = bundle / str(palettes[-1])
-    try:
-        return read_regular(path).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"can't read {path}: {error}; export the bundle again") from None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fgdm.bundle_files import check_hashes, check_sizes
 from fgdm.errors import BundleError
-from fgdm.files import read_regular
+from fgdm.file_tree import FileTree, open_tree
 from fgdm.manifest import (
     MANIFEST,
     MANIFEST_HASH,
@@ -18,12 +18,13 @@ from fgdm.manifest import (
     Factor,
     Manifest,
     Port,
+    check_archive,
     check_manifest,
     read_manifest,
     sampling_weaknesses,
 )
 from fgdm.onnx_file import check_graph
-from fgdm.plans import Host, Plan, find_plans, look, obstacles, profile_label
+from fgdm.plans import PLANS, Host, Plan, find_plans, look, obstacles, profile_label
 
 #: ONNX files end at 2 GiB, as all of protobuf does.
 _LARGEST_GRAPH = 2**31
@@ -114,6 +115,8 @@ def describe(bundle: Path, *, verify: bool = False) -> Description:
     Raises BundleError for a missing, truncated, altered or newer bundle, and for a graph that lacks
     an input, an output or the body of an op, which a tool that rewrote it may have dropped.
     """
+    files = open_tree(bundle)
+    check_archive(bundle)
     manifest = read_manifest(bundle)
     check_manifest(bundle)
     if verify:
@@ -121,26 +124,27 @@ def describe(bundle: Path, *, verify: bool = False) -> Description:
     else:
         check_sizes(bundle, manifest)
     for graph in manifest.graphs:
-        check_graph(_graph_file(bundle / graph.file), graph)
+        check_graph(_graph_file(files, graph.file), graph)
     found = find_plans(bundle, manifest, verify=verify)
     here = look() if found else Host((), {})
     plans = tuple((plan, obstacles(plan, here)) for plan in found)
     weaknesses = sampling_weaknesses(bundle, manifest)
-    return Description(bundle, manifest, verify, plans, _unlisted(bundle, manifest), weaknesses)
+    return Description(bundle, manifest, verify, plans, _unlisted(files, manifest), weaknesses)
 
 
-def _graph_file(path: Path) -> bytes:
+def _graph_file(files: FileTree, name: str) -> bytes:
     try:
-        return read_regular(path, _LARGEST_GRAPH)
+        return files.read(name, _LARGEST_GRAPH)
     except OSError as error:
-        raise BundleError(f"can't read {path}: {error.strerror}; export the bundle again") from None
+        raise BundleError(
+            f"can't read {files.root / name}: {error.strerror}; export the bundle again"
+        ) from None
 
 
-def _unlisted(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
+def _unlisted(files: FileTree, manifest: Manifest) -> tuple[str, ...]:
     listed = {entry.path for entry in manifest.files} | {MANIFEST, MANIFEST_HASH}
-    here = [path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file()]
-    outside_plans = [path.as_posix() for path in here if path.parts[0] != "plans"]
-    return tuple(sorted(set(outside_plans) - listed))
+    outside_plans = {name for name in files.names() if not name.startswith(f"{PLANS}/")}
+    return tuple(sorted(outside_plans - listed))
 
 
 def _plan_lines(plan: Plan, reasons: tuple[str, ...]) -> Iterator[str]:
@@ -243,7 +247,7 @@ def human_size(count: int) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder with a manifest.json")
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder or archive")
     parser.add_argument("--verify", action="store_true", help="re-hash every file")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fgdm import __version__
 from fgdm.errors import BundleError
 from fgdm.fields import Fields, is_plain, parse_object
-from fgdm.files import read_regular
+from fgdm.file_tree import FileTree, is_inner_name, open_tree
 
 #: The newest manifest schema that this version reads.
 SCHEMA = 3
@@ -166,6 +166,17 @@ def check_manifest(bundle: Path) -> None:
     _core.check_manifest(read_checked(bundle))
 
 
+def check_archive(bundle: Path) -> None:
+    """Asks the core whether an engine would take the bundle, if it is an archive. BundleError if
+    not; nothing where no core is built."""
+    try:
+        from fgdm import _core  # noqa: PLC0415 (the rest works where the core isn't built)
+    except ImportError:
+        return
+    if bundle.is_file():
+        _core.check_archive(str(bundle))
+
+
 def sampling_weaknesses(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
     """What the core knows to be bad about the factors' numbers of steps and spacings; nothing where
     no core is built."""
@@ -189,9 +200,10 @@ def read_checked(bundle: Path) -> bytes:
 
     While the manifest is being replaced, its hash stands beside that of the one before.
     """
+    files = open_tree(bundle)
     for _ in range(2):  # once more, where both were replaced between the two reads
-        content = _read(bundle / MANIFEST)
-        recorded = {line[:64] for line in _read(bundle / MANIFEST_HASH).splitlines()}
+        content = _read(files, MANIFEST)
+        recorded = {line[:64] for line in _read(files, MANIFEST_HASH).splitlines()}
         if hashlib.sha256(content).hexdigest().encode() in recorded:
             return content
     raise BundleError(
@@ -205,14 +217,15 @@ def hash_line(content: bytes) -> bytes:
     return f"{hashlib.sha256(content).hexdigest()}  {MANIFEST}\n".encode("ascii")
 
 
-def _read(path: Path) -> bytes:
+def _read(files: FileTree, name: str) -> bytes:
     try:
-        return read_regular(path)
+        return files.read(name)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise BundleError(
-            f"can't read {path}: {reason}; a bundle is a folder with a {MANIFEST} and its hash in "
-            f"{MANIFEST_HASH}, as `fgdm export` writes it"
+            f"can't read {files.root / name}: {reason}; a bundle is a folder with a {MANIFEST} and "
+            f"its hash in {MANIFEST_HASH}, as `fgdm export` writes it, or what `fgdm pack` makes "
+            "of it"
         ) from None
 
 
@@ -275,8 +288,7 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
 
 
 def _file(files: Fields, path: str) -> FileEntry:
-    parts = PurePosixPath(path).parts
-    if path != "/".join(parts) or parts[0] in ("/", ".") or ".." in parts:
+    if not is_inner_name(path):
         raise BundleError(
             f"{files.place}: {path!a:.60} must be a path inside the bundle; export the bundle again"
         )

@@ -10,13 +10,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fgdm import machine
-from fgdm.bundle_files import sha256_file
+from fgdm.bundle_files import sha256
 from fgdm.errors import BundleError
 from fgdm.fields import Fields, JsonObject, parse_object
-from fgdm.files import read_regular
+from fgdm.file_tree import FileTree, Folder, open_tree
 from fgdm.manifest import Manifest
 
 #: The folder of plans in a bundle: plans/<target>/<key>.plan with <key>.json.
@@ -89,12 +89,15 @@ def plan_key(covers: Mapping[str, object]) -> str:
 
 def find_plans(bundle: Path, manifest: Manifest, *, verify: bool = False) -> tuple[Plan, ...]:
     """Every plan of the bundle, complete or not; `verify` reads each one and checks its hash."""
+    files = open_tree(bundle)
+    paths = [PurePosixPath(name) for name in files.names()]
     stems = {
         path.with_suffix("")
-        for path in bundle.glob(f"{PLANS}/*/*")
+        for path in paths
+        if len(path.parts) == 3 and path.parts[0] == PLANS
         if path.suffix in (".plan", ".json") and _KEY.fullmatch(path.stem)
     }
-    found = [_plan(stem, manifest, verify) for stem in stems]
+    found = [_plan(files, stem, manifest, verify) for stem in stems]
     return tuple(sorted(found, key=_order))
 
 
@@ -104,22 +107,23 @@ def _order(plan: Plan) -> tuple[str, str, tuple[tuple[int, int, int], ...], str]
     return plan.target, graph, () if plan.metadata is None else plan.metadata.profiles, plan.key
 
 
-def _plan(stem: Path, manifest: Manifest, verify: bool) -> Plan:
-    compiled = stem.with_suffix(".plan")
-    size = compiled.stat().st_size if compiled.is_file() else None
+def _plan(files: FileTree, stem: PurePosixPath, manifest: Manifest, verify: bool) -> Plan:
+    compiled, described = str(stem.with_suffix(".plan")), str(stem.with_suffix(".json"))
+    size = files.size(compiled) if files.has(compiled) else None
     metadata, problem, obsolete = None, None, True
     try:
-        metadata = read_metadata(stem.with_suffix(".json"))
+        content = _content(files, described)
+        metadata = _parse_metadata(content, stem.with_suffix(".json").name)
         if size is None:
             problem = "its .plan file is missing"
         elif size != metadata.size:
             problem = f"its .plan file has {size} bytes instead of {metadata.size}"
-        elif verify and sha256_file(compiled) != metadata.sha256:
+        elif verify and sha256(files, compiled) != metadata.sha256:
             problem = "its .plan file has been altered (its SHA-256 differs)"
         else:
             problem = staleness(metadata, manifest)
             if problem is None:
-                _check_by_core(stem.with_suffix(".json"), manifest)
+                _check_by_core(content, stem.with_suffix(".json").name, manifest)
     except NewerSchemaError as error:
         problem, obsolete = str(error), False
     except BundleError as error:
@@ -129,12 +133,16 @@ def _plan(stem: Path, manifest: Manifest, verify: bool) -> Plan:
 
 def read_metadata(path: Path) -> Metadata:
     """A plan's .json; BundleError if it can't be read or isn't what `fgdm build` writes."""
-    fields = Fields(parse_object(_content(path), path.name), path.name)
+    return _parse_metadata(_content(Folder(path.parent), path.name), path.name)
+
+
+def _parse_metadata(content: bytes, name: str) -> Metadata:
+    fields = Fields(parse_object(content, name), name)
     if fields.whole("schema", 1, 2**31) > SCHEMA:
-        raise NewerSchemaError(f"{path.name} was written by a newer fgdm; upgrade fgdm")
+        raise NewerSchemaError(f"{name} was written by a newer fgdm; upgrade fgdm")
     covers = fields.fields("covers")
-    if plan_key(covers.value) != path.stem:
-        raise BundleError(f"{path.name}: what it covers has been altered; build the plan again")
+    if plan_key(covers.value) != name.removesuffix(".json"):
+        raise BundleError(f"{name}: what it covers has been altered; build the plan again")
     plan = fields.fields("plan")
     return Metadata(
         covers=covers.value,
@@ -143,7 +151,7 @@ def read_metadata(path: Path) -> Metadata:
         runtime=covers.text("runtime"),
         gpus=tuple(str(gpu) for gpu in covers.items("gpus")),
         profiles=tuple(
-            _profile(Fields(item, f"{path.name}, profiles")) for item in covers.items("profiles")
+            _profile(Fields(item, f"{name}, profiles")) for item in covers.items("profiles")
         ),
         size=plan.whole("size", 0, _LARGEST_COUNT),
         sha256=plan.text("sha256"),
@@ -151,7 +159,7 @@ def read_metadata(path: Path) -> Metadata:
     )
 
 
-def _check_by_core(path: Path, manifest: Manifest) -> None:
+def _check_by_core(content: bytes, name: str, manifest: Manifest) -> None:
     """Asks the core whether an engine would take a plan's .json; it reads more of it than we do.
     BundleError if not; nothing where no core is built."""
     try:
@@ -159,14 +167,16 @@ def _check_by_core(path: Path, manifest: Manifest) -> None:
     except ImportError:
         return
     hashes = {entry.path: entry.sha256 for entry in manifest.files}
-    _core.check_plan(_content(path), path.name, hashes)
+    _core.check_plan(content, name, hashes)
 
 
-def _content(path: Path) -> bytes:
+def _content(files: FileTree, name: str) -> bytes:
     try:
-        return read_regular(path)
+        return files.read(name)
     except OSError as error:
-        raise BundleError(f"{path.name}: {error.strerror}; build the plan again") from None
+        raise BundleError(
+            f"{PurePosixPath(name).name}: {error.strerror}; build the plan again"
+        ) from None
 
 
 def _profile(fields: Fields) -> tuple[int, int, int]:

@@ -47,8 +47,8 @@ class PictureScorer(Protocol):
 class SegmenterScorer:
     """Segments the picture, and checks the labels as a map is checked (docs/compliance.md).
 
-    model: an ONNX file with one input, float32 (1, 3, h, w), RGB, and one output, float32 (1,
-    classes, h', w'), the scores of the palette's classes in their order.
+    model: an ONNX file, or its bytes, with one input, float32 (1, 3, h, w), RGB, and one output,
+    float32 (1, classes, h', w'), the scores of the palette's classes in their order.
     palette: ``Engine.palette``. mean, std: of each channel, by which pictures of 0 to 1 are
     normalized; by default they become -1 to 1. threshold: the compliance, 0 to 1, from which on a
     picture passes. min_area, opening: as in ``fgdm.check_map``. threads: 0 is the runtime's own.
@@ -59,7 +59,7 @@ class SegmenterScorer:
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] | bytes,
         palette: Mapping[str, Any],
         *,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
@@ -162,16 +162,17 @@ class DualEncoderScorer:
         return feeds
 
 
-def _session(model: str | os.PathLike[str], threads: int = 0) -> Any:
-    path = Path(model)
-    if not path.is_file():
-        raise RequestError(f"there is no model {str(path)!r:.300}; expected an ONNX file")
+def _session(model: str | os.PathLike[str] | bytes, threads: int = 0) -> Any:
+    opened = model if isinstance(model, bytes) else os.fspath(model)
+    name = "the model in memory" if isinstance(model, bytes) else str(opened)
+    if isinstance(opened, str) and not Path(opened).is_file():
+        raise RequestError(f"there is no model {name!r:.300}; expected an ONNX file")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(opened, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own have no common class
-        raise BackendError(f"can't load {path}: {error!s:.300}") from None
+        raise BackendError(f"can't load {name}: {error!s:.300}") from None
 
 
 def _run(session: Any, feeds: Mapping[str, npt.NDArray[Any]]) -> list[Floats]:

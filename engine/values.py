@@ -48,6 +48,18 @@ def path(name: str, value: object) -> str:
         raise RequestError(f"{name} must be a path, got {type(value).__name__}") from None
 
 
+def path_or_bytes(name: str, value: object) -> str | memoryview:
+    """A path as text, or what holds bytes as a view of them. Raises RequestError otherwise."""
+    if isinstance(value, (str, os.PathLike)):
+        return path(name, value)
+    try:
+        return memoryview(value).cast("B")  # type: ignore[arg-type]
+    except TypeError:  # it has no buffer, or one with gaps
+        raise RequestError(
+            f"{name} must be a path, or bytes without gaps, got {type(value).__name__}"
+        ) from None
+
+
 def shown(value: object) -> str:
     """The beginning of how Python writes a value, for messages; its type where it can't."""
     try:

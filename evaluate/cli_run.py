@@ -19,6 +19,7 @@ from fgdm.cli.opening import (
     open_engine,
 )
 from fgdm.errors import RequestError
+from fgdm.file_tree import SUFFIX
 from fgdm.progress import Progress
 from fgdm.tuning.prompts import made_prompts, read_prompts
 
@@ -63,7 +64,7 @@ _SCENES = 400
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
-    add("bundle", nargs="?", type=Path, help="folder; default: bundles/scenes, if it is here")
+    add("bundle", nargs="?", type=Path, help="folder or archive; default: bundles/scenes, if here")
     add("--output", type=Path, metavar="FOLDER", help="of the run; default: runs/ and the bundle's")
     add(
         "--prompts",
@@ -195,7 +196,7 @@ def run(args: argparse.Namespace) -> int:
     common = {"candidates": args.candidates, **dict(args.option)}
     settings = make_settings(args.setting, args.sweep, common)
     bundle = args.bundle or default_bundle()
-    output = args.output or Path("runs") / bundle.resolve().name
+    output = args.output or Path("runs") / bundle.resolve().name.removesuffix(SUFFIX)
     networks = _networks(args)
     with contextlib.ExitStack() as stack:
         progress = None if args.quiet else stack.enter_context(Progress())

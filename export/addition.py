@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from fgdm import __version__
 from fgdm.bundle_files import check_hashes
 from fgdm.errors import BundleError
+from fgdm.file_tree import require_folder
 from fgdm.manifest import MANIFEST, SCHEMA, check_manifest, read_manifest
 from torch import nn
 
@@ -226,6 +227,7 @@ def _load(
 
 def read_bundle(bundle: Path) -> bytes:
     """The manifest of a bundle, of which every file has been checked."""
+    require_folder(bundle, "what adds to a bundle")
     try:
         described = read_manifest(bundle)
         check_manifest(bundle)

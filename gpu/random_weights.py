@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fgdm.bundle_files import sha256_file
+from fgdm.file_tree import Folder
 from fgdm.manifest import MANIFEST, MANIFEST_HASH
 from numpy.typing import NDArray
 
@@ -58,9 +58,9 @@ def fill(folder: Path, workers: int) -> None:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     for name, entry in manifest["files"].items():
         if name.endswith(".safetensors"):
-            entry["sha256"] = sha256_file(folder / name)
+            entry["sha256"] = Folder(folder).sha256(name)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    digest = sha256_file(folder / MANIFEST)
+    digest = Folder(folder).sha256(MANIFEST)
     (folder / MANIFEST_HASH).write_text(f"{digest}  {MANIFEST}\n", encoding="utf-8")
     for path in described:
         path.unlink()

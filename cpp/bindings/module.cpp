@@ -206,11 +206,28 @@ py::dict metrics_of(const Metrics& metrics) {
       "queue_seconds"_a = metrics.queue_seconds, "session_seconds"_a = metrics.session_seconds);
 }
 
+// The bytes of an object that has some, such as a memoryview, which is held until they aren't
+// needed any more. An interpreter that is on its way out keeps the object.
+Bytes bytes_of(const py::object& object) {
+  auto view = std::make_unique<Py_buffer>();
+  if (PyObject_GetBuffer(object.ptr(), view.get(), PyBUF_SIMPLE) != 0)
+    throw py::error_already_set();
+  const std::span bytes(static_cast<const std::byte*>(view->buf),
+                        static_cast<std::size_t>(view->len));
+  return {bytes, std::shared_ptr<const Py_buffer>(view.release(), [](const Py_buffer* last) {
+            if (is_finalizing())
+              return;
+            const py::gil_scoped_acquire lock;
+            const std::unique_ptr<Py_buffer> held(const_cast<Py_buffer*>(last));
+            PyBuffer_Release(held.get());
+          })};
+}
+
 void bind_engine(py::module_& module) {
   // The destructor waits for the engine's thread, whose callbacks need the interpreter lock.
   py::class_<Engine>(module, "Engine", py::release_gil_before_calling_cpp_dtor())
       .def(
-          py::init([](const std::string& bundle, std::string backend, std::string precision,
+          py::init([](const py::object& bundle, std::string backend, std::string precision,
                       int threads, const std::string& library, const std::string& tensorrt_library,
                       const std::vector<std::string>& plugins, int device, int max_batch_rows,
                       int max_queue, int max_active, std::string policy, const std::string& profile,
@@ -230,8 +247,14 @@ void bind_engine(py::module_& module) {
                                         trace,
                                         forbid,
                                         std::move(memory)};
+            if (py::isinstance<py::str>(bundle)) {
+              const auto path = bundle.cast<std::string>();
+              const Unlocked unlocked;
+              return std::make_unique<Engine>(path, options);
+            }
+            auto archive = bytes_of(bundle);
             const Unlocked unlocked;
-            return std::make_unique<Engine>(bundle, options);
+            return std::make_unique<Engine>(std::move(archive), options);
           }),
           py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
           py::arg("precision") = "auto", py::arg("threads") = 0, py::arg("library") = "",
@@ -240,6 +263,12 @@ void bind_engine(py::module_& module) {
           py::arg("max_active") = 16, py::arg("policy") = "latency", py::arg("profile") = "",
           py::arg("trace") = "", py::arg("forbid") = "", py::arg("memory") = "full")
       .def_property_readonly("manifest", &Engine::manifest_json)
+      .def(
+          "bundle_file",
+          [](const Engine& engine, const std::string& name) {
+            return py::bytes(engine.bundle_file(name));
+          },
+          py::arg("name"))
       .def_property_readonly("backend", &Engine::backend)
       .def_property_readonly("precision", &Engine::precision)
       .def_property_readonly("runtime", &Engine::runtime)
@@ -318,6 +347,8 @@ PYBIND11_MODULE(_core_module, module) {
         fgdm::check_plan(json, name, files);
       },
       py::arg("json"), py::arg("name"), py::arg("hashes"));
+  module.def(
+      "check_archive", [](const std::string& file) { fgdm::check_archive(file); }, py::arg("file"));
   module.def("version", [] { return FGDM_VERSION; });
   module.def("finish_closing", &fgdm::Engine::finish_closing, pybind11::call_guard<Unlocked>());
   module.def("tensorrt_headers", &fgdm::tensorrt_headers);

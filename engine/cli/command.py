@@ -18,7 +18,7 @@ from fgdm import (
     streams,
     termination,
 )
-from fgdm.cli import doctor, edit, generate, profile, tune, watermark
+from fgdm.cli import doctor, edit, generate, pack, profile, tune, watermark
 from fgdm.errors import CancelledError, Error, RequestError
 
 if TYPE_CHECKING:
@@ -199,6 +199,18 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         "Shows a bundle's factors, graphs, files and plans without loading a graph.",
         inspect.EPILOG,
     )
+    pack_parser = add(
+        "pack",
+        "make a bundle one file",
+        "Makes a bundle's folder one file, which engines open as it is.",
+        pack.EPILOG,
+    )
+    unpack_parser = add(
+        "unpack",
+        "make the file a folder again",
+        "Gives the folder back that fgdm pack made one file of.",
+        pack.UNPACK_EPILOG,
+    )
     profile_parser = add(
         "profile",
         "measure how many rows a batch should have on this machine",
@@ -242,6 +254,7 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         (generate_parser, generate),
         (edit_parser, edit),
         (inspect_parser, inspect),
+        (pack_parser, pack),
         (profile_parser, profile),
         (tune_parser, tune),
         (watermark_parser, watermark),
@@ -249,6 +262,8 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     ):
         command.add_arguments(sub_parser)
         sub_parser.set_defaults(run=command.run)
+    pack.add_unpack_arguments(unpack_parser)
+    unpack_parser.set_defaults(run=pack.run_unpack)
     for name, sub_parser, module, extra in (
         ("export", export, "fgdm.export.cli", "export"),
         ("build", build, "fgdm.export.plans.cli", "build"),

@@ -62,7 +62,7 @@ folder, all of them or none; of several ways image-WAY.png of each, and side-by-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments: those of ``Engine.invert`` and ``Engine.edit``."""
     add = parser.add_argument
-    add("--bundle", type=Path, metavar="FOLDER", help="default: as of fgdm generate")
+    add("--bundle", type=Path, metavar="BUNDLE", help="default: as of fgdm generate")
     add("--output", type=Path, default=Path("out"), metavar="FOLDER", help="default: out")
     add("--json", action="store_true", help="print the result as JSON on standard output")
     add("--quiet", action="store_true", help="no progress and no summary")

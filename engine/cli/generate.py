@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--bundle",
         type=Path,
-        metavar="FOLDER",
-        help="default: $FGDM_BUNDLE, else bundles/scenes of the source folder",
+        metavar="BUNDLE",
+        help="folder or archive; default: $FGDM_BUNDLE, else bundles/scenes of the source folder",
     )
     add("--output", type=Path, default=Path("out"), metavar="FOLDER", help="default: out")
     add("--json", action="store_true", help="print the result as JSON on standard output")

@@ -113,5 +113,5 @@ def default_bundle() -> Path:
         if (root / "bundles/scenes/manifest.json").is_file():
             return root / "bundles/scenes"
     raise BundleError(
-        "no bundle given and no bundles/scenes here; pass --bundle FOLDER or set FGDM_BUNDLE"
+        "no bundle given and no bundles/scenes here; pass --bundle BUNDLE or set FGDM_BUNDLE"
     )

@@ -10,6 +10,7 @@ from typing import Any
 from fgdm.cli.arguments import picture_size, whole_numbers
 from fgdm.cli.opening import add_machine_arguments, default_bundle, open_engine
 from fgdm.errors import BundleError, RequestError
+from fgdm.file_tree import require_folder
 from fgdm.files import OutputFolder, alone, read_regular
 
 EPILOG = """\
@@ -25,7 +26,12 @@ and processor. The engine reads the one that fits. Let the machine be otherwise 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
-    add("bundle", nargs="?", type=Path, help="folder; default: bundles/scenes, if it is here")
+    add(
+        "bundle",
+        nargs="?",
+        type=Path,
+        help="folder, or with --json an archive; default: bundles/scenes, if it is here",
+    )
     add(
         "--rows",
         type=whole_numbers,
@@ -51,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_measure(args, bundle), indent=2))
         return 0
+    require_folder(bundle, "fgdm profile without --json")
     with OutputFolder(bundle / "plans", ["profile.json"]) as plans:
         profile = _measure(args, bundle)
         with alone(bundle / "plans"):  # each adds to what is stored

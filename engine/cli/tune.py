@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fgdm.cli.arguments import load_function
 from fgdm.cli.opening import add_machine_arguments, default_bundle, open_engine
 from fgdm.errors import BundleError, Error, RequestError
+from fgdm.file_tree import require_folder
 from fgdm.progress import Progress
 
 if TYPE_CHECKING:
@@ -40,7 +41,12 @@ Ctrl-C leaves the bundle as it is. Let the machine be otherwise idle.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
-    add("bundle", nargs="?", type=Path, help="folder; default: bundles/scenes, if it is here")
+    add(
+        "bundle",
+        nargs="?",
+        type=Path,
+        help="folder, or without --write an archive; default: bundles/scenes, if it is here",
+    )
     add(
         "--prompts",
         type=Path,
@@ -83,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     """Measures, prints, and writes if that was asked for; the exit code."""
     _check(args)
     bundle = args.bundle or default_bundle()
+    if args.write:
+        require_folder(bundle, "fgdm tune --write")
     function = None if args.judge in (None, *_JUDGES) else load_judge(args.judge)
     given = None if args.prompts is None else _read_prompts(args.prompts)
     with open_engine(args, bundle) as engine:

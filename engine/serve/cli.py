@@ -18,6 +18,7 @@ from fgdm.cli.arguments import filters
 from fgdm.cli.opening import add_credentials_arguments, read_credentials
 from fgdm.engine import Engine
 from fgdm.errors import RequestError
+from fgdm.file_tree import SUFFIX
 from fgdm.files import read_regular
 
 from .memory import check_memory
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bundles",
         nargs="+",
         metavar="[NAME=]BUNDLE",
-        help="bundles, each with the name that requests give as model (default: its folder's)",
+        help="bundles, each with the name that requests give as model (default: its file's)",
     )
     parser.add_argument(
         "--alias",
@@ -286,7 +287,7 @@ def named(bundles: list[str]) -> list[tuple[str, str]]:
     for given in bundles:
         name, separator, folder = given.partition("=")
         if not separator or "/" in name:
-            name, folder = Path(given).resolve().name, given
+            name, folder = Path(given).resolve().name.removesuffix(SUFFIX), given
         if not name:
             raise RequestError(f"the bundle {given} has an empty name; expected [NAME=]BUNDLE")
         if name in (other for other, _ in found):

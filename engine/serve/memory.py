@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fgdm.errors import OutOfMemoryError
+from fgdm.file_tree import open_tree
+from fgdm.plans import PLANS
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -33,13 +35,16 @@ def check_memory(bundles: Sequence[Path], available: int | None = None) -> None:
 def _weights(bundle: Path) -> int:
     """Bytes of a bundle without its plans, which stand in for graphs of it; of what isn't there,
     the engine will tell."""
-    files = {
+    if bundle.is_file():
+        files = open_tree(bundle)
+        return sum(files.size(name) for name in files.names() if not name.startswith(f"{PLANS}/"))
+    sizes = {
         (stat.st_dev, stat.st_ino): stat.st_size
         for path in bundle.rglob("*")
-        if path.is_file() and "plans" not in path.relative_to(bundle).parts
+        if path.is_file() and PLANS not in path.relative_to(bundle).parts
         for stat in (path.stat(),)
     }
-    return sum(files.values())
+    return sum(sizes.values())
 
 
 def _available() -> int | None:

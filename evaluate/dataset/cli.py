@@ -13,7 +13,7 @@ from fgdm.cli.arguments import names
 from fgdm.cli.opening import add_machine_arguments, default_bundle
 from fgdm.errors import RequestError
 from fgdm.fields import parse_object
-from fgdm.files import read_regular
+from fgdm.file_tree import open_tree
 from fgdm.manifest import MANIFEST, read_checked
 from fgdm.progress import Progress
 from fgdm.tuning.prompts import read_prompts
@@ -46,7 +46,7 @@ seed and the settings alone. docs/dataset.md has the files and the formats.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
-    add("bundle", nargs="?", type=Path, help="folder; default: bundles/scenes, if it is here")
+    add("bundle", nargs="?", type=Path, help="folder or archive; default: bundles/scenes, if here")
     add("--output", type=Path, required=True, metavar="FOLDER", help="of the data set")
     add("--count", type=int, required=True, metavar="N", help="samples that there shall be")
     add("--seed", type=int, default=0, metavar="N", help="0 to 2^63 - 1; default: 0")
@@ -220,7 +220,7 @@ def _palette(bundle: Path) -> dict[str, Any] | None:
     manifest = parse_object(read_checked(bundle), f"{bundle / MANIFEST}")
     factors: Any = manifest["factors"]
     files = [one["palette"] for one in factors if one.get("palette")]
-    return parse_object(read_regular(bundle / files[-1]), files[-1]) if files else None
+    return parse_object(open_tree(bundle).read(files[-1]), files[-1]) if files else None
 
 
 def _summary(outcome: Outcome, folder: Path) -> str:

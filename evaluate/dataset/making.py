@@ -15,7 +15,7 @@ import fgdm
 from fgdm.engine import Engine
 from fgdm.errors import BackendError, BundleError, RequestError
 from fgdm.fields import parse_object
-from fgdm.files import read_regular
+from fgdm.file_tree import open_tree
 from fgdm.job import Job
 from fgdm.manifest import read_checked
 from fgdm.picture_files import png
@@ -217,7 +217,7 @@ class Maker:
 
     def _palette(self, file: str) -> Json:
         try:
-            return parse_object(read_regular(self._bundle / file), file)
+            return parse_object(open_tree(self._bundle).read(file), file)
         except OSError as error:
             raise BundleError(
                 f"can't read {self._bundle / file}: {error}; export the bundle again"

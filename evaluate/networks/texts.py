@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from fgdm.errors import BundleError, RequestError
+from fgdm.file_tree import require_folder
 from fgdm.files import read_regular
 
 from .base import Floats
@@ -69,6 +70,7 @@ class BundleTexts:
 
     def __init__(self, bundle: Path) -> None:
         """Raises BundleError for a bundle that can't be read."""
+        require_folder(bundle, "its text encoder by itself")
         import onnxruntime  # noqa: PLC0415 (one of several packages)
         from transformers import CLIPTokenizer  # noqa: PLC0415
 

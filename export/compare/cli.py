@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgdm import manifest as manifests
 from fgdm.bundle_files import check_sizes
+from fgdm.file_tree import require_folder
 from fgdm.files import OutputFolder, read_regular
 from fgdm.progress import Progress
 
@@ -162,6 +163,7 @@ def _verdict(within: bool, passed: Sequence[Difference], first: Difference | Non
 
 
 def _graph(bundle: Path, name: str) -> Any:
+    require_folder(bundle, "fgdm compare")
     check_sizes(bundle, manifests.read_manifest(bundle))
     graphs = json.loads(read_regular(bundle / manifests.MANIFEST))["graphs"]
     if name not in graphs:

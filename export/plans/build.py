@@ -10,6 +10,7 @@ from typing import Any
 from fgdm import machine, plans
 from fgdm.bundle_files import check_hashes, check_sizes
 from fgdm.errors import BundleError
+from fgdm.file_tree import require_folder
 from fgdm.inspect import human_size
 from fgdm.manifest import Manifest, read_manifest
 from fgdm.onnx_file import check_graph
@@ -43,6 +44,7 @@ def plan_orders(bundle: Path, options: Options) -> list[Order]:
             or the bundle.
         BundleError: the bundle is missing or damaged, or a graph lacks a part (`onnx_file.gaps`).
     """
+    require_folder(bundle, "fgdm build")
     return _plan_orders(bundle, read_manifest(bundle), options)
 
 
@@ -96,6 +98,7 @@ def build_plans(
             graph can't be compiled, or a plan can't be written.
         BundleError: the bundle is missing or damaged.
     """
+    require_folder(bundle, "fgdm build")
     manifest = read_manifest(bundle)
     orders = _plan_orders(bundle, manifest, options)
     outcome = Outcome()
@@ -137,6 +140,7 @@ def prune_plans(bundle: Path) -> list[plans.Plan]:
     Those are plans of other graphs, weights or precision, and damaged ones; a plan for another GPU
     or runtime version stays. Raises ExportError if a build has the bundle.
     """
+    require_folder(bundle, "fgdm build --prune")
     with building(bundle):
         clear_leftovers(bundle)
         found = obsolete_plans(bundle)

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fgdm/api.h"
+#include "fgdm/bytes.hpp"
 #include "fgdm/job.hpp"
 #include "fgdm/options.hpp"
 #include "fgdm/request.hpp"
@@ -55,8 +56,17 @@ struct FGDM_API BatchTimes {
 // wait, as that would be for itself.
 class FGDM_API Engine {
 public:
-  // Throws BundleError for the bundle, BackendError for the runtime.
+  // Opens a bundle's folder, or an archive that `fgdm pack` made of one, which is mapped: it may be
+  // removed or replaced by another meanwhile, but not changed or shortened. Throws BundleError for
+  // the bundle, BackendError for the runtime.
   explicit Engine(const std::filesystem::path& bundle, const EngineOptions& options = {});
+
+  // Opens an archive in memory, whose bytes are used where they lie. Its owner is released when the
+  // engine needs them no longer. Without an owner the caller keeps them until the destructor has
+  // returned, or, if that is called from within a callback of the engine, until finish_closing()
+  // has. They begin at a multiple of 16 (RequestError), as malloc and mmap give them. Throws as
+  // above.
+  explicit Engine(Bytes archive, const EngineOptions& options = {});
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -78,6 +88,9 @@ public:
   static void finish_closing();
 
   const std::string& manifest_json() const;
+  // A copy of a file that the manifest lists, such as a palette. Throws RequestError for another
+  // name, BundleError if it can't be read.
+  std::string bundle_file(const std::string& name) const;
   const std::string& backend() const;    // what "auto" became
   const std::string& precision() const;  // likewise
   std::string runtime() const;           // such as "onnxruntime 1.31.1"

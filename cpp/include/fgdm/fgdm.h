@@ -59,12 +59,23 @@ typedef enum fgdm_level { FGDM_INFO = 0, FGDM_WARNING = 1 } fgdm_level;
 FGDM_API void fgdm_set_logger(void (*logger)(void* context, fgdm_level level, const char* message),
                               void* context);
 
-// Loads a bundle. options: JSON such as {"backend": "cpu", "threads": 4, "library":
+// Loads a bundle: a folder, or an archive that `fgdm pack` made, which is mapped and may be
+// replaced by another meanwhile, but not changed or shortened. options: JSON such as {"backend":
+// "cpu", "threads": 4, "library":
 // "/path/libonnxruntime.so"}; NULL: defaults. On failure *engine is NULL.
 // Any thread; several engines may be opened at the same time. Takes seconds. Not while the process
 // forks.
 FGDM_API fgdm_status fgdm_engine_open(const char* bundle, const char* options,
                                       fgdm_engine** engine);
+
+// Loads an archive in memory: `size` bytes from a multiple of 16 on, which are used where they lie
+// and have to stay as they are until release(context) is called. That is once, whatever this call
+// comes to, when nothing needs them any more, on any thread; it mustn't call fgdm. release: NULL is
+// for bytes that outlive the engine, which needs them until fgdm_engine_close has returned; from
+// within a callback that returns too early, so give a release. Else as fgdm_engine_open.
+FGDM_API fgdm_status fgdm_engine_open_memory(const void* archive, size_t size, const char* options,
+                                             void (*release)(void* context), void* context,
+                                             fgdm_engine** engine);
 
 // Cancels what is queued or running, waits for it and frees the engine. NULL does nothing.
 // Any thread, once, when no other thread is in a call with this engine. From within a callback of

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "fgdm/api.h"
+#include "fgdm/bytes.hpp"
 #include "fgdm/session.hpp"
 
 namespace fgdm {
@@ -23,6 +25,15 @@ FGDM_API std::string_view provider_name(Provider provider);
 /// What a plugin doesn't tell is empty.
 struct FGDM_API OrtDevice {
   std::string provider, vendor, version, kind, name;
+};
+
+/// A graph to load: a file, which names those that its weights lie in, or a model in memory. All of
+/// its bytes are used where they lie, as long as the session is there.
+struct FGDM_API OrtGraph {
+  std::filesystem::path file;  // empty: in memory
+  std::string name = {};       // of a model in memory, for messages
+  Bytes model = {};
+  std::map<std::string, Bytes> weights = {};  // files that they may lie in, as the model calls them
 };
 
 /// How a graph is loaded.
@@ -69,9 +80,14 @@ public:
   /// Name and version of the plugin that serves a provider, "" if none does.
   virtual std::string plugin_name(Provider provider) const = 0;
 
-  /// Loads a graph. Throws BackendError.
-  virtual std::unique_ptr<Session> load(const std::filesystem::path& graph, Provider provider,
+  /// Loads a graph. Throws BackendError, and BundleError where weights of a model in memory lie in
+  /// none of its files.
+  virtual std::unique_ptr<Session> load(const OrtGraph& graph, Provider provider,
                                         const OrtLoadOptions& options = {}) = 0;
+  std::unique_ptr<Session> load(const std::filesystem::path& graph, Provider provider,
+                                const OrtLoadOptions& options = {}) {
+    return load(OrtGraph{graph}, provider, options);
+  }
 };
 
 }  // namespace fgdm

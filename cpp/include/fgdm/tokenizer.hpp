@@ -12,6 +12,8 @@
 
 namespace fgdm {
 
+struct TreeFolder;  // a folder on the disk or in an archive
+
 // CLIP's tokenizer: lower-cased, byte-level byte pair encoding, with the same ids as transformers'
 // CLIPTokenizer. Immutable, cheap to copy, and usable from many threads.
 class FGDM_API Tokenizer {
@@ -19,13 +21,15 @@ public:
   // The longest text that is accepted, in bytes.
   static constexpr std::size_t max_text_size = std::size_t{1} << 20;
 
-  // Reads `folder` in the layout of transformers: vocab.json and merges.txt, and where they exist
+  // Reads `folder`, which may lie in an archive that `fgdm pack` made (scenes.fgdm/tokenizer), in
+  // the layout of transformers: vocab.json and merges.txt, and where they exist
   // tokenizer_config.json and special_tokens_map.json, which name the special tokens. Defaults are
   // <|startoftext|> for the beginning and <|endoftext|> for the end, padding and unknown bytes.
   // `max_length` is the number of ids of every encoded text.
   // Throws BundleError for missing, damaged or unsupported files and RequestError for max_length
   // < 2.
   static Tokenizer load(const std::filesystem::path& folder, int max_length);
+  static Tokenizer load(const TreeFolder& folder, int max_length);
 
   int max_length() const;
 

@@ -8,6 +8,7 @@
 
 #include "cuda_device.hpp"
 #include "fgdm/error.hpp"
+#include "file_tree.hpp"
 #include "freed_memory.hpp"
 #include "library.hpp"
 #include "plan_loader.hpp"
@@ -131,6 +132,23 @@ std::vector<std::string> later_names(const Manifest& manifest,
   return names;
 }
 
+// A graph where its bundle has it: in a file, or in an archive with all that its weights may lie
+// in, which a model calls by their places beside it.
+OrtGraph graph_of(const Bundle& bundle, const std::string& name) {
+  const auto& files = *bundle.files();
+  const auto& file = bundle.manifest().graph(name).file;
+  if (auto path = files.path(file); !path.empty())
+    return {std::move(path)};
+  OrtGraph graph{{}, files.place(file), files.read(file, 0, files.size(file)), {}};
+  const auto folder = std::filesystem::path(file).parent_path();
+  for (const auto& [other, spec] : bundle.manifest().files) {
+    const std::filesystem::path path(other);
+    const auto called = folder.empty() ? path : path.lexically_relative(folder);
+    graph.weights[called.generic_string()] = files.read(other, 0, files.size(other));
+  }
+  return graph;
+}
+
 // Whether EngineOptions::memory is "low", which is the processor's alone: a GPU's runtime holds its
 // weights there, and OpenVINO's repacks them.
 bool wants_low_memory(const EngineOptions& options) {
@@ -236,10 +254,10 @@ void Graphs::load_all(const Bundle& bundle, Provider provider, const OrtLoadOpti
     device_ = rows_on(gpu, std::make_shared<cuda::OwnedStream>(gpu), notes);
   }
   const auto loader = [&](const std::string& name) {
-    return [runtime = runtime_, file = bundle.graph_file(name), provider, how, name,
-            graph = bundle.manifest().graph(name)] {
-      auto session = runtime->load(file, provider, how);
-      check_loaded(name, graph, session->inputs(), session->outputs());
+    return [runtime = runtime_, graph = graph_of(bundle, name), provider, how, name,
+            spec = bundle.manifest().graph(name)] {
+      auto session = runtime->load(graph, provider, how);
+      check_loaded(name, spec, session->inputs(), session->outputs());
       return session;
     };
   };

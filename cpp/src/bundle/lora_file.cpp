@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
-#include <fstream>
+#include <utility>
 
 #include "fgdm/error.hpp"
-#include "files.hpp"
 #include "json_field.hpp"
 #include "wording.hpp"
 
@@ -22,32 +20,34 @@ using LoraField = JsonField<refuse_lora>;
 constexpr std::array<std::pair<DType, std::string_view>, 2> types{
     {{DType::float32, "F32"}, {DType::float16, "F16"}}};
 
-// The header, of which the file's first eight bytes say how long it is (little-endian).
-std::string read_header(std::ifstream& file) {
-  std::array<unsigned char, 8> prefix{};
-  file.read(reinterpret_cast<char*>(prefix.data()), prefix.size());
-  std::uint64_t length = 0;
-  for (std::size_t i = prefix.size(); i-- > 0;)
-    length = length << 8U | prefix[i];
-  if (!file || length > most_text)
+constexpr std::size_t prefix_size = 8;
+
+// The header's text, of which the file's first eight bytes say how long it is (little-endian).
+std::string read_header(const FileTree& files, const std::string& name) {
+  const auto size = files.size(name);
+  if (size < prefix_size)
     refuse_lora("it is no safetensors file");
-  std::string header(length, '\0');
-  file.read(header.data(), static_cast<std::streamsize>(length));
-  if (!file)
+  const auto prefix = files.read(name, 0, prefix_size);
+  std::uint64_t length = 0;
+  for (std::size_t i = prefix_size; i-- > 0;)
+    length = length << 8U | std::to_integer<std::uint64_t>(prefix.data[i]);
+  if (length > most_text)
+    refuse_lora("it is no safetensors file");
+  if (length > size - prefix_size)
     refuse_lora("its header is incomplete");
-  return header;
+  const auto header = files.read(name, prefix_size, length);
+  return {reinterpret_cast<const char*>(header.data.data()), header.data.size()};
 }
 
 }  // namespace
 
-LoraFile::LoraFile(const std::filesystem::path& folder, const LoraSpec& spec,
+LoraFile::LoraFile(std::shared_ptr<const FileTree> files, const LoraSpec& spec,
                    const Manifest& manifest)
-    : path_(folder / spec.file) {
+    : files_(std::move(files)), name_(spec.file) {
   try {
-    std::ifstream file(path_, std::ios::binary);
-    const auto header = parse_json(read_header(file));
-    const auto begin = static_cast<std::uint64_t>(file.tellg());
-    const auto end = static_cast<std::uint64_t>(std::filesystem::file_size(path_));
+    const auto text = read_header(*files_, name_);
+    const auto header = parse_json(text);
+    const auto begin = prefix_size + text.size(), end = files_->size(name_);
     const LoraField root(header, "");
     for (const auto& [role, graph] : {std::pair("backbone", manifest.backbone),
                                       std::pair("text_encoder", manifest.text_encoder)}) {
@@ -88,19 +88,13 @@ LoraFile::LoraFile(const std::filesystem::path& folder, const LoraSpec& spec,
     if (matrices_.empty())
       refuse_lora("it changes neither the backbone nor the text encoder");
   } catch (const std::exception& error) {
-    throw BundleError(path_.string() + ", the LoRA " + spec.name + ": " + error.what());
+    throw BundleError(files_->place(name_) + ", the LoRA " + spec.name + ": " + error.what());
   }
 }
 
-std::vector<std::byte> LoraFile::read(const std::string& role, const char* matrix) const {
+Bytes LoraFile::read(const std::string& role, const char* matrix) const {
   const auto& [offset, size] = matrices_.at(role + "." + matrix);
-  std::vector<std::byte> numbers(size);
-  std::ifstream file(path_, std::ios::binary);
-  file.seekg(static_cast<std::streamoff>(offset));
-  file.read(reinterpret_cast<char*>(numbers.data()), static_cast<std::streamsize>(size));
-  if (!file)
-    throw BundleError(path_.string() + " can't be read any more; fetch a fresh copy of the bundle");
-  return numbers;
+  return files_->read(name_, offset, size);
 }
 
 std::string lora_role(const Manifest& manifest, const std::string& graph) {

@@ -1,13 +1,12 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
-#include <vector>
 
 #include "fgdm/manifest.hpp"
+#include "file_tree.hpp"
 
 namespace fgdm {
 
@@ -17,19 +16,20 @@ class LoraFile {
 public:
   // Reads the header. Throws BundleError unless the file holds both matrices of one role or more,
   // in the types and sizes of the graphs' inputs, of the LoRA's rank.
-  LoraFile(const std::filesystem::path& folder, const LoraSpec& spec, const Manifest& manifest);
+  LoraFile(std::shared_ptr<const FileTree> files, const LoraSpec& spec, const Manifest& manifest);
 
   bool changes(const std::string& role) const { return matrices_.contains(role + "." + lora_down); }
 
   // The numbers of `lora_down` or `lora_up` of a role that it changes. Throws BundleError.
-  std::vector<std::byte> read(const std::string& role, const char* matrix) const;
+  Bytes read(const std::string& role, const char* matrix) const;
 
 private:
   struct Span {
     std::uint64_t offset, size;  // in the file, in bytes
   };
 
-  std::filesystem::path path_;
+  std::shared_ptr<const FileTree> files_;
+  std::string name_;
   std::map<std::string, Span> matrices_;
 };
 

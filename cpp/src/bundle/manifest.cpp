@@ -6,7 +6,7 @@
 
 #include "chain_rules.hpp"
 #include "fgdm/error.hpp"
-#include "files.hpp"
+#include "file_tree.hpp"
 #include "manifest_field.hpp"
 #include "roles.hpp"
 
@@ -102,13 +102,8 @@ std::vector<TensorSpec> tensors(const Field& field) {
 // A path that stays inside the bundle, in its shortest form: the hash list must not make fgdm read
 // elsewhere.
 std::string inner_path(const std::string& path) {
-  for (std::size_t begin = 0; begin <= path.size();) {
-    const auto end = std::min(path.find('/', begin), path.size());
-    const auto part = path.substr(begin, end - begin);
-    if (part.empty() || part == "." || part == "..")
-      refuse_manifest("the file name \"" + path + "\" does not stay inside the bundle");
-    begin = end + 1;
-  }
+  if (!is_inner_name(path))
+    refuse_manifest("the file name \"" + path + "\" does not stay inside the bundle");
   return path;
 }
 

@@ -8,7 +8,6 @@
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/sha256.hpp"
-#include "files.hpp"
 #include "json_field.hpp"
 #include "wording.hpp"
 
@@ -142,22 +141,18 @@ void check_plan(const std::string& json, const std::string& name,
   Plan::parse(json, name, files);
 }
 
-std::vector<Plan> find_plans(const std::filesystem::path& bundle, const Manifest& manifest,
+std::vector<Plan> find_plans(const FileTree& files, const Manifest& manifest,
                              const std::string& target, std::vector<std::string>& problems) {
-  const auto folder = bundle / "plans" / target;
-  std::vector<std::filesystem::path> paths;
-  std::error_code absent;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, absent))
-    // Beside it lie <key>.layers.json and timing caches.
-    if (entry.path().extension() == ".json" && entry.path().stem().extension().empty())
-      paths.push_back(entry.path());
-  std::ranges::sort(paths);
   std::vector<Plan> found;
-  for (const auto& path : paths) {
+  for (const auto& name : files.list("plans/" + target)) {
+    const std::filesystem::path path(name);
+    // Beside it lie <key>.layers.json and timing caches.
+    if (path.extension() != ".json" || !path.stem().extension().empty())
+      continue;
     try {
-      auto plan = Plan::parse(read_file(path), path, manifest.files);
-      std::error_code failed;
-      if (std::filesystem::file_size(plan.file, failed) != plan.size || failed)
+      auto plan = Plan::parse(read_text(files, name), path, manifest.files);
+      const auto compiled = plan.file.string();
+      if (!files.has(compiled) || files.size(compiled) != plan.size)
         throw BundleError(plan.file.filename().string() +
                           " is missing or incomplete; build the plan again");
       found.push_back(std::move(plan));

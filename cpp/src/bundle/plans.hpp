@@ -10,6 +10,7 @@
 
 #include "fgdm/manifest.hpp"
 #include "fgdm/tensor.hpp"
+#include "file_tree.hpp"
 
 namespace fgdm {
 
@@ -27,7 +28,7 @@ struct PlanTensor {
 
 // A compiled graph of a bundle as its metadata, plans/<target>/<key>.json, describes it.
 struct Plan {
-  std::filesystem::path file;  // the .plan
+  std::filesystem::path file;  // the .plan, in its bundle
   std::string graph;
   std::string runtime;            // version of the target's runtime, such as "10.13.2.6"
   std::vector<std::string> gpus;  // architectures, such as "sm_89"
@@ -38,8 +39,8 @@ struct Plan {
   std::uint64_t size;
   std::string sha256;
 
-  // Reads metadata: its text, and the path that it was read from. Throws BundleError if it isn't
-  // what `fgdm build` writes, or if its key doesn't agree with what it covers.
+  // Reads metadata: its text, and the name in its bundle that it was read from. Throws BundleError
+  // if it isn't what `fgdm build` writes, or if its key doesn't agree with what it covers.
   static Plan parse(const std::string& json, const std::filesystem::path& path,
                     const std::map<std::string, FileSpec>& files);
 };
@@ -52,7 +53,7 @@ struct PlanHost {
 
 // The plans of a bundle for one target that are complete and belong to its graphs. Why others don't
 // is added to `problems`, one sentence each. Reads no .plan file.
-std::vector<Plan> find_plans(const std::filesystem::path& bundle, const Manifest& manifest,
+std::vector<Plan> find_plans(const FileTree& files, const Manifest& manifest,
                              const std::string& target, std::vector<std::string>& problems);
 
 // What keeps a plan from running on a machine; empty if it fits. A plan needs its own architecture

@@ -21,6 +21,17 @@ void tell_when_done(const fgdm::Job& submitted, const fgdm_callbacks& callbacks,
   }
 }
 
+template <typename Open>
+void open_engine(const char* options, fgdm_engine** engine, const Open& open) {
+  const auto parsed =
+      options == nullptr ? fgdm::EngineOptions{} : fgdm::parse_engine_options(options);
+  auto made = std::make_unique<fgdm_engine>();
+  made->engine = open(parsed);
+  made->info = std::make_shared<const fgdm::EngineInfo>(fgdm::engine_info(*made->engine));
+  made->info_json = fgdm::engine_json(*made->info);
+  *engine = made.release();
+}
+
 }  // namespace
 
 extern "C" fgdm_status fgdm_engine_open(const char* bundle, const char* options,
@@ -28,13 +39,28 @@ extern "C" fgdm_status fgdm_engine_open(const char* bundle, const char* options,
   return guarded([&] {
     required(engine, "engine") = nullptr;
     required(bundle, "bundle");
-    const auto parsed =
-        options == nullptr ? fgdm::EngineOptions{} : fgdm::parse_engine_options(options);
-    auto made = std::make_unique<fgdm_engine>();
-    made->engine = std::make_unique<fgdm::Engine>(bundle, parsed);
-    made->info = std::make_shared<const fgdm::EngineInfo>(fgdm::engine_info(*made->engine));
-    made->info_json = fgdm::engine_json(*made->info);
-    *engine = made.release();
+    open_engine(options, engine, [&](const fgdm::EngineOptions& parsed) {
+      return std::make_unique<fgdm::Engine>(bundle, parsed);
+    });
+    return FGDM_OK;
+  });
+}
+
+extern "C" fgdm_status fgdm_engine_open_memory(const void* archive, size_t size,
+                                               const char* options, void (*release)(void* context),
+                                               void* context, fgdm_engine** engine) {
+  return guarded([&] {
+    std::shared_ptr<const void> owner(archive, [release, context](const void*) {
+      if (release != nullptr)
+        release(context);
+    });
+    required(engine, "engine") = nullptr;
+    if (archive == nullptr)
+      throw fgdm::RequestError("archive is NULL");
+    fgdm::Bytes bytes{{static_cast<const std::byte*>(archive), size}, std::move(owner)};
+    open_engine(options, engine, [&](const fgdm::EngineOptions& parsed) {
+      return std::make_unique<fgdm::Engine>(std::move(bytes), parsed);
+    });
     return FGDM_OK;
   });
 }

@@ -33,7 +33,7 @@ LoraScales factor_loras(const Request& resolved, const Manifest& manifest,
 
 Loras::Loras(const Bundle& bundle, Graphs& graphs) : manifest_(bundle.manifest()), graphs_(graphs) {
   for (const auto& lora : manifest_.loras)
-    files_.emplace_back(bundle.folder(), lora, manifest_);
+    files_.emplace_back(bundle.files(), lora, manifest_);
 }
 
 LoraScales Loras::that_count(const std::string& graph, const LoraScales& scales) const {
@@ -115,7 +115,7 @@ Loras::Pack Loras::put_together(const std::string& graph,
     for (const auto member : members) {
       const auto part_row = bytes * static_cast<std::size_t>(manifest_.loras[member].rank);
       if (files_[member].changes(role))
-        place(whole, whole_row, column, files_[member].read(role, name), part_row);
+        place(whole, whole_row, column, files_[member].read(role, name).data, part_row);
       column += part_row;
     }
     *buffer = RowBuffer(graphs_.device(), input.dtype, {made.rank}, rows);

@@ -9,7 +9,6 @@
 #include "embedding_cache.hpp"
 #include "factor_run.hpp"
 #include "fgdm/error.hpp"
-#include "files.hpp"
 #include "json_field.hpp"
 #include "request.hpp"
 #include "step_batch.hpp"
@@ -39,14 +38,12 @@ int rows_of(const std::string& text) {
 
 }  // namespace
 
-std::vector<BatchTimes> read_batch_times(const std::filesystem::path& file,
+std::vector<BatchTimes> read_batch_times(const FileTree& files, const std::string& name,
                                          const std::string& key) {
-  std::error_code unknown;
-  if (std::filesystem::symlink_status(file, unknown).type() ==
-      std::filesystem::file_type::not_found)
+  if (!files.has(name))
     return {};
   try {
-    const auto json = parse_json(read_file(file));
+    const auto json = parse_json(read_text(files, name));
     const auto measured = BatchTimesField(json, "")["profiles"];
     std::vector<BatchTimes> all;
     if (!measured.has(key))
@@ -62,7 +59,7 @@ std::vector<BatchTimes> read_batch_times(const std::filesystem::path& file,
     }
     return all;
   } catch (const BundleError& error) {
-    throw BundleError("the batch times " + file.string() + " can't be read (" + error.what() +
+    throw BundleError("the batch times " + files.place(name) + " can't be read (" + error.what() +
                       "); measure again with fgdm profile, or delete it");
   }
 }

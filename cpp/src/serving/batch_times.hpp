@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <functional>
 #include <optional>
 #include <span>
@@ -9,6 +8,7 @@
 
 #include "fgdm/bundle.hpp"
 #include "fgdm/engine.hpp"
+#include "file_tree.hpp"
 #include "graphs.hpp"
 
 namespace fgdm {
@@ -16,7 +16,8 @@ namespace fgdm {
 // The measured batch times in a profile.json under `key`, which says what they were measured with;
 // none if the file isn't there or has no such key. Throws BundleError for any other
 // file.
-std::vector<BatchTimes> read_batch_times(const std::filesystem::path& file, const std::string& key);
+std::vector<BatchTimes> read_batch_times(const FileTree& files, const std::string& name,
+                                         const std::string& key);
 
 // As Engine::measure_batches. A step: conditioning networks, backbone, guidance, sampler. `check`
 // is called before each and may throw to end it.

@@ -5,13 +5,16 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <functional>
 #include <thread>
+#include <utility>
 
 #include "batch_times.hpp"
 #include "cuda_gpu.hpp"
 #include "editing_options.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
+#include "file_tree.hpp"
 #include "graphs.hpp"
 #include "job.hpp"
 #include "log.hpp"
@@ -30,15 +33,15 @@ std::atomic<int> closing{0};
 std::atomic<pid_t> closing_process{0};
 
 // The batch times that an engine plans with. A file that was named must be there.
-std::vector<BatchTimes> batch_times(const std::filesystem::path& bundle,
-                                    const std::filesystem::path& named, const std::string& key) {
+std::vector<BatchTimes> batch_times(const FileTree& bundle, const std::filesystem::path& named,
+                                    const std::string& key) {
   if (named.empty())
-    return read_batch_times(bundle / "plans" / "profile.json", key);
+    return read_batch_times(bundle, "plans/profile.json", key);
   std::error_code failed;
   if (!std::filesystem::is_regular_file(named, failed))
     throw RequestError("profile is " + named.string() +
                        ", which is no file; expected one that fgdm profile wrote");
-  return read_batch_times(named, key);
+  return read_batch_times(*folder_tree(named.parent_path()), named.filename().string(), key);
 }
 
 // What is known to be bad about the factors' own numbers of steps and spacings.
@@ -58,17 +61,21 @@ std::vector<std::string> sampling_notes(const Manifest& manifest) {
 }  // namespace
 
 struct Engine::Implementation {
-  Implementation(const std::filesystem::path& folder, const EngineOptions& options)
-      : began(JobState::Clock::now()), max_batch_rows(options.max_batch_rows),
-        bundle(Bundle::open(folder)), graphs(bundle, options),
+  Implementation(const std::function<Bundle()>& open, const EngineOptions& options)
+      : began(JobState::Clock::now()), max_batch_rows(options.max_batch_rows), bundle(open()),
+        graphs(bundle, options),
         profile_key(graphs.backend() + " " + graphs.precision() + " " + graphs.runtime() + " " +
                     std::to_string(options.threads) + " threads " + processor_name()),
-        scheduler(bundle, graphs, options, batch_times(folder, options.profile, profile_key)),
+        scheduler(bundle, graphs, options,
+                  batch_times(*bundle.files(), options.profile, profile_key)),
         load_seconds(std::chrono::duration<double>(JobState::Clock::now() - began).count()),
         notes(graphs.notes()), policy(options.forbid) {
     check_policy(policy, bundle);
     std::ranges::move(sampling_notes(bundle.manifest()), std::back_inserter(notes));
   }
+
+  static std::unique_ptr<Implementation> make(const std::function<Bundle()>& open,
+                                              const EngineOptions& options);
 
   JobState::Clock::time_point began;
   HomeProcess home;
@@ -82,7 +89,8 @@ struct Engine::Implementation {
   std::string policy;  // filters of every request
 };
 
-Engine::Engine(const std::filesystem::path& bundle, const EngineOptions& options) {
+std::unique_ptr<Engine::Implementation>
+Engine::Implementation::make(const std::function<Bundle()>& open, const EngineOptions& options) {
   // A runtime's threads wait actively: with a hundred a processor, opening takes minutes.
   const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   if (options.threads < 0 || options.threads > 8 * processors)
@@ -100,15 +108,22 @@ Engine::Engine(const std::filesystem::path& bundle, const EngineOptions& options
       throw RequestError(std::string(name) + " is " + std::to_string(value) +
                          ", expected 1 or more");
   const cuda::CallersContext kept;
-  implementation_ = std::make_unique<Implementation>(bundle, options);
-  const auto& opened = *implementation_;
-  const auto& name = opened.bundle.manifest().name;
-  tell(LogLevel::info, name + " is open: " + opened.graphs.runtime() + " on " +
-                           opened.graphs.backend() + ", " + opened.graphs.precision() + ", " +
-                           shown(opened.load_seconds) + " s");
-  for (const auto& note : opened.notes)
+  auto opened = std::make_unique<Implementation>(open, options);
+  const auto& name = opened->bundle.manifest().name;
+  tell(LogLevel::info, name + " is open: " + opened->graphs.runtime() + " on " +
+                           opened->graphs.backend() + ", " + opened->graphs.precision() + ", " +
+                           shown(opened->load_seconds) + " s");
+  for (const auto& note : opened->notes)
     tell(LogLevel::warning, name + ": " + note);
+  return opened;
 }
+
+Engine::Engine(const std::filesystem::path& bundle, const EngineOptions& options)
+    : implementation_(Implementation::make([&] { return Bundle::open(bundle); }, options)) {}
+
+Engine::Engine(Bytes archive, const EngineOptions& options)
+    : implementation_(
+          Implementation::make([&] { return Bundle::open(std::move(archive)); }, options)) {}
 
 Engine::~Engine() {
   if (!implementation_->home.is_here()) {
@@ -183,6 +198,16 @@ Result Engine::generate(Request request, StepCallback callback, MapCallback map_
   return submit(std::move(request), std::move(callback), std::move(map_callback),
                 std::move(select_callback))
       .result();
+}
+
+std::string Engine::bundle_file(const std::string& name) const {
+  const auto& bundle = implementation_->bundle;
+  if (!bundle.manifest().files.contains(name))
+    throw RequestError("the bundle lists no file \"" + excerpt(name) +
+                       "\"; expected a name under \"files\" of its manifest");
+  const auto& files = *bundle.files();
+  const auto content = files.read(name, 0, files.size(name));
+  return {reinterpret_cast<const char*>(content.data.data()), content.data.size()};
 }
 
 const std::string& Engine::manifest_json() const {

@@ -115,6 +115,10 @@ Tokenizer::Tokenizer(std::shared_ptr<const Implementation> implementation)
     : implementation_(std::move(implementation)) {}
 
 Tokenizer Tokenizer::load(const std::filesystem::path& folder, int max_length) {
+  return load(find_folder(folder), max_length);
+}
+
+Tokenizer Tokenizer::load(const TreeFolder& folder, int max_length) {
   if (max_length < 2)
     throw RequestError("max_length is " + std::to_string(max_length) +
                        ", expected at least 2, for the beginning and end tokens");

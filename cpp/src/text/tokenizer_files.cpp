@@ -9,7 +9,6 @@
 #include <nlohmann/json.hpp>
 
 #include "fgdm/error.hpp"
-#include "files.hpp"
 #include "wording.hpp"
 
 namespace fgdm {
@@ -18,13 +17,23 @@ namespace {
 
 using nlohmann::json;
 
-[[noreturn]] void fail(const std::filesystem::path& file, const std::string& what,
+// A file of the tokenizer's folder.
+struct File {
+  const TreeFolder& folder;
+  std::string name;
+
+  bool is_there() const { return folder.files->has(folder.inner(name)); }
+  std::string text() const { return read_text(*folder.files, folder.inner(name)); }
+};
+
+[[noreturn]] void fail(const File& file, const std::string& what,
                        const std::string& advice = "copy the model's tokenizer folder again") {
-  throw BundleError("tokenizer: " + file.string() + " " + excerpt(what, 500) + "; " + advice);
+  throw BundleError("tokenizer: " + file.folder.files->place(file.folder.inner(file.name)) + " " +
+                    excerpt(what, 500) + "; " + advice);
 }
 
-json read_object(const std::filesystem::path& file) {
-  const auto text = read_file(file);
+json read_object(const File& file) {
+  const auto text = file.text();
   json result;
   try {
     result = parse_json(text);
@@ -36,11 +45,11 @@ json read_object(const std::filesystem::path& file) {
   return result;
 }
 
-json read_object_if_exists(const std::filesystem::path& file) {
-  return std::filesystem::exists(file) ? read_object(file) : json::object();
+json read_object_if_exists(const File& file) {
+  return file.is_there() ? read_object(file) : json::object();
 }
 
-Vocabulary read_vocabulary(const std::filesystem::path& file) {
+Vocabulary read_vocabulary(const File& file) {
   Vocabulary result;
   std::set<int> ids;
   const json object = read_object(file);
@@ -56,9 +65,9 @@ Vocabulary read_vocabulary(const std::filesystem::path& file) {
   return result;
 }
 
-std::vector<std::pair<std::string, std::string>> read_merges(const std::filesystem::path& file) {
+std::vector<std::pair<std::string, std::string>> read_merges(const File& file) {
   std::vector<std::pair<std::string, std::string>> result;
-  std::istringstream stream(read_file(file));
+  std::istringstream stream(file.text());
   std::string line;
   for (std::size_t number = 1; std::getline(stream, line); ++number) {
     if (line.ends_with('\r'))
@@ -81,7 +90,7 @@ struct AddedToken {
 };
 
 // A token in a configuration file: its text, or an object with "content" and its rules.
-AddedToken parse_token(const std::filesystem::path& file, const json& value, bool is_special) {
+AddedToken parse_token(const File& file, const json& value, bool is_special) {
   if (value.is_string() && !value.get_ref<const std::string&>().empty())
     return {value.get<std::string>(), false};
   const auto text = value.is_object() ? value.find("content") : value.end();
@@ -105,7 +114,7 @@ AddedToken parse_token(const std::filesystem::path& file, const json& value, boo
 }
 
 // A key of "added_tokens_decoder".
-int parse_id(const std::filesystem::path& file, const std::string& text) {
+int parse_id(const File& file, const std::string& text) {
   int id = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
   if (error != std::errc() || end != text.data() + text.size() || id < 0 ||
@@ -115,7 +124,7 @@ int parse_id(const std::filesystem::path& file, const std::string& text) {
   return id;
 }
 
-void check_supported(const std::filesystem::path& file, const json& config) {
+void check_supported(const File& file, const json& config) {
   for (const char* key : {"additional_special_tokens", "extra_special_tokens"})
     if (config.contains(key) && !config.at(key).empty())
       fail(file, std::string("has \"") + key + "\", which is not supported", "remove it");
@@ -135,12 +144,11 @@ struct Tokens {
 // transformers reads tokenizer_config.json first. Its "added_tokens_decoder", if there is one, says
 // which tokens are looked for and how; if not, special_tokens_map.json overrides the named tokens.
 // Of several names for one text the last in the order below says how it is looked for.
-Tokens read_tokens(const std::filesystem::path& folder) {
-  const auto config_file = folder / "tokenizer_config.json";
-  const auto map_file = folder / "special_tokens_map.json";
-  if (std::filesystem::exists(folder / "added_tokens.json"))
-    fail(folder / "added_tokens.json", "is not supported",
-         "remove it and have the tokens in vocab.json");
+Tokens read_tokens(const TreeFolder& folder) {
+  const File config_file{folder, "tokenizer_config.json"};
+  const File map_file{folder, "special_tokens_map.json"};
+  if (const File added{folder, "added_tokens.json"}; added.is_there())
+    fail(added, "is not supported", "remove it and have the tokens in vocab.json");
   const json config = read_object_if_exists(config_file);
   check_supported(config_file, config);
 
@@ -184,11 +192,11 @@ Tokens read_tokens(const std::filesystem::path& folder) {
 
 }  // namespace
 
-TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder) {
+TokenizerFiles read_tokenizer_files(const TreeFolder& folder) {
   TokenizerFiles result{};
-  const auto vocabulary_file = folder / "vocab.json";
+  const File vocabulary_file{folder, "vocab.json"};
   result.vocabulary = read_vocabulary(vocabulary_file);
-  result.merges = read_merges(folder / "merges.txt");
+  result.merges = read_merges({folder, "merges.txt"});
   const Tokens tokens = read_tokens(folder);
   // A token that was added after training has its id from the configuration alone.
   std::map<std::string, int> added;
@@ -199,7 +207,7 @@ TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder) {
     if (result.vocabulary.contains(token))
       continue;
     if (!taken.insert(id).second)
-      fail(folder / "tokenizer_config.json",
+      fail({folder, "tokenizer_config.json"},
            "gives \"" + token + "\" the id " + std::to_string(id) + ", which another token has");
     added[token] = id;
   }

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bpe.hpp"
+#include "file_tree.hpp"
 
 namespace fgdm {
 
@@ -34,6 +34,6 @@ inline constexpr int max_vocabulary_size = 1 << 24;
 
 // Reads vocab.json, merges.txt and, where they exist, tokenizer_config.json and
 // special_tokens_map.json, with transformers' rules for which says what. Throws BundleError.
-TokenizerFiles read_tokenizer_files(const std::filesystem::path& folder);
+TokenizerFiles read_tokenizer_files(const TreeFolder& folder);
 
 }  // namespace fgdm

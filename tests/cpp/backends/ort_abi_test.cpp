@@ -16,6 +16,7 @@ TEST(OrtAbi, SlotsAreTheHeadersSlots) {
   EXPECT_SLOT(GetErrorMessage, GetErrorMessage);
   EXPECT_SLOT(CreateEnv, CreateEnv);
   EXPECT_SLOT(CreateSession, CreateSession);
+  EXPECT_SLOT(CreateSessionFromArray, CreateSessionFromArray);
   EXPECT_SLOT(Run, Run);
   EXPECT_SLOT(CreateSessionOptions, CreateSessionOptions);
   EXPECT_SLOT(DisableMemPattern, DisableMemPattern);
@@ -48,12 +49,14 @@ TEST(OrtAbi, SlotsAreTheHeadersSlots) {
   EXPECT_SLOT(ReleaseAvailableProviders, ReleaseAvailableProviders);
   EXPECT_SLOT(AddSessionConfigEntry, AddSessionConfigEntry);
   EXPECT_SLOT(CreateAndRegisterAllocator, CreateAndRegisterAllocator);
+  EXPECT_SLOT(AddInitializer, AddInitializer);
   EXPECT_SLOT(ReleaseArenaConfig, ReleaseArenaCfg);
   EXPECT_SLOT(CreateArenaConfig, CreateArenaCfgV2);
   EXPECT_SLOT(AppendCudaProvider, SessionOptionsAppendExecutionProvider_CUDA_V2);
   EXPECT_SLOT(CreateCudaProviderOptions, CreateCUDAProviderOptions);
   EXPECT_SLOT(UpdateCudaProviderOptions, UpdateCUDAProviderOptions);
   EXPECT_SLOT(ReleaseCudaProviderOptions, ReleaseCUDAProviderOptions);
+  EXPECT_SLOT(AddExternalInitializers, AddExternalInitializers);
   EXPECT_SLOT(RegisterCustomOpsLibrary, RegisterCustomOpsLibrary_V2);
   EXPECT_SLOT(AppendOpenVinoProvider, SessionOptionsAppendExecutionProvider_OpenVINO_V2);
 }

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "fgdm/error.hpp"
+#include "freed_memory.hpp"
 #include "onnx_file.hpp"
 #include "runtime_fixture.hpp"
 #include "temp_folder.hpp"
@@ -149,6 +150,111 @@ TEST_F(OrtSessionTest, WithLowMemoryALargeFloat16WeightStaysInItsFile) {
   EXPECT_GT(full, 12);
   for (std::size_t i = 0; i < packed.size(); ++i)
     ASSERT_NEAR(packed[i], unpacked[i], 1e-4F * unpacked[i]) << i;
+}
+
+// A model in memory, whose weights are in memory too, next to each other in one file.
+class InMemoryTest : public OrtSessionTest {
+protected:
+  // y = x W + b; the weights behind eight other bytes.
+  OrtGraph graph(const std::string& file = "weights/all.bin") {
+    OnnxGraph made;
+    model_ = made.input("x", float32, {-1, 512})
+                 .external("W", DType::float32, {512, 512}, file, 8, 4 * 512 * 512)
+                 .external("b", DType::float32, {512}, file, 8 + 4 * 512 * 512, 4 * 512)
+                 .node("MatMul", {"x", "W"}, "product")
+                 .node("Add", {"product", "b"}, "y")
+                 .output("y", float32, {-1, 512})
+                 .model();
+    weights_.assign(2 + 512 * 512 + 512, 0.0F);
+    for (std::size_t i = 2; i < weights_.size(); ++i)
+      weights_[i] = static_cast<float>(i % 251) / 64.0F;
+    return {{},
+            "archive/graph.onnx",
+            {std::as_bytes(std::span(model_))},
+            {{"weights/all.bin", {std::as_bytes(std::span(weights_))}}}};
+  }
+
+  static std::vector<float> product(Session& session) {
+    std::vector<float> x(2 * 512), y(2 * 512);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      x[i] = static_cast<float>(i % 7);
+    run(session, {{"x", view(x, {2, 512})}}, {"y", view(y, {2, 512})});
+    return y;
+  }
+
+  std::shared_ptr<OrtRuntime> runtime() { return OrtRuntime::open(FGDM_TEST_RUNTIME, 1); }
+
+  std::string model_;
+  std::vector<float> weights_;
+};
+
+TEST_F(InMemoryTest, ComputesWhatTheFilesCompute) {
+  const auto from_memory = runtime()->load(graph(), Provider::cpu);
+  std::filesystem::create_directory(folder_ / "weights");
+  std::ofstream(folder_ / "weights/all.bin", std::ios::binary)
+      .write(reinterpret_cast<const char*>(weights_.data()),
+             static_cast<std::streamsize>(4 * weights_.size()));
+  const auto from_files = load(model_);
+  EXPECT_EQ(product(*from_memory), product(*from_files));
+  EXPECT_NE(product(*from_memory)[5], 0.0F);
+}
+
+TEST_F(InMemoryTest, WeightsThatAreNotThereAreABundleErrorThatNamesThem) {
+  const auto refused = [&](const OrtGraph& given) {
+    return refusal<BundleError>([&] { runtime()->load(given, Provider::cpu); });
+  };
+  expect_words(refused(graph("other.bin")), {"archive/graph.onnx", "weight W", "\"other.bin\""});
+  expect_words(refused(graph("../weights/all.bin")), {"\"../weights/all.bin\""});
+  EXPECT_EQ(refused(graph("./weights/all.bin")), "");
+  auto short_one = graph();
+  short_one.weights.begin()->second.data = short_one.weights.begin()->second.data.first(4096);
+  expect_words(refused(short_one), {"weight W", "beyond the end"});
+}
+
+TEST_F(InMemoryTest, WhatIsNoModelIsABackendErrorWithItsName) {
+  for (const std::string model : {"no graph", "\x3a\x7f", ""}) {
+    auto given = graph();
+    given.model.data = std::as_bytes(std::span(model));
+    expect_words(refusal<BackendError>([&] { runtime()->load(given, Provider::cpu); }),
+                 {"loading archive/graph.onnx"});
+  }
+}
+
+// As long as the session is there, and no longer.
+TEST_F(InMemoryTest, TheOwnersOfItsBytesAreKeptByTheSession) {
+  auto given = graph();
+  auto owner = std::make_shared<int>(0);
+  const std::weak_ptr<int> watched = owner;
+  given.model.owner = owner;
+  given.weights.begin()->second.owner = std::move(owner);
+  auto session = runtime()->load(given, Provider::cpu);
+  given = {};
+  EXPECT_FALSE(watched.expired());
+  product(*session);
+  session.reset();
+  EXPECT_TRUE(watched.expired());
+}
+
+// As WithLowMemoryALargeFloat16WeightStaysInItsFile has it of a file.
+TEST_F(InMemoryTest, WithLowMemoryALargeFloat16WeightStaysWhereItLies) {
+  constexpr std::int64_t size = 2048;
+  std::vector<std::uint16_t> halves(size * size, 0x2345);
+  OnnxGraph graph;
+  const auto model = graph.input("x", float32, {-1, size})
+                         .external("packed", DType::float16, {size, size}, "weights")
+                         .cast("packed", "weights")
+                         .node("MatMul", {"x", "weights"}, "y")
+                         .output("y", float32, {-1, size})
+                         .model();
+  const OrtGraph given{{},
+                       "graph.onnx",
+                       {std::as_bytes(std::span(model))},
+                       {{"weights", {std::as_bytes(std::span(halves))}}}};
+  const auto opened = runtime();
+  const double before = anonymous_mb();
+  const auto session = opened->load(given, Provider::cpu, {.low_memory = true});
+  return_freed_memory();  // what it was read with
+  EXPECT_LT(anonymous_mb() - before, 4);
 }
 
 TEST_F(OrtSessionTest, TakesEveryType) {

@@ -112,7 +112,7 @@ protected:
     const std::array<char, 1> content{static_cast<char>(rows)};
     std::ofstream(file, std::ios::binary).write(content.data(), content.size());
     Plan made;
-    made.file = file;
+    made.file = file.filename();
     made.graph = "graph";
     made.profiles = {{0, 0, rows}};
     made.inputs = {{"x", {{rows, 2}}}, {"scale", {{rows}}}};
@@ -124,7 +124,8 @@ protected:
   }
 
   void use(std::vector<Plan> plans) {
-    backend_ = std::make_unique<TensorRtBackend>(gpu_, runtime_, std::move(plans));
+    backend_ = std::make_unique<TensorRtBackend>(gpu_, runtime_, folder_tree(folder_.path()),
+                                                 std::move(plans));
     const GraphSpec spec{"graph.onnx",
                          {{"x", DType::float32, {-1, 2}}, {"scale", DType::float32, {-1}}},
                          {{"y", DType::float32, {-1, 2}}}};

@@ -248,14 +248,14 @@ TEST(Plans, AreFoundInABundleAndIncompleteOnesAreTold) {
   std::ofstream(folder / (std::string(key) + ".layers.json")) << "[]";
   std::ofstream(folder / "timing.sm_87.cache") << "?";
   std::vector<std::string> problems;
-  EXPECT_TRUE(find_plans(bundle.path(), manifest, "tensorrt", problems).empty());
+  EXPECT_TRUE(find_plans(*folder_tree(bundle.path()), manifest, "tensorrt", problems).empty());
   ASSERT_EQ(problems.size(), 1U);
   EXPECT_NE(problems[0].find("missing or incomplete"), std::string::npos);
   std::ofstream(folder / (std::string(key) + ".plan")) << "1234";
   problems.clear();
-  EXPECT_EQ(find_plans(bundle.path(), manifest, "tensorrt", problems).size(), 1U);
+  EXPECT_EQ(find_plans(*folder_tree(bundle.path()), manifest, "tensorrt", problems).size(), 1U);
   EXPECT_TRUE(problems.empty());
-  EXPECT_TRUE(find_plans(bundle.path(), manifest, "tensorrt-rtx", problems).empty());
+  EXPECT_TRUE(find_plans(*folder_tree(bundle.path()), manifest, "tensorrt-rtx", problems).empty());
 }
 
 TEST(TensorRt, AskingForWhatIsNotThereSaysHowToGetIt) {

@@ -1,15 +1,19 @@
 // The C API as another language calls it: the shipped bundle on the real runtime.
 #include "fgdm/fgdm.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstring>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <vector>
 
 #include "c_api_fixture.hpp"
 #include "fgdm/engine.hpp"
 #include "fgdm/version.hpp"
+#include "zip_file.hpp"
 
 namespace fgdm {
 namespace {
@@ -97,6 +101,46 @@ TEST_F(CApiTest, MakesThePictureThatTheEngineMakes) {
   ASSERT_EQ(fgdm_engine_metrics(engine_, &text), FGDM_OK);
   EXPECT_EQ(json::parse(text)["finished"], finished + 1);
   fgdm_job_free(job);
+}
+
+TEST_F(CApiTest, AnArchiveInMemoryIsReleasedOnceWhateverComesOfIt) {
+  const auto archive = testing::archive_of(bundle_folder);
+  std::vector<char> block(archive.size() + 64);
+  char* const begin = block.data() + 64 - reinterpret_cast<std::uintptr_t>(block.data()) % 64;
+  std::copy(archive.begin(), archive.end(), begin);
+  int released = 0;
+  const auto release = [](void* context) { ++*static_cast<int*>(context); };
+  const auto with = options();
+  fgdm_engine* engine = nullptr;
+  const auto open = [&](const char* bytes, std::size_t size) {
+    return fgdm_engine_open_memory(bytes, size, with.c_str(), release, &released, &engine);
+  };
+  EXPECT_EQ(open(begin, archive.size() / 2), FGDM_BUNDLE_ERROR);
+  expect_words(fgdm_last_error(), {"the archive in memory", "cut short"});
+  EXPECT_EQ(engine, nullptr);
+  EXPECT_EQ(released, 1);
+  EXPECT_EQ(open(begin + 1, archive.size() - 1), FGDM_REQUEST_ERROR);
+  EXPECT_EQ(open(nullptr, 0), FGDM_REQUEST_ERROR);
+  EXPECT_EQ(fgdm_engine_open_memory(begin, archive.size(), "{", release, &released, &engine),
+            FGDM_REQUEST_ERROR);
+  EXPECT_EQ(released, 4);
+
+  ASSERT_EQ(open(begin, archive.size()), FGDM_OK) << fgdm_last_error();
+  fgdm_job* jobs[2] = {submit(small), nullptr};
+  ASSERT_EQ(fgdm_submit(engine, small, nullptr, 0, nullptr, &jobs[1]), FGDM_OK);
+  fgdm_pixels images[2];
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(fgdm_job_wait(jobs[i], -1.0), FGDM_OK) << fgdm_last_error();
+    ASSERT_EQ(fgdm_job_pixels(jobs[i], nullptr, FGDM_CHOSEN, FGDM_IMAGE, &images[i]), FGDM_OK);
+  }
+  EXPECT_EQ(std::memcmp(images[0].data, images[1].data, 64 * 64 * 3), 0);
+  EXPECT_EQ(released, 4);
+  fgdm_engine_close(engine);
+  EXPECT_EQ(released, 5);
+  std::fill(block.begin(), block.end(), '\0');  // results have bytes of their own
+  EXPECT_EQ(std::memcmp(images[0].data, images[1].data, 64 * 64 * 3), 0);
+  for (auto* job : jobs)
+    fgdm_job_free(job);
 }
 
 TEST_F(CApiTest, EveryFailureHasItsNumberAndItsWords) {

@@ -64,10 +64,10 @@ TEST(BatchTimes, LeavesOutWhatFindsNoMemory) {
 // What is said of batch times with one entry, as its text is; "" if it is read.
 std::string refusal(const std::string& entries) {
   const testing::TempFolder folder;
-  const auto file = folder / "profile.json";
-  std::ofstream(file) << R"({"schema": 1, "profiles": {"cpu": )" << entries << "}}";
+  std::ofstream(folder / "profile.json")
+      << R"({"schema": 1, "profiles": {"cpu": )" << entries << "}}";
   try {
-    read_batch_times(file, "cpu");
+    read_batch_times(*folder_tree(folder.path()), "profile.json", "cpu");
   } catch (const BundleError& error) {
     return error.what();
   }

@@ -49,6 +49,8 @@ using GetErrorMessage = Function<2, const char*(const Status*) noexcept>;
 using CreateEnv = Function<3, Status*(int, const char*, Env**) noexcept>;
 using CreateSession =
     Function<7, Status*(const Env*, const char*, const SessionOptions*, Session**) noexcept>;
+using CreateSessionFromArray = Function<8, Status*(const Env*, const void*, std::size_t,
+                                                   const SessionOptions*, Session**) noexcept>;
 using Run =
     Function<9, Status*(Session*, const RunOptions*, const char* const*, const Value* const*,
                         std::size_t, const char* const*, std::size_t, Value**) noexcept>;
@@ -92,6 +94,7 @@ using AddSessionConfigEntry =
     Function<130, Status*(SessionOptions*, const char*, const char*) noexcept>;
 using CreateAndRegisterAllocator =
     Function<144, Status*(Env*, const MemoryInfo*, const ArenaConfig*) noexcept>;
+using AddInitializer = Function<150, Status*(SessionOptions*, const char*, const Value*) noexcept>;
 using ReleaseArenaConfig = Function<157, void(ArenaConfig*) noexcept>;
 using CreateArenaConfig = Function<164, Status*(const char* const*, const std::size_t*, std::size_t,
                                                 ArenaConfig**) noexcept>;
@@ -100,6 +103,8 @@ using CreateCudaProviderOptions = Function<205, Status*(void**) noexcept>;
 using UpdateCudaProviderOptions =
     Function<206, Status*(void*, const char* const*, const char* const*, std::size_t) noexcept>;
 using ReleaseCudaProviderOptions = Function<208, void(void*) noexcept>;
+using AddExternalInitializers = Function<210, Status*(SessionOptions*, const char* const*,
+                                                      const Value* const*, std::size_t) noexcept>;
 using RegisterCustomOpsLibrary = Function<228, Status*(SessionOptions*, const char*) noexcept>;
 using AppendOpenVinoProvider = Function<275, Status*(SessionOptions*, const char* const*,
                                                      const char* const*, std::size_t) noexcept>;

@@ -19,6 +19,13 @@ void check(const Table& api, Status* status, const std::string& what) {
   throw BackendError(what + ": " + message);
 }
 
+MemoryHandle cpu_memory(const Table& api) {
+  MemoryHandle memory(api);
+  check(api, api.call<CreateCpuMemoryInfo>(arena_allocator, memory_type_default, memory.out()),
+        "describing CPU memory");
+  return memory;
+}
+
 int minor_version(std::string_view version) {
   int minor = 0;
   if (version.starts_with("1."))

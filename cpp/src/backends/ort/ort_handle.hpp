@@ -44,4 +44,10 @@ private:
   T* value_ = nullptr;
 };
 
+using MemoryHandle = Handle<MemoryInfo, ReleaseMemoryInfo>;
+using ValueHandle = Handle<Value, ReleaseValue>;
+
+// The description of the processor's memory.
+MemoryHandle cpu_memory(const Table& api);
+
 }  // namespace fgdm::ort

@@ -8,6 +8,7 @@
 
 #include "fgdm/error.hpp"
 #include "library.hpp"
+#include "ort_graph.hpp"
 #include "ort_handle.hpp"
 #include "plugins.hpp"
 
@@ -27,152 +28,10 @@ constexpr std::array<std::pair<Provider, std::string_view>, 3> built_in_names{
      {Provider::openvino, "OpenVINOExecutionProvider"},
      {Provider::cpu, "CPUExecutionProvider"}}};
 
-constexpr std::array<std::pair<DType, int>, 7> element_types{
-    {{DType::float32, ort::element_float},
-     {DType::float16, ort::element_float16},
-     {DType::bfloat16, ort::element_bfloat16},
-     {DType::int64, ort::element_int64},
-     {DType::int32, ort::element_int32},
-     {DType::uint8, ort::element_uint8},
-     {DType::boolean, ort::element_bool}}};
-
-int element_type(DType dtype) {
-  return element_types[static_cast<std::size_t>(dtype)].second;
-}
-
-DType dtype_of(int element, const std::string& name) {
-  for (const auto& [dtype, code] : element_types)
-    if (code == element)
-      return dtype;
-  throw BackendError("graph tensor " + name + " has ONNX element type " + std::to_string(element) +
-                     ", which fgdm does not use; export the bundle again");
-}
-
 using ort::check;
 using ort::environment_mutex;
 using ort::Handle;
 using ort::Table;
-
-using MemoryHandle = Handle<ort::MemoryInfo, ort::ReleaseMemoryInfo>;
-
-MemoryHandle cpu_memory(const Table& api) {
-  MemoryHandle memory(api);
-  check(api,
-        api.call<ort::CreateCpuMemoryInfo>(ort::arena_allocator, ort::memory_type_default,
-                                           memory.out()),
-        "describing CPU memory");
-  return memory;
-}
-
-class OrtSession final : public Session {
-public:
-  OrtSession(std::shared_ptr<OrtRuntime> runtime, const Table& api, const ort::Env* env,
-             const std::filesystem::path& graph, const ort::SessionOptions* options, int device)
-      : runtime_(std::move(runtime)), api_(api), name_(graph.filename().string()), device_(device),
-        session_(api), memory_(cpu_memory(api)), gpu_memory_(api) {
-    {
-      const std::lock_guard lock(environment_mutex());
-      check(api_, api_.call<ort::CreateSession>(env, graph.c_str(), options, session_.out()),
-            "loading " + graph.string());
-    }
-    inputs_ =
-        specs<ort::SessionGetInputCount, ort::SessionGetInputName, ort::SessionGetInputTypeInfo>();
-    outputs_ = specs<ort::SessionGetOutputCount, ort::SessionGetOutputName,
-                     ort::SessionGetOutputTypeInfo>();
-  }
-
-  std::span<const TensorSpec> inputs() const override { return inputs_; }
-  std::span<const TensorSpec> outputs() const override { return outputs_; }
-
-  void run(std::span<const NamedTensor> inputs, std::span<const NamedTensor> outputs) override {
-    std::vector<ValueHandle> values;
-    values.reserve(inputs.size() + outputs.size());
-    std::vector<const char*> input_names, output_names;
-    std::vector<const ort::Value*> input_values;
-    std::vector<ort::Value*> output_values;
-    for (const auto& named : inputs) {
-      if (!declares(inputs_, named.name))
-        continue;  // unused inputs may have been pruned
-      input_values.push_back(wrap(named, values));
-      input_names.push_back(named.name.data());
-    }
-    for (const auto& named : outputs) {
-      output_values.push_back(wrap(named, values));
-      output_names.push_back(named.name.data());
-    }
-    check(api_,
-          api_.call<ort::Run>(session_.get(), static_cast<const ort::RunOptions*>(nullptr),
-                              input_names.data(), input_values.data(), input_values.size(),
-                              output_names.data(), output_names.size(), output_values.data()),
-          "running " + name_);
-  }
-
-private:
-  using ValueHandle = Handle<ort::Value, ort::ReleaseValue>;
-
-  static bool declares(std::span<const TensorSpec> specs, std::string_view name) {
-    for (const auto& spec : specs)
-      if (spec.name == name)
-        return true;
-    return false;
-  }
-
-  const ort::MemoryInfo* memory_of(Place place) {
-    if (place == Place::host)
-      return memory_.get();
-    if (gpu_memory_.get() == nullptr)
-      check(api_,
-            api_.call<ort::CreateMemoryInfo>("Cuda", ort::device_allocator, device_,
-                                             ort::memory_type_default, gpu_memory_.out()),
-            "describing GPU memory");
-    return gpu_memory_.get();
-  }
-
-  ort::Value* wrap(const NamedTensor& named, std::vector<ValueHandle>& values) {
-    const auto& tensor = named.tensor;
-    auto& handle = values.emplace_back(api_);
-    check(api_,
-          api_.call<ort::CreateTensorWithData>(memory_of(tensor.place), tensor.data, tensor.bytes(),
-                                               tensor.shape.data(), tensor.shape.size(),
-                                               element_type(tensor.dtype), handle.out()),
-          "binding " + std::string(named.name) + " of " + name_);
-    return handle.get();
-  }
-
-  template <typename Count, typename Name, typename Type> std::vector<TensorSpec> specs() {
-    std::size_t count = 0;
-    check(api_, api_.call<Count>(session_.get(), &count), name_);
-    ort::Allocator* allocator = nullptr;
-    check(api_, api_.call<ort::GetDefaultAllocator>(&allocator), name_);
-    std::vector<TensorSpec> found(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      char* text = nullptr;
-      check(api_, api_.call<Name>(session_.get(), i, allocator, &text), name_);
-      found[i].name = text;
-      check(api_, api_.call<ort::AllocatorFree>(allocator, static_cast<void*>(text)), name_);
-      Handle<ort::TypeInfo, ort::ReleaseTypeInfo> type(api_);
-      check(api_, api_.call<Type>(session_.get(), i, type.out()), name_);
-      const ort::TensorInfo* info = nullptr;  // owned by `type`
-      check(api_, api_.call<ort::CastTypeInfoToTensorInfo>(type.get(), &info), name_);
-      int element = 0;
-      check(api_, api_.call<ort::GetTensorElementType>(info, &element), name_);
-      found[i].dtype = dtype_of(element, found[i].name);
-      std::size_t rank = 0;
-      check(api_, api_.call<ort::GetDimensionsCount>(info, &rank), name_);
-      found[i].shape.resize(rank);
-      check(api_, api_.call<ort::GetDimensions>(info, found[i].shape.data(), rank), name_);
-    }
-    return found;
-  }
-
-  std::shared_ptr<OrtRuntime> runtime_;  // keeps the library's environment alive
-  Table api_;
-  std::string name_;
-  int device_;  // the GPU whose memory Place::device means
-  Handle<ort::Session, ort::ReleaseSession> session_;
-  MemoryHandle memory_, gpu_memory_;
-  std::vector<TensorSpec> inputs_, outputs_;
-};
 
 // A started environment.
 Handle<ort::Env, ort::ReleaseEnv> started(const Table& api) {
@@ -213,7 +72,7 @@ public:
     return built_in(provider) ? "" : plugins_.name(provider);
   }
 
-  std::unique_ptr<Session> load(const std::filesystem::path& graph, Provider provider,
+  std::unique_ptr<Session> load(const OrtGraph& graph, Provider provider,
                                 const OrtLoadOptions& wanted) override {
     Handle<ort::SessionOptions, ort::ReleaseSessionOptions> options(api_);
     check(api_, api_.call<ort::CreateSessionOptions>(options.out()), "session options");
@@ -236,8 +95,8 @@ public:
       append_cuda(options.get(), wanted.device);
       register_ops(options.get());
     }
-    return std::make_unique<OrtSession>(shared_from_this(), api_, env_.get(), graph, options.get(),
-                                        wanted.device);
+    return ort::load_graph(shared_from_this(), api_, env_.get(), graph, options.get(),
+                           wanted.device);
   }
 
 private:
@@ -267,7 +126,7 @@ private:
   // Graphs run one after the other, so one arena holds the largest one's intermediate tensors
   // instead of every graph's. It grows by what is asked for, not to the next power of two.
   void share_arena() {
-    const auto memory = cpu_memory(api_);
+    const auto memory = ort::cpu_memory(api_);
     const std::array<const char*, 1> keys{"arena_extend_strategy"};
     const std::array<std::size_t, 1> values{ort::extend_as_requested};
     Handle<ort::ArenaConfig, ort::ReleaseArenaConfig> arena(api_);

@@ -5,6 +5,7 @@
 
 #include "cuda_device.hpp"
 #include "fgdm/error.hpp"
+#include "file_tree.hpp"
 #include "library.hpp"
 #include "precision.hpp"
 #include "tensorrt_runtime.hpp"
@@ -34,8 +35,7 @@ std::filesystem::path find_plugin() {
 }  // namespace
 
 bool has_plans(const Bundle& bundle) {
-  std::error_code absent;
-  return std::filesystem::is_directory(bundle.folder() / "plans" / target, absent);
+  return !bundle.files()->list(std::string("plans/") + target).empty();
 }
 
 std::vector<Plan> fitting_plans(const Manifest& manifest, std::vector<Plan> plans,
@@ -65,13 +65,14 @@ LoadedPlans open_plans(const Bundle& bundle, const std::filesystem::path& librar
   auto gpu = std::make_shared<cuda::Gpu>(cuda::driver(), device);
   auto runtime = open_tensorrt(library);
   auto plans = fitting_plans(
-      bundle.manifest(), find_plans(bundle.folder(), bundle.manifest(), target, loaded.problems),
+      bundle.manifest(), find_plans(*bundle.files(), bundle.manifest(), target, loaded.problems),
       {gpu->architecture(), runtime->version()}, loaded.problems);
   loaded.precision = plans.front().precision;
   check_precision(precision, loaded.precision, "plans");
   if (std::ranges::any_of(plans, &Plan::uses_plugin))
     runtime->load_plugin(find_plugin());
-  loaded.backend = std::make_unique<TensorRtBackend>(gpu, std::move(runtime), std::move(plans));
+  loaded.backend =
+      std::make_unique<TensorRtBackend>(gpu, std::move(runtime), bundle.files(), std::move(plans));
   loaded.device = rows_on(std::move(gpu), loaded.backend->stream(), loaded.problems);
   return loaded;
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <limits>
 
 #include "fgdm/error.hpp"
@@ -11,14 +10,13 @@
 namespace fgdm {
 namespace {
 
-std::vector<std::byte> read_plan(const Plan& plan) {
-  std::vector<std::byte> content(plan.size);
-  std::ifstream file(plan.file, std::ios::binary);
-  file.read(reinterpret_cast<char*>(content.data()), static_cast<std::streamsize>(content.size()));
+Bytes read_plan(const FileTree& files, const Plan& plan) {
+  const auto name = plan.file.string();
+  auto content = files.read(name, 0, plan.size);
   Sha256 hash;
-  hash.update(content);
-  if (!file || hash.hex() != plan.sha256)
-    throw BundleError(plan.file.string() + " is damaged; build the plan again");
+  hash.update(content.data);
+  if (files.size(name) != plan.size || hash.hex() != plan.sha256)
+    throw BundleError(files.place(name) + " is damaged; build the plan again");
   return content;
 }
 
@@ -283,9 +281,10 @@ private:
 };
 
 TensorRtBackend::TensorRtBackend(std::shared_ptr<const cuda::Gpu> gpu,
-                                 std::shared_ptr<PlanRuntime> runtime, std::vector<Plan> plans)
-    : gpu_(std::move(gpu)), runtime_(std::move(runtime)), plans_(std::move(plans)),
-      stream_(std::make_shared<cuda::OwnedStream>(gpu_)),
+                                 std::shared_ptr<PlanRuntime> runtime,
+                                 std::shared_ptr<const FileTree> files, std::vector<Plan> plans)
+    : gpu_(std::move(gpu)), runtime_(std::move(runtime)), files_(std::move(files)),
+      plans_(std::move(plans)), stream_(std::make_shared<cuda::OwnedStream>(gpu_)),
       scratch_(gpu_, cuda::Block::Place::device), tensors_(gpu_, cuda::Block::Place::device),
       staging_(gpu_, cuda::Block::Place::pinned_host) {}
 
@@ -299,7 +298,7 @@ std::unique_ptr<Session> TensorRtBackend::load(const std::string& graph, const G
 PlanEngine& TensorRtBackend::engine(const Plan& plan) {
   auto& found = engines_[&plan];
   if (!found)
-    found = runtime_->deserialise(read_plan(plan));
+    found = runtime_->deserialise(read_plan(*files_, plan).data);
   return *found;
 }
 

@@ -16,9 +16,10 @@ namespace fgdm {
 // scratch memory and one block for inputs and outputs: they run one after another.
 class TensorRtBackend {
 public:
-  // `plans` fit the device and the runtime. Their engines are loaded when a run first needs them.
+  // `plans` fit the device and the runtime. Their engines are loaded from the bundle's files when a
+  // run first needs them.
   TensorRtBackend(std::shared_ptr<const cuda::Gpu> gpu, std::shared_ptr<PlanRuntime> runtime,
-                  std::vector<Plan> plans);
+                  std::shared_ptr<const FileTree> files, std::vector<Plan> plans);
 
   // The graph of that name. The backend must outlive its sessions. Throws BackendError if no plan
   // is of this graph.
@@ -43,6 +44,7 @@ private:
 
   std::shared_ptr<const cuda::Gpu> gpu_;
   std::shared_ptr<PlanRuntime> runtime_;
+  std::shared_ptr<const FileTree> files_;
   std::vector<Plan> plans_;
   std::shared_ptr<const cuda::OwnedStream> stream_;
   cuda::Block scratch_, tensors_, staging_;

@@ -1,0 +1,151 @@
+"""A bundle's folder as one file, and back: what ``fgdm pack`` and ``fgdm unpack`` do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from fgdm.bundle_files import check_hashes, check_sizes
+from fgdm.errors import BundleError, RequestError
+from fgdm.file_tree import ALIGNMENT, Archive, FileTree, Folder, require_folder
+from fgdm.files import OutputError, create_folder, remove_empty
+from fgdm.manifest import MANIFEST, MANIFEST_HASH, Manifest, check_manifest, read_manifest
+
+#: The id of the extra field that aligns a member, which Android's zipalign uses for the same.
+_PADDING = 0xD935
+_LOCAL_HEADER, _EXTRA_HEADER, _ZIP64_EXTRA = 30, 4, 20
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # that the format knows
+
+
+def pack(bundle: Path, archive: Path, *, overwrite: bool = False) -> int:
+    """Makes a bundle's folder one file, ``archive``: the same bytes for the same files.
+
+    Every file goes in but those that the manifest doesn't list and whose name, or a folder's above
+    them, begins with a dot. Files that links lead to go in as files. The archive appears under its
+    name when it is complete and has been read again. Returns its size in bytes.
+
+    Raises BundleError for a damaged bundle, RequestError for an archive in place of a folder, and
+    OutputError where `archive` exists and `overwrite` isn't said, or can't be written.
+    """
+    require_folder(bundle, "fgdm pack")
+    manifest = read_manifest(bundle)
+    check_manifest(bundle)
+    check_sizes(bundle, manifest)
+    with _replacing(archive, overwrite, bundle) as partial:
+        with partial.open("xb") as stream:
+            _write(stream, Folder(bundle), _names(bundle, manifest))
+            stream.flush()
+            os.fsync(stream.fileno())
+        check_hashes(partial, manifest)
+        return partial.stat().st_size
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Gives the folder back that an archive was made of, its files byte for byte, in `folder`,
+    which isn't there or is empty. It appears under its name when it is complete.
+
+    Raises BundleError for a damaged archive, RequestError for a folder in place of an archive, and
+    OutputError where `folder` holds something or can't be written.
+    """
+    if archive.is_dir():
+        raise RequestError(f"{archive} is a folder already; expected an archive of fgdm pack")
+    if not archive.is_file():
+        raise BundleError(f"there is no archive {archive}; expected a file of fgdm pack")
+    files = Archive(archive)
+    manifest = read_manifest(archive)
+    with _filling(folder) as partial:
+        for name in files.names():
+            target = partial / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as stream:
+                _copy(files, name, stream)
+        check_hashes(partial, manifest)
+
+
+def _names(bundle: Path, manifest: Manifest) -> list[str]:
+    """Of the files to pack: the manifest first, so that tools show it first."""
+    first = [MANIFEST, MANIFEST_HASH]
+    listed = {entry.path for entry in manifest.files}
+    beside = {
+        name
+        for name in Folder(bundle).names()
+        if not any(part.startswith(".") for part in name.split("/"))
+    }
+    return [*first, *sorted((listed | beside) - set(first))]
+
+
+def _write(stream: IO[bytes], files: FileTree, names: list[str]) -> None:
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name in names:
+            member = zipfile.ZipInfo(name, _EARLIEST)
+            member.create_system = 3  # Unix, whatever this is
+            member.external_attr = 0o100644 << 16
+            large = files.size(name) > zipfile.ZIP64_LIMIT
+            header = _LOCAL_HEADER + len(name.encode()) + (_ZIP64_EXTRA if large else 0)
+            padding = -(stream.tell() + header + _EXTRA_HEADER) % ALIGNMENT
+            member.extra = struct.pack("<HH", _PADDING, padding) + bytes(padding)
+            with archive.open(member, "w", force_zip64=large) as target:
+                _copy(files, name, target)
+
+
+def _copy(files: FileTree, name: str, target: IO[bytes]) -> None:
+    try:
+        for chunk in files.chunks(name):
+            target.write(chunk)
+    except OSError as error:
+        raise OutputError(
+            f"{files.root / name} can't be copied: {error.strerror or error}; make room, or choose "
+            "another place"
+        ) from None
+
+
+@contextlib.contextmanager
+def _replacing(archive: Path, overwrite: bool, bundle: Path) -> Iterator[Path]:
+    """A name beside `archive`; what has it then takes that one's place, or vanishes."""
+    if archive.is_dir() or (archive.exists() and not overwrite):
+        raise OutputError(f"{archive} exists; give another name, or --overwrite for an archive")
+    if archive.resolve().is_relative_to(bundle.resolve()):
+        raise OutputError(f"{archive} lies in the bundle's own folder; give a place outside")
+    created: list[Path] = []
+    partial = archive.with_name(f".{archive.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+    try:
+        try:
+            create_folder(archive.parent, created)
+            yield partial
+            partial.replace(archive)
+        except OSError as error:
+            raise _refusal(archive, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        remove_empty(created)
+
+
+@contextlib.contextmanager
+def _filling(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder`, which takes that one's place, or vanishes."""
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+    created: list[Path] = []
+    try:
+        try:
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise OutputError(f"{folder} exists and isn't empty; give another folder")
+            create_folder(folder.parent, created)
+            partial.mkdir()
+            yield partial
+            partial.replace(folder)
+        except OSError as error:
+            raise _refusal(folder, error) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        remove_empty(created)
+
+
+def _refusal(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"can't write {path}: {error.strerror or error}; choose another place")
