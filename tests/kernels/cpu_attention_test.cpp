@@ -1,4 +1,5 @@
-// The processor's kernels for the op, every one that this machine can run, against float64.
+// The processor's kernels for the op, every one that this machine can run, and the loops of the
+// widest, against float64.
 
 #include <cmath>
 #include <limits>
@@ -9,6 +10,7 @@
 #include "attention.hpp"
 #include "attention_case.hpp"
 #include "reference.hpp"
+#include "wide_attention.hpp"
 
 namespace fgdm::kernels::test {
 namespace {
@@ -50,7 +52,14 @@ std::vector<double> run(const cpu::AttentionKernel& kernel, const AttentionCase&
 
 class CpuAttention : public ::testing::TestWithParam<cpu::AttentionKernel> {};
 
-INSTANTIATE_TEST_SUITE_P(Kernels, CpuAttention, ::testing::ValuesIn(cpu::attention_kernels()),
+std::vector<cpu::AttentionKernel> kernels() {
+  const auto found = cpu::attention_kernels();
+  std::vector<cpu::AttentionKernel> all(found.begin(), found.end());
+  all.push_back(cpu::attention_wide);
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, CpuAttention, ::testing::ValuesIn(kernels()),
                          [](const auto& made) { return std::string(made.param.name); });
 
 TEST_P(CpuAttention, MatchesFloat64AtEveryHeadSize) {
