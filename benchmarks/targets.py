@@ -128,6 +128,13 @@ TARGETS: dict[str, tuple[Target, ...]] = {
             at_most=1.02,
         ),
     ),
+    "attention": (
+        Target(
+            "attention beside standard ops, at SD 1.x's heads: times as fast",
+            ("slowest_op_speedup",),
+            at_least=1.5,
+        ),
+    ),
     "factor_tables": (
         Target(
             "picture's mIoU with the map",

@@ -274,6 +274,7 @@ class Engine:
         trace: str = "",
         forbid: str = "",
         memory: str = "full",
+        attention: str = "auto",
     ) -> None: ...
     @property
     def manifest(self) -> str:
@@ -288,6 +289,8 @@ class Engine:
     def precision(self) -> str: ...
     @property
     def runtime(self) -> str: ...
+    @property
+    def attention(self) -> str: ...
     @property
     def notes(self) -> list[str]:
         """Backends that "auto" passed over, and why; weaknesses of factors' defaults."""
@@ -409,6 +412,9 @@ def runtime_devices(
     """What the execution providers of a libonnxruntime offer once it has loaded those plugins:
     provider, vendor, version, kind and name of every device. And why plugins weren't loaded.
     BackendError without the library."""
+
+def processor_attention() -> str:
+    """The kernel for fgdm::SegFreeAttention that this processor gets."""
 
 def tensorrt_headers() -> str:
     """The TensorRT version whose headers the core was built with; "" if it has no such backend."""

@@ -63,6 +63,8 @@ class Engine(Editor):
     memory: "full" keeps every graph loaded, with its weights unpacked. "low", of backend "cpu" with
     ONNX Runtime 1.27 or newer, loads the graphs of one factor at a time and leaves large float16
     weights packed in their files (docs/memory.md).
+    attention: "auto" runs ``fgdm::SegFreeAttention`` by fgdm's own kernel where there is one,
+    "standard" by the standard ops of the graphs' own function (docs/runtimes.md).
 
     Close it, or use it in a ``with`` statement; one that is open when the interpreter exits is
     closed then. From within a callback of its own, what would wait for that callback raises
@@ -92,6 +94,7 @@ class Engine(Editor):
         forbid: Filters = (),
         watermark: str = "",
         memory: str = "full",
+        attention: str = "auto",
     ) -> None:
         self.watermark = _watermark(values.text("watermark", watermark))
         opened = values.path_or_bytes("bundle", bundle)
@@ -108,6 +111,7 @@ class Engine(Editor):
             "trace": values.path("trace", trace),
             "forbid": as_filters("forbid", forbid),
             "memory": values.text("memory", memory),
+            "attention": values.text("attention", attention),
         }
         options |= _libraries(backend, values.path("library", library))
         with open_engines.call():
@@ -141,6 +145,12 @@ class Engine(Editor):
     def classes(self) -> list[str]:
         """What maps can hold, in the palette's words; none where no factor makes labels."""
         return list(self._colors)
+
+    @property
+    def attention(self) -> str:
+        """What ``fgdm::SegFreeAttention`` is run by: fgdm's kernel ("avx512", "avx2", "sse2",
+        "neon", "plain" or "cuda"), "plan" for what plans were built with, or "standard" ops."""
+        return self._open().attention
 
     @property
     def load_seconds(self) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fgdm import machine
 from fgdm.bundle_files import check_hashes, check_sizes
 from fgdm.errors import BundleError
 from fgdm.file_tree import FileTree, open_tree
@@ -45,7 +46,8 @@ class Description:
 
     verified: by SHA-256, not by size alone. plans: each with what keeps it from running on this
     machine, nothing if it fits. unlisted: files that the manifest doesn't know. weaknesses: of the
-    factors' numbers of steps and spacings.
+    factors' numbers of steps and spacings. attentions: nodes of ``fgdm::SegFreeAttention`` by the
+    graphs that have some. attention: what backend "cpu" runs them by on this machine.
     """
 
     bundle: Path
@@ -54,6 +56,8 @@ class Description:
     plans: tuple[tuple[Plan, tuple[str, ...]], ...]
     unlisted: tuple[str, ...]
     weaknesses: tuple[str, ...] = ()
+    attentions: dict[str, int] = field(default_factory=dict)
+    attention: str = "standard"
 
     @property
     def size(self) -> int:
@@ -73,6 +77,8 @@ class Description:
             ],
             "unlisted": list(self.unlisted),
             "weaknesses": list(self.weaknesses),
+            "attentions": self.attentions,
+            "attention": self.attention,
         }
 
     def lines(self) -> Iterator[str]:
@@ -98,6 +104,11 @@ class Description:
             yield f"  {graph.name}  ({graph.file})"
             yield from _port_lines("in ", graph.inputs)
             yield from _port_lines("out", graph.outputs)
+        if self.attentions:
+            kernel = f"{self.attention} kernel" if self.attention != "standard" else "standard ops"
+            yield f"\nnodes of fgdm::SegFreeAttention ({kernel} on backend cpu)"
+        for name, count in self.attentions.items():
+            yield f"  {name}  {count}"
         yield "\nfiles" + ("  (every SHA-256 checked)" if self.verified else "  (sizes checked)")
         width = max((len(entry.path) for entry in manifest.files), default=0)
         for entry in manifest.files:
@@ -123,13 +134,25 @@ def describe(bundle: Path, *, verify: bool = False) -> Description:
         check_hashes(bundle, manifest)
     else:
         check_sizes(bundle, manifest)
-    for graph in manifest.graphs:
-        check_graph(_graph_file(files, graph.file), graph)
+    graphs = {
+        graph.name: check_graph(_graph_file(files, graph.file), graph) for graph in manifest.graphs
+    }
     found = find_plans(bundle, manifest, verify=verify)
     here = look() if found else Host((), {})
     plans = tuple((plan, obstacles(plan, here)) for plan in found)
     weaknesses = sampling_weaknesses(bundle, manifest)
-    return Description(bundle, manifest, verify, plans, _unlisted(files, manifest), weaknesses)
+    attentions = {name: file.attentions for name, file in graphs.items() if file.attentions}
+    own = machine.attention_kernel() if manifest.precision == "fp32" else ""
+    return Description(
+        bundle=bundle,
+        manifest=manifest,
+        verified=verify,
+        plans=plans,
+        unlisted=_unlisted(files, manifest),
+        weaknesses=weaknesses,
+        attentions=attentions,
+        attention=own or "standard",
+    )
 
 
 def _graph_file(files: FileTree, name: str) -> bytes:

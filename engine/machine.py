@@ -376,6 +376,14 @@ def core_tensorrt() -> str:
         return ""
 
 
+def attention_kernel() -> str:
+    """The core's kernel for ``fgdm::SegFreeAttention`` on this processor; "" without a core."""
+    try:
+        return str(importlib.import_module("fgdm._core").processor_attention())
+    except (ImportError, AttributeError):  # none, or one from before it had a kernel
+        return ""
+
+
 def core_problem() -> str | None:
     """Why the compiled core can't be imported; None if it can."""
     try:

@@ -40,6 +40,11 @@ class OnnxFile:
     calls: tuple[tuple[Name, int], ...]
     functions: dict[Name, int]
 
+    @property
+    def attentions(self) -> int:
+        """Nodes of the op of ours."""
+        return sum(name == OP for name, _ in self.calls)
+
 
 def read_onnx(content: bytes, source: str) -> OnnxFile:
     """Reads the bytes of a model; `source` names it in errors (BundleError)."""
@@ -89,14 +94,16 @@ def gaps(file: OnnxFile, graph: Graph) -> list[str]:
     return found
 
 
-def check_graph(content: bytes, graph: Graph) -> None:
-    """Raises BundleError if the file of a manifest's graph isn't ONNX, or has `gaps`."""
-    problems = gaps(read_onnx(content, graph.file), graph)
+def check_graph(content: bytes, graph: Graph) -> OnnxFile:
+    """Reads the file of a manifest's graph. BundleError if it isn't ONNX, or has `gaps`."""
+    file = read_onnx(content, graph.file)
+    problems = gaps(file, graph)
     if problems:
         raise BundleError(
             f"{graph.file} has been changed since its export: {'; '.join(problems)}. Some tools "
             "that rewrite ONNX graphs do this (docs/surprises.md); export the bundle again"
         )
+    return file
 
 
 def _call(node: memoryview) -> tuple[Name, int]:

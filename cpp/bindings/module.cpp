@@ -226,42 +226,44 @@ Bytes bytes_of(const py::object& object) {
 void bind_engine(py::module_& module) {
   // The destructor waits for the engine's thread, whose callbacks need the interpreter lock.
   py::class_<Engine>(module, "Engine", py::release_gil_before_calling_cpp_dtor())
-      .def(
-          py::init([](const py::object& bundle, std::string backend, std::string precision,
-                      int threads, const std::string& library, const std::string& tensorrt_library,
-                      const std::vector<std::string>& plugins, int device, int max_batch_rows,
-                      int max_queue, int max_active, std::string policy, const std::string& profile,
-                      const std::string& trace, const std::string& forbid, std::string memory) {
-            const EngineOptions options{std::move(backend),
-                                        std::move(precision),
-                                        threads,
-                                        library,
-                                        tensorrt_library,
-                                        {plugins.begin(), plugins.end()},
-                                        device,
-                                        max_batch_rows,
-                                        max_queue,
-                                        max_active,
-                                        std::move(policy),
-                                        profile,
-                                        trace,
-                                        forbid,
-                                        std::move(memory)};
-            if (py::isinstance<py::str>(bundle)) {
-              const auto path = bundle.cast<std::string>();
-              const Unlocked unlocked;
-              return std::make_unique<Engine>(path, options);
-            }
-            auto archive = bytes_of(bundle);
-            const Unlocked unlocked;
-            return std::make_unique<Engine>(std::move(archive), options);
-          }),
-          py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
-          py::arg("precision") = "auto", py::arg("threads") = 0, py::arg("library") = "",
-          py::arg("tensorrt_library") = "", py::arg("plugins") = std::vector<std::string>{},
-          py::arg("device") = 0, py::arg("max_batch_rows") = 32, py::arg("max_queue") = 256,
-          py::arg("max_active") = 16, py::arg("policy") = "latency", py::arg("profile") = "",
-          py::arg("trace") = "", py::arg("forbid") = "", py::arg("memory") = "full")
+      .def(py::init([](const py::object& bundle, std::string backend, std::string precision,
+                       int threads, const std::string& library, const std::string& tensorrt_library,
+                       const std::vector<std::string>& plugins, int device, int max_batch_rows,
+                       int max_queue, int max_active, std::string policy,
+                       const std::string& profile, const std::string& trace,
+                       const std::string& forbid, std::string memory, std::string attention) {
+             const EngineOptions options{std::move(backend),
+                                         std::move(precision),
+                                         threads,
+                                         library,
+                                         tensorrt_library,
+                                         {plugins.begin(), plugins.end()},
+                                         device,
+                                         max_batch_rows,
+                                         max_queue,
+                                         max_active,
+                                         std::move(policy),
+                                         profile,
+                                         trace,
+                                         forbid,
+                                         std::move(memory),
+                                         std::move(attention)};
+             if (py::isinstance<py::str>(bundle)) {
+               const auto path = bundle.cast<std::string>();
+               const Unlocked unlocked;
+               return std::make_unique<Engine>(path, options);
+             }
+             auto archive = bytes_of(bundle);
+             const Unlocked unlocked;
+             return std::make_unique<Engine>(std::move(archive), options);
+           }),
+           py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
+           py::arg("precision") = "auto", py::arg("threads") = 0, py::arg("library") = "",
+           py::arg("tensorrt_library") = "", py::arg("plugins") = std::vector<std::string>{},
+           py::arg("device") = 0, py::arg("max_batch_rows") = 32, py::arg("max_queue") = 256,
+           py::arg("max_active") = 16, py::arg("policy") = "latency", py::arg("profile") = "",
+           py::arg("trace") = "", py::arg("forbid") = "", py::arg("memory") = "full",
+           py::arg("attention") = "auto")
       .def_property_readonly("manifest", &Engine::manifest_json)
       .def(
           "bundle_file",
@@ -272,6 +274,7 @@ void bind_engine(py::module_& module) {
       .def_property_readonly("backend", &Engine::backend)
       .def_property_readonly("precision", &Engine::precision)
       .def_property_readonly("runtime", &Engine::runtime)
+      .def_property_readonly("attention", &Engine::attention)
       .def_property_readonly("notes",
                              [](const Engine& engine) {
                                const auto notes = engine.notes();
@@ -352,6 +355,7 @@ PYBIND11_MODULE(_core_module, module) {
   module.def("version", [] { return FGDM_VERSION; });
   module.def("finish_closing", &fgdm::Engine::finish_closing, pybind11::call_guard<Unlocked>());
   module.def("tensorrt_headers", &fgdm::tensorrt_headers);
+  module.def("processor_attention", &fgdm::processor_attention);
   module.def(
       "runtime_devices",
       [](const std::string& library, const std::vector<std::string>& plugins) {

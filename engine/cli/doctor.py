@@ -33,6 +33,7 @@ class Machine:
 
     core_problem: why the compiled core can't be loaded, None if it can.
     core_tensorrt: the version of TensorRT's headers that it was built with, "" if it was without.
+    attention: the core's kernel for ``fgdm::SegFreeAttention`` on this processor, "" without one.
     plugins: of ONNX Runtime, in wheels of their own. devices: what they offer, as the first runtime
     that takes plugins lists it. plugin_problems: why others offer nothing.
     libraries: by purpose, the name under which a shared library could be loaded.
@@ -43,6 +44,7 @@ class Machine:
     system: str
     core_problem: str | None
     core_tensorrt: str
+    attention: str
     runtimes: tuple[machine.Runtime, ...]
     plugins: tuple[machine.Plugin, ...]
     devices: tuple[machine.Device, ...]
@@ -88,6 +90,7 @@ def look() -> Machine:
         system=f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}",
         core_problem=machine.core_problem(),
         core_tensorrt=machine.core_tensorrt(),
+        attention=machine.attention_kernel(),
         runtimes=runtimes,
         plugins=plugins,
         devices=devices,
@@ -227,6 +230,8 @@ def lines(here: Machine) -> Iterator[str]:
     cores = f"{here.processor.cores} cores"
     yield _row("processor", f"{here.processor.model}, {cores}")
     yield _row("", " ".join(here.processor.features) or "no vector extensions known to fgdm")
+    own = f"{here.attention} kernel (backend cpu, float32 graphs)" if here.attention else ""
+    yield _row("attention", own or "standard ops")
     for gpu in here.gpus:
         capability = f"compute {gpu.compute_capability}" if gpu.compute_capability else ""
         driver = f"driver {gpu.driver}" if gpu.driver else ""

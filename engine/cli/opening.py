@@ -28,6 +28,8 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=0, metavar="N", help="of the runtime; default: it chooses")
     add("--library", default="", metavar="FILE", help="libonnxruntime; default: the wheel's")
     add("--memory", default="full", metavar="NAME", help="full (default) or low (docs/memory.md)")
+    attention = "auto (default: fgdm's own kernel, if there is one) or standard (docs/runtimes.md)"
+    add("--attention", default="auto", metavar="NAME", help=attention)
     add("--trace", default="", metavar="FILE", help="write a timeline for ui.perfetto.dev")
 
 
@@ -97,7 +99,10 @@ def engine_options(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``fgdm.Engine`` that the machine arguments say."""
     return {
         name: getattr(args, name)
-        for name in ("backend", "device", "precision", "threads", "library", "memory", "trace")
+        for name in (
+            *("backend", "device", "precision", "threads", "library", "memory"),
+            *("attention", "trace"),
+        )
     }
 
 

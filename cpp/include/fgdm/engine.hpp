@@ -94,6 +94,9 @@ public:
   const std::string& backend() const;    // what "auto" became
   const std::string& precision() const;  // likewise
   std::string runtime() const;           // such as "onnxruntime 1.31.1"
+  // What fgdm::SegFreeAttention is run by: the name of our kernel, such as "avx2" or "cuda"; "plan"
+  // for what a plan was built with; or "standard" ops.
+  const std::string& attention() const;
   // What "auto" passed over or is slower, and why; known weaknesses of factors' defaults.
   std::span<const std::string> notes() const;
   double load_seconds() const;

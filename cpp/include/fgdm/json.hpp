@@ -25,14 +25,15 @@ FGDM_API EngineOptions parse_engine_options(std::string_view json);
 // What made a result.
 struct FGDM_API EngineInfo {
   std::string version, bundle;  // fgdm's; the bundle's name
-  std::string backend, precision, runtime;
+  std::string backend, precision, runtime, attention;
   std::vector<std::string> factors;  // of the chain, in its order
   std::vector<std::string> notes;    // Engine::notes()
   double load_seconds = 0.0;
 };
 FGDM_API EngineInfo engine_info(const Engine& engine);
 
-// {"version", "bundle", "backend", "precision", "runtime", "factors", "notes", "load_seconds"}.
+// {"version", "bundle", "backend", "precision", "runtime", "attention", "factors", "notes",
+// "load_seconds"}.
 FGDM_API std::string engine_json(const EngineInfo& info);
 
 // The names of Metrics and their values.

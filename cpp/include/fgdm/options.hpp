@@ -40,6 +40,11 @@ struct FGDM_API EngineOptions {
   // float16 weights stay in their files, unpacked each time they are used. Pictures are the same up
   // to rounding.
   std::string memory = "full";
+  // "auto": the kernel of our own for the op fgdm::SegFreeAttention, where there is one: on backend
+  // "cpu" for float32 graphs, on "cuda" beside libfgdm_ort_ops.so, and in plans that were built
+  // with the plugin. "standard": the standard ops of the graphs' own function, whatever else is
+  // there; not for backend "tensorrt". Pictures are the same up to rounding.
+  std::string attention = "auto";
 };
 
 }  // namespace fgdm

@@ -41,6 +41,9 @@ struct FGDM_API OrtLoadOptions {
   bool bfloat16 = false;    // arithmetic (OpenVINO only)
   int device = 0;           // which GPU
   bool low_memory = false;  // large float16 weights stay packed (CPU only, ONNX Runtime 1.27)
+  // fgdm::SegFreeAttention by our own kernel: on the CPU, where the graph gives it float32 (others
+  // are refused); on CUDA, where libfgdm_ort_ops.so lies beside the core.
+  bool own_attention = false;
 };
 
 /// ONNX Runtime itself: the opened library, its environment, and one arena for all sessions on the
@@ -80,6 +83,10 @@ public:
   /// Name and version of the plugin that serves a provider, "" if none does.
   virtual std::string plugin_name(Provider provider) const = 0;
 
+  /// What fgdm::SegFreeAttention is run by in a graph that is loaded so: the name of our kernel,
+  /// such as "avx2" or "cuda", or "standard" for the standard ops of the graph's own function.
+  virtual std::string attention(Provider provider, const OrtLoadOptions& options) const = 0;
+
   /// Loads a graph. Throws BackendError, and BundleError where weights of a model in memory lie in
   /// none of its files.
   virtual std::unique_ptr<Session> load(const OrtGraph& graph, Provider provider,
@@ -89,5 +96,9 @@ public:
     return load(OrtGraph{graph}, provider, options);
   }
 };
+
+/// The kernel for fgdm::SegFreeAttention that this processor gets: "avx512", "avx2", "sse2", "neon"
+/// or "plain".
+FGDM_API std::string processor_attention();
 
 }  // namespace fgdm

@@ -162,6 +162,20 @@ bool wants_low_memory(const EngineOptions& options) {
   return true;
 }
 
+// Whether EngineOptions::attention leaves the op to a kernel of ours.
+bool wants_own_attention(const EngineOptions& options) {
+  if (options.attention == "auto")
+    return true;
+  if (options.attention != "standard")
+    throw RequestError("attention is \"" + options.attention +
+                       "\", expected \"auto\" or \"standard\"");
+  if (options.backend == "tensorrt")
+    throw RequestError(
+        "attention \"standard\" can't change plans, which backend \"tensorrt\" runs; "
+        "build them without --plugin, and leave attention out");
+  return false;
+}
+
 }  // namespace
 
 double Timings::total() const {
@@ -181,7 +195,8 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
     throw RequestError("device is " + std::to_string(options.device) +
                        ", which chooses a GPU, and backend \"" + options.backend + "\" uses none");
   const bool low_memory = wants_low_memory(options);
-  if (!low_memory && load_plans(bundle, options))
+  const bool own_attention = wants_own_attention(options);
+  if (!low_memory && own_attention && load_plans(bundle, options))
     return;
   runtime_ = OrtRuntime::open(options.library, options.threads, plugins_for(options));
   const auto providers =
@@ -191,9 +206,14 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
   for (const auto provider : providers) {
     const auto& made = bundle.manifest().precision;
     const bool bfloat16 = wants_bfloat16(options.precision, made, provider);
+    const OrtLoadOptions how{
+        .bfloat16 = bfloat16,
+        .device = options.device,
+        .low_memory = low_memory,
+        // The processor's kernel computes in float32, as float16 graphs do there.
+        .own_attention = own_attention && (provider != Provider::cpu || made == "fp32")};
     try {
-      load_all(bundle, provider,
-               {.bfloat16 = bfloat16, .device = options.device, .low_memory = low_memory});
+      load_all(bundle, provider, how);
     } catch (const Error& error) {
       if (provider == providers.back() || !is_of_the_backend(error))
         throw;
@@ -207,6 +227,7 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
     runtime_name_ =
         "onnxruntime " + runtime_->version() + (plugin.empty() ? "" : " with " + plugin);
     precision_ = bfloat16 ? "bf16" : made;
+    attention_ = runtime_->attention(provider, how);
     return;
   }
   throw BackendError("this ONNX Runtime library has none of the providers cpu, openvino and cuda");
@@ -243,6 +264,7 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
   }
   backend_ = "tensorrt";
   runtime_name_ = "tensorrt " + tensorrt_->version();
+  attention_ = "plan";
   return true;
 }
 

@@ -63,6 +63,8 @@ public:
   const std::string& backend() const { return backend_; }
   const std::string& precision() const { return precision_; }
   const std::string& runtime() const { return runtime_name_; }
+  // What fgdm::SegFreeAttention is run by: OrtRuntime::attention, or "plan".
+  const std::string& attention() const { return attention_; }
   const std::vector<std::string>& notes() const { return notes_; }
 
 private:
@@ -73,7 +75,7 @@ private:
   std::shared_ptr<OrtRuntime> runtime_;
   std::shared_ptr<Device> device_ = host_device();
   std::unique_ptr<TensorRtBackend> tensorrt_;
-  std::string runtime_name_, backend_, precision_;
+  std::string runtime_name_, backend_, precision_, attention_;
   std::vector<std::string> notes_;
   Sessions sessions_;
   // Of graphs that few requests need, or of all where memory is short: loaded by a call.

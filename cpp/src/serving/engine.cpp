@@ -219,6 +219,9 @@ const std::string& Engine::backend() const {
 const std::string& Engine::precision() const {
   return implementation_->graphs.precision();
 }
+const std::string& Engine::attention() const {
+  return implementation_->graphs.attention();
+}
 std::string Engine::runtime() const {
   return implementation_->graphs.runtime();
 }

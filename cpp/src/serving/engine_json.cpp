@@ -49,6 +49,7 @@ EngineOptions parse_engine_options(std::string_view text) {
   read_path(given, "profile", options.profile);
   read_path(given, "trace", options.trace);
   given.read("memory", options.memory);
+  given.read("attention", options.attention);
   if (const auto* forbid = given.find("forbid"))
     options.forbid = forbid->dump();
   given.check_all_read();
@@ -62,6 +63,7 @@ EngineInfo engine_info(const Engine& engine) {
                   engine.backend(),
                   engine.precision(),
                   engine.runtime(),
+                  engine.attention(),
                   {},
                   {engine.notes().begin(), engine.notes().end()},
                   engine.load_seconds()};
@@ -76,6 +78,7 @@ std::string engine_json(const EngineInfo& info) {
                   {"backend", info.backend},
                   {"precision", info.precision},
                   {"runtime", info.runtime},
+                  {"attention", info.attention},
                   {"factors", info.factors},
                   {"notes", info.notes},
                   {"load_seconds", info.load_seconds}});

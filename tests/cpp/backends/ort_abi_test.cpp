@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "ort_api.hpp"
+#include "ort_custom_op.hpp"
 
 namespace {
 
@@ -13,6 +14,20 @@ namespace {
   EXPECT_EQ(fgdm::ort::ours::slot, offsetof(OrtApi, theirs) / sizeof(void*)) << #theirs
 
 TEST(OrtAbi, SlotsAreTheHeadersSlots) {
+  EXPECT_SLOT(CreateStatus, CreateStatus);
+  EXPECT_SLOT(CreateCustomOpDomain, CreateCustomOpDomain);
+  EXPECT_SLOT(AddCustomOp, CustomOpDomain_Add);
+  EXPECT_SLOT(AddCustomOpDomain, AddCustomOpDomain);
+  EXPECT_SLOT(GetTensorMutableData, GetTensorMutableData);
+  EXPECT_SLOT(GetTensorTypeAndShape, GetTensorTypeAndShape);
+  EXPECT_SLOT(GetTextAttribute, KernelInfoGetAttribute_string);
+  EXPECT_SLOT(GetKernelInput, KernelContext_GetInput);
+  EXPECT_SLOT(GetKernelOutput, KernelContext_GetOutput);
+  EXPECT_SLOT(ReleaseTensorInfo, ReleaseTensorTypeAndShapeInfo);
+  EXPECT_SLOT(ReleaseCustomOpDomain, ReleaseCustomOpDomain);
+  EXPECT_SLOT(GetInputShape, ShapeInferContext_GetInputTypeShape);
+  EXPECT_SLOT(SetOutputShape, ShapeInferContext_SetOutputTypeShape);
+  EXPECT_SLOT(ParallelFor, KernelContext_ParallelFor);
   EXPECT_SLOT(GetErrorMessage, GetErrorMessage);
   EXPECT_SLOT(CreateEnv, CreateEnv);
   EXPECT_SLOT(CreateSession, CreateSession);
@@ -78,7 +93,34 @@ TEST(OrtAbi, SlotsOfPluginsAreTheHeadersSlots) {
 }
 #endif
 
+#define EXPECT_PLACE(ours, theirs)                                                                 \
+  EXPECT_EQ(offsetof(fgdm::ort::CustomOp, ours), offsetof(OrtCustomOp, theirs)) << #theirs
+
+TEST(OrtAbi, ACustomOpIsTheHeaders) {
+  EXPECT_PLACE(version, version);
+  EXPECT_PLACE(create_kernel_v1, CreateKernel);
+  EXPECT_PLACE(name, GetName);
+  EXPECT_PLACE(provider, GetExecutionProviderType);
+  EXPECT_PLACE(input_type, GetInputType);
+  EXPECT_PLACE(input_count, GetInputTypeCount);
+  EXPECT_PLACE(output_type, GetOutputType);
+  EXPECT_PLACE(output_count, GetOutputTypeCount);
+  EXPECT_PLACE(compute_v1, KernelCompute);
+  EXPECT_PLACE(destroy, KernelDestroy);
+  EXPECT_PLACE(input_characteristic, GetInputCharacteristic);
+  EXPECT_PLACE(output_characteristic, GetOutputCharacteristic);
+  EXPECT_PLACE(input_memory_type, GetInputMemoryType);
+  EXPECT_PLACE(create_kernel, CreateKernelV2);
+  EXPECT_PLACE(compute, KernelComputeV2);
+  EXPECT_PLACE(infer_shape, InferOutputShapeFn);
+  EXPECT_PLACE(first_version, GetStartVersion);
+  EXPECT_PLACE(last_version, GetEndVersion);
+  EXPECT_PLACE(release_aliases, ReleaseAliasMap);
+}
+
 TEST(OrtAbi, EnumerationsHaveTheHeadersValues) {
+  EXPECT_EQ(fgdm::ort::code_fail, ORT_FAIL);
+  EXPECT_EQ(fgdm::ort::required, INPUT_OUTPUT_REQUIRED);
   EXPECT_EQ(fgdm::ort::element_float, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
   EXPECT_EQ(fgdm::ort::element_uint8, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8);
   EXPECT_EQ(fgdm::ort::element_int32, ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32);

@@ -19,6 +19,7 @@ NOTHING = Machine(
     system="Linux x86_64, glibc 2.36",
     core_problem="No module named 'fgdm._core'",
     core_tensorrt="",
+    attention="",
     runtimes=(),
     plugins=(),
     devices=(),
@@ -39,6 +40,7 @@ EVERYTHING = replace(
     NOTHING,
     core_problem=None,
     core_tensorrt="10.3",
+    attention="avx2",
     runtimes=(
         machine.Runtime("onnxruntime-gpu", "1.26.0", "/x/libonnxruntime.so.1", ("cpu", "cuda")),
         machine.Runtime("onnxruntime-openvino", "1.24.0", "/y/lib.so", ("cpu", "openvino")),

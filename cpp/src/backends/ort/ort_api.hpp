@@ -23,6 +23,11 @@ struct ArenaConfig;
 struct EpDevice;  // a device as an execution provider offers it
 struct HardwareDevice;
 struct KeyValuePairs;
+struct CustomOpDomain;
+struct CustomOp;  // ort_custom_op.hpp
+struct KernelInfo;
+struct KernelContext;
+struct ShapeContext;
 
 /// The oldest interface version that has everything used here (ONNX Runtime 1.21).
 inline constexpr std::uint32_t api_version = 21;
@@ -45,6 +50,7 @@ template <std::size_t Slot, typename Signature> struct Function {
   using type = Signature*;
 };
 
+using CreateStatus = Function<0, Status*(int, const char*) noexcept>;
 using GetErrorMessage = Function<2, const char*(const Status*) noexcept>;
 using CreateEnv = Function<3, Status*(int, const char*, Env**) noexcept>;
 using CreateSession =
@@ -59,6 +65,9 @@ using DisableMemPattern = Function<17, Status*(SessionOptions*) noexcept>;
 using SetGraphOptimizationLevel = Function<23, Status*(SessionOptions*, int) noexcept>;
 using SetIntraOpNumThreads = Function<24, Status*(SessionOptions*, int) noexcept>;
 using SetInterOpNumThreads = Function<25, Status*(SessionOptions*, int) noexcept>;
+using CreateCustomOpDomain = Function<26, Status*(const char*, CustomOpDomain**) noexcept>;
+using AddCustomOp = Function<27, Status*(CustomOpDomain*, const CustomOp*) noexcept>;
+using AddCustomOpDomain = Function<28, Status*(SessionOptions*, CustomOpDomain*) noexcept>;
 using SessionGetInputCount = Function<30, Status*(const Session*, std::size_t*) noexcept>;
 using SessionGetOutputCount = Function<31, Status*(const Session*, std::size_t*) noexcept>;
 using SessionGetInputTypeInfo =
@@ -72,22 +81,32 @@ using SessionGetOutputName =
 using CreateTensorWithData =
     Function<49, Status*(const MemoryInfo*, void*, std::size_t, const std::int64_t*, std::size_t,
                          int, Value**) noexcept>;
+using GetTensorMutableData = Function<51, Status*(Value*, void**) noexcept>;
 using CastTypeInfoToTensorInfo =
     Function<55, Status*(const TypeInfo*, const TensorInfo**) noexcept>;
 using GetTensorElementType = Function<60, Status*(const TensorInfo*, int*) noexcept>;
 using GetDimensionsCount = Function<61, Status*(const TensorInfo*, std::size_t*) noexcept>;
 using GetDimensions = Function<62, Status*(const TensorInfo*, std::int64_t*, std::size_t) noexcept>;
+using GetTensorTypeAndShape = Function<65, Status*(const Value*, TensorInfo**) noexcept>;
 using CreateMemoryInfo = Function<68, Status*(const char*, int, int, int, MemoryInfo**) noexcept>;
 using CreateCpuMemoryInfo = Function<69, Status*(int, int, MemoryInfo**) noexcept>;
 using AllocatorFree = Function<76, Status*(Allocator*, void*) noexcept>;
 using GetDefaultAllocator = Function<78, Status*(Allocator**) noexcept>;
+using GetTextAttribute =
+    Function<87, Status*(const KernelInfo*, const char*, char*, std::size_t*) noexcept>;
+using GetKernelInput =
+    Function<90, Status*(const KernelContext*, std::size_t, const Value**) noexcept>;
+using GetKernelOutput = Function<91, Status*(KernelContext*, std::size_t, const std::int64_t*,
+                                             std::size_t, Value**) noexcept>;
 using ReleaseEnv = Function<92, void(Env*) noexcept>;
 using ReleaseStatus = Function<93, void(Status*) noexcept>;
 using ReleaseMemoryInfo = Function<94, void(MemoryInfo*) noexcept>;
 using ReleaseSession = Function<95, void(Session*) noexcept>;
 using ReleaseValue = Function<96, void(Value*) noexcept>;
 using ReleaseTypeInfo = Function<98, void(TypeInfo*) noexcept>;
+using ReleaseTensorInfo = Function<99, void(TensorInfo*) noexcept>;
 using ReleaseSessionOptions = Function<100, void(SessionOptions*) noexcept>;
+using ReleaseCustomOpDomain = Function<101, void(CustomOpDomain*) noexcept>;
 using GetAvailableProviders = Function<125, Status*(char***, int*) noexcept>;
 using ReleaseAvailableProviders = Function<126, Status*(char**, int) noexcept>;
 using AddSessionConfigEntry =
@@ -106,6 +125,12 @@ using ReleaseCudaProviderOptions = Function<208, void(void*) noexcept>;
 using AddExternalInitializers = Function<210, Status*(SessionOptions*, const char* const*,
                                                       const Value* const*, std::size_t) noexcept>;
 using RegisterCustomOpsLibrary = Function<228, Status*(SessionOptions*, const char*) noexcept>;
+using GetInputShape =
+    Function<268, Status*(const ShapeContext*, std::size_t, TensorInfo**) noexcept>;
+using SetOutputShape =
+    Function<270, Status*(const ShapeContext*, std::size_t, const TensorInfo*) noexcept>;
+using ParallelFor = Function<274, Status*(const KernelContext*, void (*)(void*, std::size_t),
+                                          std::size_t, std::size_t, void*) noexcept>;
 using AppendOpenVinoProvider = Function<275, Status*(SessionOptions*, const char* const*,
                                                      const char* const*, std::size_t) noexcept>;
 
@@ -125,12 +150,14 @@ using EpDeviceMetadata = Function<314, const KeyValuePairs*(const EpDevice*) noe
 using EpDeviceHardware = Function<316, const HardwareDevice*(const EpDevice*) noexcept>;
 
 // Values of the interface's enumerations.
+inline constexpr int code_fail = 1;
 inline constexpr int logging_level_error = 3;
 inline constexpr int graph_optimization_all = 99;
 inline constexpr int device_allocator = 0;
 inline constexpr int arena_allocator = 1;
 inline constexpr int memory_type_default = 0;
 inline constexpr std::size_t extend_as_requested = 1;
+inline constexpr int required = 0;  // of a custom op's inputs and outputs
 inline constexpr int hardware_cpu = 0;
 inline constexpr int hardware_gpu = 1;
 inline constexpr int hardware_npu = 2;

@@ -6,6 +6,8 @@
 #include <map>
 #include <utility>
 
+#include "attention.hpp"
+#include "attention_op.hpp"
 #include "fgdm/error.hpp"
 #include "library.hpp"
 #include "ort_graph.hpp"
@@ -28,6 +30,8 @@ constexpr std::array<std::pair<Provider, std::string_view>, 3> built_in_names{
      {Provider::openvino, "OpenVINOExecutionProvider"},
      {Provider::cpu, "CPUExecutionProvider"}}};
 
+constexpr const char* standard_attention = "standard";
+
 using ort::check;
 using ort::environment_mutex;
 using ort::Handle;
@@ -46,7 +50,8 @@ public:
   Runtime(const Table& api, const ort::ApiBase& library, int threads,
           std::span<const std::filesystem::path> plugins)
       : api_(api), version_(library.get_version_string()), threads_(threads), env_(started(api)),
-        built_in_(list_built_in()), plugins_(library, env_.get(), plugins) {
+        built_in_(list_built_in()), plugins_(library, env_.get(), plugins),
+        attention_(api, threads) {
     share_arena();
   }
 
@@ -72,6 +77,15 @@ public:
     return built_in(provider) ? "" : plugins_.name(provider);
   }
 
+  std::string attention(Provider provider, const OrtLoadOptions& wanted) const override {
+    if (wanted.own_attention && provider == Provider::cpu)
+      return processor_attention();
+    const bool cuda = provider == Provider::cuda && built_in(provider);
+    return wanted.own_attention && cuda && std::filesystem::is_regular_file(cuda_ops())
+               ? "cuda"
+               : standard_attention;
+  }
+
   std::unique_ptr<Session> load(const OrtGraph& graph, Provider provider,
                                 const OrtLoadOptions& wanted) override {
     Handle<ort::SessionOptions, ort::ReleaseSessionOptions> options(api_);
@@ -93,8 +107,8 @@ public:
       append_openvino(options.get(), wanted.bfloat16);
     } else if (provider == Provider::cuda) {
       append_cuda(options.get(), wanted.device);
-      register_ops(options.get());
     }
+    add_attention(options.get(), provider, wanted);
     return ort::load_graph(shared_from_this(), api_, env_.get(), graph, options.get(),
                            wanted.device);
   }
@@ -216,13 +230,19 @@ private:
     check(api_, status, "adding the CUDA provider");
   }
 
-  // The op's fused kernel, where its library lies beside the core. A registered op takes the place
-  // of the model's own function; without it the function's standard ops run.
-  void register_ops(ort::SessionOptions* options) const {
-    const auto library = core_folder() / "libfgdm_ort_ops.so";
-    if (std::filesystem::is_regular_file(library))
-      check(api_, api_.call<ort::RegisterCustomOpsLibrary>(options, library.c_str()),
-            "registering " + library.string());
+  static std::filesystem::path cuda_ops() { return core_folder() / "libfgdm_ort_ops.so"; }
+
+  // A registered op takes the place of the model's own function; without it the function's standard
+  // ops run.
+  void add_attention(ort::SessionOptions* options, Provider provider,
+                     const OrtLoadOptions& wanted) const {
+    if (attention(provider, wanted) == standard_attention)
+      return;
+    if (provider == Provider::cpu)
+      return attention_.add_to(options);
+    const auto library = cuda_ops();
+    check(api_, api_.call<ort::RegisterCustomOpsLibrary>(options, library.c_str()),
+          "registering " + library.string());
   }
 
   Table api_;
@@ -231,6 +251,7 @@ private:
   Handle<ort::Env, ort::ReleaseEnv> env_;
   std::vector<Provider> built_in_;
   ort::Plugins plugins_;
+  ort::AttentionOp attention_;
 };
 
 // ONNX Runtime 1.31's wheels for Linux report to their maker: a thread that begins with the
@@ -252,6 +273,10 @@ std::string_view provider_name(Provider provider) {
     if (candidate == provider)
       return name;
   return "unknown";
+}
+
+std::string processor_attention() {
+  return cpu::attention_kernels().front().name;
 }
 
 std::shared_ptr<OrtRuntime> OrtRuntime::open(const std::filesystem::path& library, int threads,
