@@ -130,7 +130,7 @@ def check_control_image(backend: str, device: str) -> None:
         with Engine(bundle, backend=backend) as engine:
             spec = engine.manifest["factors"][-1]
             picture = rng.integers(0, 256, (spec["height"], spec["width"], 3), dtype=np.uint8)
-            options = {"seed": 3, "num_inference_steps": 4}
+            options: dict[str, Any] = {"seed": 3, "num_inference_steps": 4}
             expected = engine.generate(PROMPTS[0], control_images={CONDITION: picture}, **options)
             other = engine.generate(
                 PROMPTS[0], control_images={CONDITION: 255 - picture}, **options

@@ -60,7 +60,7 @@ std::vector<std::int64_t> latents_shape(const Manifest& manifest, const FactorSi
 
 void check_places(const Request& request, const Exchange& exchange) {
   each_array(request, [&](const std::string& name, const DeviceArray& array) {
-    if (array && array.memory->gpu() != exchange.gpu)
+    if (array.memory != nullptr && array.memory->gpu() != exchange.gpu)
       throw RequestError(name + " lies " + place_of(array.memory->gpu()) +
                          ", but what this engine's networks read lies " + place_of(exchange.gpu) +
                          "; give it there, or on the host");

@@ -1,5 +1,6 @@
 // Memory that an engine's device shares with others: it is freed once, by the last, whatever became
 // of the device, and no stream reads what another hasn't written yet.
+#include <limits>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -58,7 +59,7 @@ TEST_F(SharedMemoryOnAGpu, AConsumersStreamWaitsUntilItIsWritten) {
     here->wait_on(stream);
     fake_cuda().queue(stream, [&] { seen = first(*here); });
     fake_driver().stream_synchronize(stream);
-    EXPECT_EQ(seen, 5);
+    EXPECT_EQ(seen, 5.0F);
   }
   const auto other = given({7});
   const OtherStream consumer;
@@ -67,8 +68,8 @@ TEST_F(SharedMemoryOnAGpu, AConsumersStreamWaitsUntilItIsWritten) {
   other->wait_on(consumer.stream);
   consumer.queue([&] { seen = first(*other); });
   consumer.synchronize();
-  EXPECT_NE(early, 7) << "the test is none: it was written all the time";
-  EXPECT_EQ(seen, 7);
+  EXPECT_NE(early, 7.0F) << "the test is none: it was written all the time";
+  EXPECT_EQ(seen, 7.0F);
 }
 
 TEST_F(SharedMemoryOnAGpu, TheDeviceWaitsForWhatAProducersStreamWrites) {

@@ -144,8 +144,9 @@ TEST_P(DeviceArrays, WhatStaysOutlivesSchedulerGraphsAndDevice) {
   auto image = job->result.image_on_device, latents = job->result.latents_on_device;
   job.reset();
   const auto before = read(image);
-  if (auto* far = dynamic_cast<FarDevice*>(device_.get()))
+  if (auto* far = dynamic_cast<FarDevice*>(device_.get())) {
     EXPECT_EQ(far->bytes(), image.bytes() + latents.bytes()) << "and nothing else does";
+  }
   device_.reset();
   EXPECT_EQ(read(image).data, before.data);
   if (GetParam() == Kind::cuda) {
@@ -305,9 +306,9 @@ TEST_P(DeviceArrays, WrongTypesAndShapesAreNamed) {
 
 INSTANTIATE_TEST_SUITE_P(OnEveryDevice, DeviceArrays,
                          ::testing::Values(Kind::host, Kind::far, Kind::cuda),
-                         [](const auto& info) {
-                           return std::string(info.param == Kind::host  ? "Host"
-                                              : info.param == Kind::far ? "Far"
+                         [](const auto& test) {
+                           return std::string(test.param == Kind::host  ? "Host"
+                                              : test.param == Kind::far ? "Far"
                                                                         : "Cuda");
                          });
 
