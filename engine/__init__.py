@@ -27,7 +27,7 @@ from fgdm.errors import (
 )
 
 if TYPE_CHECKING:
-    from fgdm._core import StepInfo
+    from fgdm._core import DeviceArray, StepInfo
     from fgdm.compliance import MapCheck, check_map
     from fgdm.engine import Engine
     from fgdm.inversion import Edit, Inversion
@@ -43,6 +43,7 @@ __all__ = [
     "CancelledError",
     "Candidate",
     "DeadlineError",
+    "DeviceArray",
     "Edit",
     "Engine",
     "Error",
@@ -62,6 +63,7 @@ __all__ = [
 
 _HOME = {
     "Candidate": "fgdm.result",
+    "DeviceArray": "fgdm._core",
     "Edit": "fgdm.inversion",
     "Engine": "fgdm.engine",
     "Inversion": "fgdm.inversion",

@@ -59,6 +59,42 @@ def normal_noise(
     """The noise of a candidate of the factor in that place of the chain: draw 0 is what sampling
     begins with, n + 1 that of step n of a stochastic sampler."""
 
+class DeviceArray:
+    """A dense row-major array in the memory of the host or of a GPU, which stays as long as this or
+    anything that was made of it by DLPack, whatever became of the engine. Who writes to it through
+    another library changes what this gives later."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> str:
+        """Such as "uint8" or "float32"."""
+
+    @property
+    def device(self) -> tuple[int, int]:
+        """As DLPack says it: (1, 0) is the host, (2, n) NVIDIA's GPU n."""
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """A copy on the host. bfloat16, which numpy lacks, as uint16."""
+
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> object:
+        """As the array API standard says. stream: of a GPU, the consumer's, which will wait until
+        the array is written: None or 1 is CUDA's legacy default stream, 2 the thread's, -1 none,
+        others are a cudaStream_t. dl_device: its own, or (1, 0), for which it is copied.
+
+        BufferError for another device, ValueError for stream 0, for a stream of an array on the
+        host, and for copy=False where a copy is needed.
+        """
+
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
 class StepInfo:
     """What a step callback sees after a step of a factor; ValueError once the call is over."""
 
@@ -192,7 +228,15 @@ class Inversion:
 class Result:
     @property
     def image(self) -> npt.NDArray[np.uint8]:
-        """RGB, (H, W, 3)."""
+        """RGB, (H, W, 3); (0, 0) of a request with keep_on_device."""
+
+    @property
+    def image_on_device(self) -> DeviceArray | None:
+        """Of such a request, uint8 (H, W, 3)."""
+
+    @property
+    def latents_on_device(self) -> DeviceArray | None:
+        """Likewise float32 (1, C, h, w)."""
 
     @property
     def factors(self) -> dict[str, FactorResult]:
@@ -304,6 +348,15 @@ class Engine:
     @property
     def profile_key(self) -> str:
         """Backend, precision, runtime, threads and processor: what batch times depend on."""
+
+    @property
+    def dlpack_device(self) -> tuple[int, int]:
+        """Where inputs are read without a copy, and kept results lie."""
+
+    def take_array(self, name: str, value: object) -> DeviceArray | None:
+        """Takes an array over that another library exports by DLPack, if it lies there; None if it
+        lies elsewhere. RequestError, which calls it `name`, if it is empty, isn't dense or of a
+        type that no option takes; what its own methods raise passes through."""
 
     def metrics(self) -> dict[str, Any]: ...
     def close(self) -> None:

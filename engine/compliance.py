@@ -12,7 +12,7 @@ import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the Imp
 import numpy as np
 import numpy.typing as npt
 from fgdm import values
-from fgdm.errors import RequestError
+from fgdm.arrays import SupportsDLPack
 from fgdm.files import read_regular
 from fgdm.requirements import Requirement, Requirements, as_requirements
 
@@ -48,7 +48,7 @@ class MapCheck:
 
 
 def check_map(
-    labels: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8] | SupportsDLPack,
     requirements: Requirements,
     palette: str | os.PathLike[str] | Mapping[str, object],
     *,
@@ -57,10 +57,11 @@ def check_map(
 ) -> MapCheck:
     """Checks a label map against requirements.
 
-    labels: uint8 (h, w), class indices of the palette; 255 is unlabeled. palette: a palette.json,
-    its path or its content. min_area: the fraction of the map, 0 to 1, from which on a class or an
-    instance is there. opening: pixels, 0 to 64, by which classes are opened with a square before
-    instances are told apart: bridges no wider than twice that fall.
+    labels: uint8 (h, w), class indices of the palette, of any library with DLPack; 255 is
+    unlabeled. palette: a palette.json, its path or its content. min_area: the fraction of the map,
+    0 to 1, from which on a class or an instance is there. opening: pixels, 0 to 64, by which
+    classes are opened with a square before instances are told apart: bridges no wider than twice
+    that fall.
 
     Instances are connected components (8 neighbours). left of, right of, above and below are
     GenEval's (Ghosh et al., NeurIPS 2023): the offset of the bounding boxes' centres, each axis
@@ -69,7 +70,7 @@ def check_map(
 
     Raises RequestError for arguments that aren't allowed, BundleError for the palette.
     """
-    pixels = _checked(labels)
+    pixels = values.labels("labels", labels)
     content = (
         json.dumps(dict(palette))
         if isinstance(palette, Mapping)
@@ -87,7 +88,7 @@ def check_map(
 
 
 def number_instances(
-    labels: npt.NDArray[np.uint8], *, min_area: float = 0.002, opening: int = 0
+    labels: npt.NDArray[np.uint8] | SupportsDLPack, *, min_area: float = 0.002, opening: int = 0
 ) -> npt.NDArray[np.uint32]:
     """Which instance each pixel of a label map is of, uint32 (h, w).
 
@@ -96,20 +97,7 @@ def number_instances(
     errors as of `check_map`: these are the instances that it counts.
     """
     return _core.number_instances(
-        _checked(labels),
+        values.labels("labels", labels),
         values.required_real("min_area", min_area),
         values.required_integer("opening", opening),
     )
-
-
-def _checked(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    if not isinstance(labels, np.ndarray) or labels.dtype != np.uint8 or labels.ndim != 2:
-        raise RequestError(
-            "labels must be a uint8 array of shape (height, width), got "
-            + (
-                f"{labels.dtype} of shape {labels.shape}"
-                if isinstance(labels, np.ndarray)
-                else type(labels).__name__
-            )
-        )
-    return np.ascontiguousarray(labels)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fgdm.request import RequestOptions
     from fgdm.result import Result
     from fgdm.scorers import SegmenterScorer
-    from fgdm.values import Picture
+    from fgdm.values import Numbers, Picture
     from typing_extensions import Unpack
 
 
@@ -51,7 +51,7 @@ class Editor(Submitter):
         timestep_spacing: str | None = None,
         steps: int = 50,
         skip: float = 0.2,
-        noise: npt.ArrayLike | None = None,
+        noise: Numbers | None = None,
         edits: Sequence[Edit] | None = None,
         step_callback: StepCallback | None = None,
         **options: Unpack[InversionOptions],
@@ -86,14 +86,14 @@ class Editor(Submitter):
         taken: dict[str, Any] = dict(options)
         if map is None:
             factor = factor or self._factors[-1]
-            taken["image"] = image
-            shape = request.checked({"image": image})["image"]
+            shape = request.read("image", image, values.host_picture)
+            taken["image"] = shape
         else:
             factor = factor or self._main_factor()
             shape = values.labels_or_picture("map", map)
             named = dict(taken.get("factors") or {})
             given = named.get(factor)
-            named[factor] = {**(given or {}), "map": map}
+            named[factor] = {**(given or {}), "map": shape}
             taken["factors"] = named
         for side, pixels in self._image_size(factor, shape).items():
             if taken.get(side) is None:
@@ -121,7 +121,7 @@ class Editor(Submitter):
 
         editing: dict[str, object] = {
             "settings": settings,
-            "noise": values.array("noise", noise),
+            "noise": None if noise is None else values.host_array("noise", noise),
             "edits": [] if edits is None else edits_to_core(edits),
         }
         return self._submit("", taken, inversion, editing, step_callback=step_callback)
@@ -229,7 +229,7 @@ class Editor(Submitter):
                 "edited must be the result of an edit of a map, and inversion that map's; edit "
                 "Engine.invert(map=...)"
             )
-        picture: Any = request.checked({"image": image})["image"]
+        picture = request.read("image", image, values.host_picture)
         painted = np.asarray(edited.image)
         if picture.shape != painted.shape:
             raise RequestError(
@@ -289,7 +289,7 @@ class Editor(Submitter):
                 "this bundle has no segmenter that could read the picture's map; give the map, or "
                 "add one: fgdm export --add-segmenter FILE --into BUNDLE"
             )
-        picture: Any = request.checked({"image": image})["image"]
+        picture = request.read("image", image, values.host_picture)
         if self._segmenter is None:
             model = self._open().bundle_file(self._manifest["graphs"][graph]["file"])
             scorers = extras.load("fgdm.scorers", "cpu")

@@ -153,6 +153,12 @@ class Engine(Editor):
         return self._open().attention
 
     @property
+    def dlpack_device(self) -> tuple[int, int]:
+        """Where arrays are read without a copy, and results stay with keep_on_device, as DLPack
+        says it: (1, 0) is the host, (2, n) NVIDIA's GPU n."""
+        return self._open().dlpack_device
+
+    @property
     def load_seconds(self) -> float:
         """How long the core took to check and load the bundle."""
         return self._open().load_seconds
@@ -248,10 +254,12 @@ class Engine(Editor):
         small would not be painted.
         height, width: of the image in pixels; maps have half of each.
         latents: (1, 4, h, w), or (candidates, 4, h, w) of a joint image; condition_latents:
-        (candidates, 4, h, w); arrays or PyTorch tensors: the noise to start from instead of the
+        (candidates, 4, h, w); arrays or tensors: the noise to start from instead of the
         seed's; h and w are latent cells.
         control_images: what networks of the image factor paint from that no factor of the bundle
         makes, by condition: RGB pictures, or (height, width, 3) uint8, of the image's size.
+        Arrays may be of any library that has DLPack's methods. image, control_images and latents
+        that lie on the engine's own GPU are read there (docs/arrays.md).
 
         factors: options of single condition factors by name, in place of those for all: prompt,
         negative_prompt, objects, candidates (default of a factor that makes pictures: 1),
@@ -301,6 +309,9 @@ class Engine(Editor):
         "min_area": 0.01}]: a map on which all classes of an entry have that area (of the map;
         default: the request's min_area) is refused. Where every map is, the request fails with
         RequestError before an image is sampled.
+        keep_on_device: leaves the image and its latents where the engine's networks made them:
+        Result.image_device and latents_device, which outlive the engine. Result.image is then
+        copied to the host when it is first read.
         priority: -1000 to 1000, larger goes first. deadline: seconds from now, after which the
         request fails with DeadlineError.
         step_callback: called on the engine's thread after every step with a StepInfo, which is

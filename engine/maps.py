@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from fgdm.arrays import as_numpy
 from fgdm.errors import RequestError
 from fgdm.poses import decode_pose, encode_pose
 from numpy.typing import ArrayLike, NDArray
@@ -102,7 +103,7 @@ def _mean(picture: Picture) -> NDArray[np.float64]:
 
 
 def _checked(picture: Picture) -> Picture:
-    array = np.asarray(picture)
+    array = as_numpy("the picture", picture, "a uint8 array of shape (height, width, 3)")
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         raise RequestError(
             f"the picture is {array.shape} of {array.dtype}; it must be (height, width, 3) of uint8"
@@ -121,6 +122,6 @@ def _fractions(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 def _numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
     try:
-        return np.asarray(values, np.float64)
+        return np.asarray(as_numpy(name, values, "an array of numbers"), np.float64)
     except (TypeError, ValueError) as error:
         raise RequestError(f"{name} must be an array of numbers: {error}") from error

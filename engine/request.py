@@ -6,13 +6,14 @@ The core validates ranges and what belongs together; ``fgdm.values`` what a valu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from fgdm.errors import RequestError
 from fgdm.requirements import as_filters, as_requirements, flag
 from fgdm.values import (
+    Numbers,
     Picture,
     array,
     integers,
@@ -33,6 +34,8 @@ from fgdm.values import (
 if TYPE_CHECKING:
     from fgdm.requirements import Filters, Reading, Requirements
     from fgdm.result import Candidate
+
+Value = TypeVar("Value")
 
 #: Chooses among a factor's maps: the place of one, or a number for each.
 SelectFunction = Callable[["list[Candidate]"], "int | Sequence[float] | npt.NDArray[Any]"]
@@ -58,7 +61,7 @@ class FactorOptions(TypedDict, total=False):
     wave: int | None
     map: Picture | None
     strength: float | None
-    latents: npt.ArrayLike | None
+    latents: Numbers | None
 
 
 class RequestOptions(TypedDict, total=False):
@@ -89,8 +92,8 @@ class RequestOptions(TypedDict, total=False):
     min_area: float | None
     height: int | None
     width: int | None
-    latents: npt.ArrayLike | None
-    condition_latents: npt.ArrayLike | None
+    latents: Numbers | None
+    condition_latents: Numbers | None
     control_images: Mapping[str, Picture] | None
     factors: Mapping[str, FactorOptions | None] | None
     joint: Sequence[str] | None
@@ -107,6 +110,7 @@ class RequestOptions(TypedDict, total=False):
     articles_count: bool | None
     instance_opening: int | None
     forbid: Filters | None
+    keep_on_device: bool | None
     priority: int | None
     deadline: float | None
 
@@ -126,7 +130,7 @@ def _all_checked(
     place: str,
 ) -> dict[str, object]:
     return {
-        name: _checked(place + name, value, checks[name])
+        name: read(place + name, value, checks[name])
         for name, value in options.items()
         if value is not None
     }
@@ -142,7 +146,8 @@ def select(name: str, value: object) -> object:
     return chosen
 
 
-def _checked(name: str, value: object, check: Callable[[str, object], object]) -> object:
+def read(name: str, value: object, check: Callable[[str, object], Value]) -> Value:
+    """What `check` makes of a value. RequestError, too, for what the value's own methods raise."""
     try:
         return check(name, value)
     except RequestError:
@@ -248,6 +253,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "articles_count": flag,
     "instance_opening": required_integer,
     "forbid": as_filters,
+    "keep_on_device": flag,
     "priority": required_integer,
     "deadline": required_real,
 }

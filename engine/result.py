@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from fgdm.errors import RequestError
+from fgdm.painted import Kept, PaintedImage
 from fgdm.requirements import Reading, Requirement
 from PIL import Image
 
@@ -243,7 +244,9 @@ class Repaint:
 class Result:
     """A finished request.
 
-    image: RGB, (height, width) as asked.
+    image: RGB, (height, width) as asked. image_device, latents_device: of a request with
+    keep_on_device, where the device left them; then image is a copy that is made when it is first
+    read.
     factors: what became of each condition factor that wasn't left out, in the chain's order.
     candidates, chosen, map, labels, recall, found, missing, requested, excluded: of the last factor
     that makes labels; where none does, of the last condition factor. Where there was none at all,
@@ -270,7 +273,6 @@ class Result:
     """
 
     prompt: str
-    image: Image.Image
     factors: Mapping[str, FactorResult]
     requested: tuple[str, ...]
     excluded: tuple[str, ...]
@@ -287,11 +289,14 @@ class Result:
     parameters: Mapping[str, object]
     engine: EngineInfo
     colors: Mapping[str, Color]
+    # It has no default, whatever it looks like: a field that is a descriptor is written so.
+    image: PaintedImage = PaintedImage()  # noqa: RUF009
     requirements: tuple[Requirement, ...] = ()
     not_understood: tuple[str, ...] = ()
     reading: Reading | None = None
     repaint: Repaint | None = None
     watermark: str = ""
+    kept: Kept | None = None
 
     @classmethod
     def from_core(
@@ -304,9 +309,12 @@ class Result:
     ) -> Result:
         """Takes over the core's arrays as pictures. order: the names of the chain's factors."""
         factors = core.factors
+        image, latents = core.image_on_device, core.latents_on_device
+        kept = None if image is None or latents is None else Kept(image, latents)
         return cls(
             prompt=prompt,
-            image=Image.fromarray(core.image),
+            image=Image.fromarray(core.image) if kept is None else kept,
+            kept=kept,
             factors={
                 name: FactorResult.from_core(factors[name]) for name in order if name in factors
             },
@@ -328,6 +336,24 @@ class Result:
             requirements=tuple(Requirement(*one) for one in core.requirements),
             not_understood=tuple(core.not_understood),
         )
+
+    @property
+    def image_device(self) -> _core.DeviceArray:
+        """The image where the device left it, uint8 (height, width, 3), for ``from_dlpack`` of any
+        library. RequestError of a request without keep_on_device."""
+        return self._on_device().image
+
+    @property
+    def latents_device(self) -> _core.DeviceArray:
+        """Likewise the latents that the image was decoded from, float32 (1, C, h, w)."""
+        return self._on_device().latents
+
+    def _on_device(self) -> Kept:
+        if self.kept is None:
+            raise RequestError(
+                "this request left nothing on the device; ask for it with keep_on_device=True"
+            )
+        return self.kept
 
     @property
     def map(self) -> Image.Image:
@@ -379,6 +405,7 @@ class Result:
 
     def to_json(self) -> dict[str, object]:
         """The JSON form, without pixels: ready for ``json.dumps``, valid by result.schema.json."""
+        width, height = self.image.size if self.kept is None else self.kept.size
         return {
             "schema": RESULT_SCHEMA,
             "prompt": self.prompt,
@@ -400,7 +427,7 @@ class Result:
             "candidates": [candidate.to_json() for candidate in self.candidates],
             "seed": self.seed,
             "map_rows": self.map_rows,
-            "image": {"width": self.image.width, "height": self.image.height},
+            "image": {"width": width, "height": height},
             "map": {"width": self.map.width, "height": self.map.height}
             if self.candidates
             else None,

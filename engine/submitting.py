@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fgdm import open_engines, request, values
+from fgdm import arrays, open_engines, request, values
 from fgdm.errors import RequestError
 from fgdm.job import CallbackGuard, Job, MapCallback, R, SelectGuard, StepCallback
 from fgdm.requirements import Reading
@@ -37,10 +37,15 @@ class Submitter:
     ) -> Callable[[_core.Result], Result]:
         """Makes the result of a request for that prompt of the core's, and marks its image.
 
-        options: of the request. RequestError for a picture that is too small for the watermark.
+        options: of the request. RequestError for a picture that can't get the watermark.
         """
         mark = self.watermark
         if mark is not None:
+            if options.get("keep_on_device"):
+                raise RequestError(
+                    "keep_on_device is given, but this engine marks pictures with a watermark, "
+                    "which the host does; leave one of the two out"
+                )
             image = self._manifest["factors"][-1]
             height, width = (options.get(side) or image[side] for side in ("height", "width"))
             if isinstance(height, int) and isinstance(width, int):  # the core says what else is
@@ -78,7 +83,7 @@ class Submitter:
         reading = options.get("requirements")
         if isinstance(reading, Reading):
             options = {**options, "requirements": reading.requirements}
-        checked: dict[str, Any] = request.checked(options)
+        checked: dict[str, Any] = request.checked(arrays.brought(options, engine.take_array))
         if callable(select := checked.get("select")):
             chooser = SelectGuard("select", select, Candidate.from_core)
             guards.append(chooser)
@@ -89,7 +94,8 @@ class Submitter:
         def converted(core: _core.Result) -> R:
             result = convert(core)
             if isinstance(result, Result) and isinstance(reading, Reading):
-                return replace(result, reading=reading)
+                # Not result.image, which would be copied to the host.
+                return replace(result, image=result.kept or result.image, reading=reading)
             return result
 
         return Job(core_job, converted, guards, slow=self.watermark is not None)

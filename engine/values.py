@@ -9,21 +9,26 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from fgdm.arrays import SupportsDLPack, as_numpy, is_taken
 from fgdm.errors import RequestError
 from PIL import Image
 
 if TYPE_CHECKING:
     from typing import TypeGuard
 
+    from fgdm._core import DeviceArray
+
 _INT_RANGE = (-(2**31), 2**31 - 1)
 _SEED_RANGE = (0, 2**64 - 1)
 
 #: A picture as a request takes it.
-Picture = Image.Image | npt.NDArray[np.uint8]
+Picture = Image.Image | npt.NDArray[np.uint8] | SupportsDLPack
+#: Numbers as a request takes them.
+Numbers = npt.ArrayLike | SupportsDLPack
 
 
 def text(name: str, value: object) -> str:
@@ -167,7 +172,7 @@ def interval(name: str, value: object) -> tuple[float, float]:
     return numbers[0], numbers[1]
 
 
-def pictures(name: str, value: object) -> dict[str, npt.NDArray[np.uint8]] | None:
+def pictures(name: str, value: object) -> dict[str, npt.NDArray[np.uint8] | DeviceArray] | None:
     """RGB pictures by name, as contiguous (height, width, 3) uint8, or None."""
     if value is None:
         return None
@@ -176,11 +181,30 @@ def pictures(name: str, value: object) -> dict[str, npt.NDArray[np.uint8]] | Non
     return {text(name, key): picture(f"{name}[{key!r}]", item) for key, item in value.items()}
 
 
-def picture(name: str, value: object) -> npt.NDArray[np.uint8]:
+def picture(name: str, value: object) -> npt.NDArray[np.uint8] | DeviceArray:
+    """An RGB picture, contiguous (height, width, 3) uint8. One that the core took over stays as it
+    is. Raises RequestError otherwise."""
+    if is_taken(value):
+        return _checked(name, value, "uint8", 3)
+    return host_picture(name, value)
+
+
+def _checked(name: str, array: DeviceArray, dtype: str, dimensions: int) -> DeviceArray:
+    if array.dtype != dtype or len(array.shape) != dimensions:
+        shape = "(height, width, 3)" if dimensions == 3 else "(rows, channels, height, width)"
+        raise RequestError(
+            f"{name} must be a {dtype} array of shape {shape}, got {array.dtype} of shape "
+            f"{array.shape}; convert it on its device"
+        )
+    return array
+
+
+def host_picture(name: str, value: object) -> npt.NDArray[np.uint8]:
+    """As `picture`, on the host."""
     what = "a PIL picture or a uint8 array of shape (height, width, 3)"
     if isinstance(value, Image.Image):
         value = _of_8_bits(name, value).convert("RGB")
-    given = _as_numpy(name, value, what)
+    given = as_numpy(name, value, what)
     if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != 3:
         raise RequestError(f"{name} must be {what}, got {given.dtype} of shape {given.shape}")
     return np.ascontiguousarray(given)
@@ -199,8 +223,8 @@ def _of_8_bits(name: str, picture: Image.Image) -> Image.Image:
 def labels_or_picture(name: str, value: object) -> npt.NDArray[np.uint8]:
     """A map: a picture as RGB, or a uint8 array of class indices (height, width) as it is."""
     if isinstance(value, Image.Image):
-        return picture(name, value)
-    given = _as_numpy(name, value, "a PIL picture or a uint8 array")
+        return host_picture(name, value)
+    given = as_numpy(name, value, "a PIL picture or a uint8 array")
     if given.ndim == 2 and given.dtype == np.uint8:
         return np.ascontiguousarray(given)
     if given.ndim == 2:
@@ -209,7 +233,7 @@ def labels_or_picture(name: str, value: object) -> npt.NDArray[np.uint8]:
             f"(height, width, 3), got {given.dtype} of shape {given.shape}; convert it with "
             ".astype(numpy.uint8)"
         )
-    return picture(name, given)
+    return host_picture(name, given)
 
 
 def mask(name: str, value: object) -> npt.NDArray[np.uint8]:
@@ -224,39 +248,42 @@ def mask(name: str, value: object) -> npt.NDArray[np.uint8]:
         else:
             anew = np.asarray(value.convert("L")) >= 128
     else:
-        given = _as_numpy(name, value, what)
+        given = as_numpy(name, value, what)
         if given.ndim != 2 or given.dtype not in (np.uint8, np.bool_):
             raise RequestError(f"{name} must be {what}, got {given.dtype} of shape {given.shape}")
         anew = given if given.dtype == np.bool_ else given >= 128
     return np.ascontiguousarray(anew, dtype=np.uint8)
 
 
-def array(name: str, value: object) -> npt.NDArray[np.float32] | None:
+def array(name: str, value: object) -> npt.NDArray[np.float32] | DeviceArray | None:
     """Contiguous float32, or None. Raises RequestError for anything but an array of numbers.
 
-    Takes what numpy takes, and PyTorch's tensors of any floating type on any device.
+    Takes what numpy takes, what has DLPack's methods, and PyTorch's tensors of any floating type,
+    on any device. What the core took over stays as it is.
     """
     if value is None:
         return None
+    if is_taken(value):
+        return _checked(name, value, "float32", 4)
+    return host_array(name, value)
+
+
+def host_array(name: str, value: object) -> npt.NDArray[np.float32]:
+    """As `array`, on the host."""
     what = "an array or tensor of numbers"
-    given = _as_numpy(name, value, what)
+    given = as_numpy(name, value, what)
     if given.dtype.kind not in "fiu":
         raise RequestError(f"{name} must be {what}, got dtype {given.dtype}")
     with np.errstate(over="ignore"):  # what overflows to infinity, the core names and refuses
         return np.ascontiguousarray(given, dtype=np.float32)
 
 
-def _as_numpy(name: str, value: object, what: str) -> npt.NDArray[Any]:
-    """An array; of a tensor its values, without PyTorch being imported here."""
-    try:
-        if all(hasattr(value, method) for method in ("detach", "cpu", "is_floating_point")):
-            tensor: Any = value
-            tensor = tensor.detach().cpu()
-            # numpy has no bfloat16
-            value = tensor.float() if tensor.is_floating_point() else tensor
-        given = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise RequestError(f"{name} must be {what}, got {error!s:.200}") from None
-    if given.size == 0:  # which the core would take for nothing given
-        raise RequestError(f"{name} must be {what}, got an empty one of shape {given.shape}")
-    return given
+def labels(name: str, value: object) -> npt.NDArray[np.uint8]:
+    """Class indices, contiguous uint8 (height, width). Raises RequestError otherwise."""
+    what = "a uint8 array of shape (height, width)"
+    if isinstance(value, (Image.Image, list, tuple)):
+        raise RequestError(f"{name} must be {what}, got {type(value).__name__}")
+    given = as_numpy(name, value, what)
+    if given.dtype != np.uint8 or given.ndim != 2:
+        raise RequestError(f"{name} must be {what}, got {given.dtype} of shape {given.shape}")
+    return np.ascontiguousarray(given)

@@ -57,7 +57,7 @@ def stages(place: Place, rehearse: bool) -> tuple[Stage, ...]:
         Stage("card", "what the card is and reaches", (_card(place, rehearse),)),
         Stage("kernels", "kernels against float64, and their speed", _kernels(place, rehearse)),
         Stage("sanitizers", "kernels under compute-sanitizer", _sanitizers(place, rehearse)),
-        Stage("engine", "the card's pictures beside the CPU's", (_engine(place, rehearse),)),
+        Stage("engine", "the card's pictures beside the CPU's", _engine(place, rehearse)),
         Stage("request", "Stable Diffusion 1.5's shapes", _request(place, rehearse)),
         Stage("training", "the larger scenes preset; resumable", (_training(place, rehearse),)),
     )
@@ -109,9 +109,13 @@ def _sanitizers(place: Place, rehearse: bool) -> tuple[Command, ...]:
     )
 
 
-def _engine(place: Place, rehearse: bool) -> Command:
-    few = ("--backend", "cpu", "--prompts", "1") if rehearse else ("--backend", "cuda")
-    return _measured(place, "engine", 120, "gpu.parity", *few)
+def _engine(place: Place, rehearse: bool) -> tuple[Command, ...]:
+    backend = ("--backend", "cpu" if rehearse else "cuda")
+    few = ("--prompts", "1") if rehearse else ()
+    return (
+        _measured(place, "engine", 120, "gpu.parity", *backend, *few),
+        _measured(place, "arrays", 60, "gpu.arrays", *backend),
+    )
 
 
 def _request(place: Place, rehearse: bool) -> tuple[Command, ...]:

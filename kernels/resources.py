@@ -29,6 +29,7 @@ SOURCES = (
     "guided_step",
     "accumulate",
     "decode_labels",
+    "pictures",
 )
 MAIN_TOKEN_TILES = 5  # attention_plan.hpp: short_token_tiles
 ROOM = Path(__file__).resolve().parent
@@ -109,6 +110,8 @@ def readable(symbol: str) -> str:
         return f"accumulate {next((to for of, to in kinds.items() if of in found[1]), 'float32')}"
     if found := re.search(r"decode_labels_kernelI(.*?)E", symbol):
         return f"decode_labels {'float16' if 'half' in found.group(1) else 'float32'}"
+    if found := re.search(r"(picture_to_planes|planes_to_picture)_kernel", symbol):
+        return found[1]
     return symbol
 
 

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "arrays.hpp"
 #include "compliance.hpp"
 #include "errors.hpp"
 #include "fgdm/bundle.hpp"
@@ -301,6 +302,10 @@ void bind_engine(py::module_& module) {
           },
           py::arg("rows"), py::arg("repeats"), py::arg("height"), py::arg("width"),
           py::call_guard<Unlocked>())
+      .def_property_readonly(
+          "dlpack_device",
+          [](const Engine& engine) { return dlpack_device(engine.exchange().gpu); })
+      .def("take_array", &take_array, py::arg("name"), py::arg("value"))
       .def("close", &Engine::close, py::call_guard<Unlocked>())
       .def(
           "submit",
@@ -329,6 +334,7 @@ PYBIND11_MODULE(_core_module, module) {
   using namespace fgdm::python;
   module.doc() = "The C++ core of fgdm.";
   bind_errors(module);
+  bind_arrays(module);
   bind_step(module);
   bind_inversion(module);
   bind_result(module);

@@ -28,6 +28,13 @@ template <typename T> std::optional<T> take(py::dict& options, const char* name)
   }
 }
 
+// Takes an array out that lies on the device, if the option is one.
+DeviceArray take_device_array(py::dict& options, const char* name) {
+  if (!options.contains(name) || !py::isinstance<DeviceArray>(options[name]))
+    return {};
+  return options.attr("pop")(name).cast<DeviceArray>();
+}
+
 std::vector<float> take_latents(py::dict& options, const char* name) {
   const auto array = take<FloatArray>(options, name);
   if (!array)
@@ -52,10 +59,19 @@ Pixels take_pixels(py::dict& options, const char* name) {
           {array->data(), array->data() + array->size()}};
 }
 
-std::map<std::string, Pixels> take_images(py::dict& options, const char* name) {
+// Those on the device go to `on_device`.
+std::map<std::string, Pixels> take_images(py::dict& options, const char* name,
+                                          std::map<std::string, DeviceArray>& on_device) {
   std::map<std::string, Pixels> images;
-  for (const auto& [key, array] : take<std::map<std::string, ByteArray>>(options, name)
-                                      .value_or(std::map<std::string, ByteArray>{})) {
+  for (const auto& [key, value] : take<std::map<std::string, py::object>>(options, name)
+                                      .value_or(std::map<std::string, py::object>{})) {
+    if (py::isinstance<DeviceArray>(value)) {
+      on_device[key] = value.cast<DeviceArray>();
+      continue;
+    }
+    py::dict one;
+    one["picture"] = value;
+    const auto array = take<ByteArray>(one, "picture").value();
     if (array.ndim() != 3 || array.shape(2) != 3)
       throw RequestError(std::string(name) + "[\"" + key + "\"] is not (height, width, 3)");
     images[key] = {static_cast<int>(array.shape(0)),
@@ -126,12 +142,17 @@ py::object python_of(const nlohmann::ordered_json& value) {
 Request request_from(const std::string& prompt, const py::kwargs& given) {
   // What is no JSON, or was made text of JSON before, is set beside it.
   py::dict options = given.attr("copy")();
+  Request arrays;
+  arrays.latents_on_device = take_device_array(options, "latents");
+  arrays.condition_latents_on_device = take_device_array(options, "condition_latents");
+  arrays.image_on_device = take_device_array(options, "image");
   auto latents = take_latents(options, "latents");
   auto condition_latents = take_latents(options, "condition_latents");
-  auto control_images = take_images(options, "control_images");
+  auto control_images = take_images(options, "control_images", arrays.control_images_on_device);
   auto image = take_pixels(options, "image"), mask = take_pixels(options, "mask");
   auto requirements = take<std::string>(options, "requirements");
   auto forbid = take<std::string>(options, "forbid").value_or("");
+  const bool keep_on_device = take<bool>(options, "keep_on_device").value_or(false);
   std::map<std::string, Pixels> maps;
   std::map<std::string, std::vector<float>> map_latents;
   py::dict factors;
@@ -143,6 +164,7 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
     }
     py::dict own = value.attr("copy")();
     maps[name] = take_pixels(own, "map");
+    arrays.factors[name].latents_on_device = take_device_array(own, "latents");
     map_latents[name] = take_latents(own, "latents");
     factors[py::str(name)] = own;
   }
@@ -157,9 +179,15 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   request.mask = std::move(mask);
   request.requirements = std::move(requirements);
   request.forbid = std::move(forbid);
+  request.keep_on_device = keep_on_device;
+  request.latents_on_device = std::move(arrays.latents_on_device);
+  request.condition_latents_on_device = std::move(arrays.condition_latents_on_device);
+  request.image_on_device = std::move(arrays.image_on_device);
+  request.control_images_on_device = std::move(arrays.control_images_on_device);
   for (auto& [name, map] : maps) {
     request.factors[name].map = std::move(map);
     request.factors[name].latents = std::move(map_latents[name]);
+    request.factors[name].latents_on_device = std::move(arrays.factors[name].latents_on_device);
   }
   return request;
 }

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,10 @@ std::vector<PythonCandidate> all_of(const std::shared_ptr<const Result>& result,
   for (const auto& candidate : candidates)
     all.push_back({{result, &candidate}, result->seed});
   return all;
+}
+
+std::optional<DeviceArray> given(const DeviceArray& array) {
+  return array ? std::optional(array) : std::nullopt;
 }
 
 void bind_factor_result(py::module_& module) {
@@ -95,6 +100,10 @@ void bind_result(py::module_& module) {
   bind_factor_result(module);
   py::class_<Result, std::shared_ptr<Result>>(module, "Result")
       .def_property_readonly("image", [](const Result& self) { return array_of(self.image); })
+      .def_property_readonly("image_on_device",
+                             [](const Result& self) { return given(self.image_on_device); })
+      .def_property_readonly("latents_on_device",
+                             [](const Result& self) { return given(self.latents_on_device); })
       .def_property_readonly("factors",
                              [](const std::shared_ptr<Result>& self) {
                                std::map<std::string, PythonFactorResult> all;

@@ -16,6 +16,7 @@ from fgdm import _core
 #: What a stub can't say: pybind11's metaclass, and its constructor, which takes anything to refuse
 #: it, of the classes that only the core makes.
 METACLASS = {
+    "DeviceArray",
     "StepInfo",
     "Candidate",
     "FactorResult",
@@ -27,7 +28,7 @@ METACLASS = {
     "Selection",
     "Inversion",
 }
-CONSTRUCTOR = {"StepInfo", "Candidate", "FactorResult", "Result", "Job"}
+CONSTRUCTOR = {"DeviceArray", "StepInfo", "Candidate", "FactorResult", "Result", "Job"}
 
 #: pybind11's words for types, and the stub's.
 WORDS = {

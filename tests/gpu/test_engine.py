@@ -12,7 +12,7 @@ from fgdm import machine
 from fgdm.engine import Engine
 from fgdm.errors import BackendError
 
-from gpu import parity
+from gpu import arrays, parity
 from gpu.parity import BUNDLE
 
 pytestmark = pytest.mark.gpu
@@ -50,3 +50,10 @@ def test_pictures_equal_the_cpus(backend: str, cpu: Engine) -> None:
 def test_segfree_costs_what_cfg_costs(backend: str) -> None:
     with open_on(backend) as engine:
         assert parity.segfree_time(engine, runs=5) <= parity.MOST_TIME
+
+
+@pytest.mark.parametrize("name", ["image", "start", "latents", "control image", "lifetime"])
+def test_torch_tensors_come_and_go_on_the_card(name: str) -> None:
+    with open_on("cuda") as engine:
+        assert engine.dlpack_device == (2, 0)
+        arrays.checks(engine, "cuda", "cuda")[name]()

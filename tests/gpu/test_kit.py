@@ -14,6 +14,7 @@ from fgdm.bundle_files import check_hashes, check_sizes
 from fgdm.manifest import read_manifest
 from safetensors.numpy import load_file
 
+from gpu import arrays
 from gpu.pieces import join, missing, split
 from gpu.random_weights import SUFFIX, fill, strip
 from gpu.run import main, run_command, run_stages, table
@@ -183,3 +184,11 @@ def test_an_unknown_stage_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         main(["--results", str(tmp_path / "r.json"), "--rehearse", "engine", "paint"])
     assert "no stage paint; there are card, kernels" in capsys.readouterr().err
+
+
+def test_the_checks_of_arrays_pass_on_the_cpu(tmp_path: Path) -> None:
+    """What a rehearsal runs: PyTorch's tensors on the host, in place of the card's."""
+    output = tmp_path / "arrays.json"
+    assert arrays.main(["--backend", "cpu", "--output", str(output)]) == 0
+    told = json.loads(output.read_text())
+    assert set(told) >= {"image", "start", "latents", "control image", "lifetime"}

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -12,6 +13,7 @@
 
 #include "fgdm/api.h"
 #include "fgdm/bytes.hpp"
+#include "fgdm/device_array.hpp"
 #include "fgdm/job.hpp"
 #include "fgdm/options.hpp"
 #include "fgdm/request.hpp"
@@ -86,6 +88,15 @@ public:
   // Waits for the threads of engines that were destroyed from within their own callbacks. For hosts
   // that are about to take down what callbacks use.
   static void finish_closing();
+
+  // How arrays come to this engine that its networks can read where they lie. With TensorRT, and
+  // with ONNX Runtime's own CUDA provider where fgdm's kernels are there, that is the GPU's memory.
+  Exchange exchange() const;
+
+  // An array there that is somebody else's: `owner` keeps it, and may go on any thread. It is
+  // written when what exchange()'s stream waits for now is done.
+  std::shared_ptr<const SharedMemory> adopt(std::byte* data, std::size_t bytes,
+                                            std::shared_ptr<void> owner) const;
 
   const std::string& manifest_json() const;
   // A copy of a file that the manifest lists, such as a palette. Throws RequestError for another

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fgdm/api.h"
+#include "fgdm/device_array.hpp"
 #include "fgdm/guidance.hpp"
 #include "fgdm/inversion.hpp"
 #include "fgdm/pixels.hpp"
@@ -41,7 +42,8 @@ struct FGDM_API FactorOptions {
   Pixels map;
   // With a map: it is noised and sampled again, over this fraction of the steps, 0 to 1.
   std::optional<double> strength;
-  std::vector<float> latents;  // (candidates, C, h, w) initial noise
+  std::vector<float> latents;     // (candidates, C, h, w) initial noise
+  DeviceArray latents_on_device;  // as Request::latents_on_device
 };
 
 // What the map is chosen by: the classes that it holds (FG-DM, section 4), or among maps that hold
@@ -106,6 +108,16 @@ struct FGDM_API Request {
   std::optional<Editing> editing;
   // Control images that no factor of the bundle makes: RGB of the image's size, by condition.
   std::map<std::string, Pixels> control_images;
+
+  // In place of the fields of these names: arrays that lie where Engine::exchange() says, uint8
+  // (height, width, 3) or float32. The networks read them there. Nobody may write to them before
+  // the request has ended, which lets go of them. What is inverted is given on the host, and an
+  // image with a mask, or latents with an image, are read by the host.
+  DeviceArray image_on_device, latents_on_device, condition_latents_on_device;
+  std::map<std::string, DeviceArray> control_images_on_device;
+  // Leaves the image, and the latents that it was decoded from, where the decoder made it:
+  // Result::image_on_device in place of Result::image.
+  bool keep_on_device = false;
 
   // Map steps after which the worse half of the candidates is dropped, by the recall of their
   // predicted x0; ascending, from 1 to condition_steps - 1.

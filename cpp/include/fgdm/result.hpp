@@ -12,6 +12,7 @@
 
 #include "fgdm/api.h"
 #include "fgdm/compliance.hpp"
+#include "fgdm/device_array.hpp"
 #include "fgdm/pixels.hpp"
 #include "fgdm/request.hpp"
 
@@ -78,7 +79,10 @@ struct FGDM_API FactorResult {
 // Fields that speak of a map are those of the last factor that makes labels; where none does, of
 // the last condition factor.
 struct FGDM_API Result {
-  Pixels image;
+  Pixels image;  // empty of a request with keep_on_device
+  // Of such a request: uint8 (height, width, 3), and float32 (1, C, h, w). They stay as long as
+  // somebody holds them, after the engine too.
+  DeviceArray image_on_device, latents_on_device;
   std::map<std::string, FactorResult> factors;  // by name
   std::vector<Candidate> candidates;            // empty where the chain made no map
   int chosen = -1;                              // index into candidates

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "fgdm/device_array.hpp"
 #include "fgdm/error.hpp"
 
 namespace fgdm {
@@ -21,6 +22,13 @@ constexpr std::array<DTypeFacts, 7> dtypes{{{DType::float32, "float32", 4},
                                             {DType::int32, "int32", 4},
                                             {DType::uint8, "uint8", 1},
                                             {DType::boolean, "bool", 1}}};
+
+std::size_t product(const std::vector<std::int64_t>& shape) {
+  std::size_t count = 1;
+  for (const auto extent : shape)
+    count *= static_cast<std::size_t>(extent);
+  return count;
+}
 
 }  // namespace
 
@@ -41,14 +49,15 @@ DType dtype_from_name(std::string_view name) {
 }
 
 std::size_t TensorView::elements() const {
-  std::size_t count = 1;
-  for (const auto extent : shape)
-    count *= static_cast<std::size_t>(extent);
-  return count;
+  return product(shape);
 }
 
 std::size_t TensorView::bytes() const {
   return elements() * dtype_size(dtype);
+}
+
+std::size_t DeviceArray::bytes() const {
+  return product(shape) * dtype_size(dtype);
 }
 
 }  // namespace fgdm

@@ -20,8 +20,12 @@ RowBuffer encode_picture(const Manifest& manifest, const FactorSize& size,
   auto planes = planes_of(rgb);
   for (auto& value : planes)
     value = 2.0F * value - 1.0F;
-  RowBuffer picture(graphs.device(), DType::float32, {3, size.height, size.width}, 1);
-  picture.write(planes);
+  return encode_picture(manifest, size, picture_row(graphs.device(), size, planes), graphs,
+                        timings);
+}
+
+RowBuffer encode_picture(const Manifest& manifest, const FactorSize& size, const RowBuffer& picture,
+                         Graphs& graphs, Timings& timings) {
   auto latents = latent_buffer(graphs.device(), manifest, size, 1);
   const NamedTensor input{"image", picture.view(1)};
   const NamedTensor output{"latents", latents.view(1)};

@@ -55,9 +55,12 @@ private:
   std::map<std::string, ChosenMap> maps_;
 };
 
-// The autoencoder's latents of an RGB picture of `size`: one row.
+// The autoencoder's latents of an RGB picture of `size`: one row. On the device, the picture is a
+// row (3, height, width) in -1..1.
 RowBuffer encode_picture(const Manifest& manifest, const FactorSize& size,
                          std::span<const std::uint8_t> rgb, Graphs& graphs, Timings& timings);
+RowBuffer encode_picture(const Manifest& manifest, const FactorSize& size, const RowBuffer& picture,
+                         Graphs& graphs, Timings& timings);
 
 // Interleaved bytes as planes (3, height, width) of numbers in 0..1.
 std::vector<float> planes_of(std::span<const std::uint8_t> rgb);

@@ -166,20 +166,33 @@ void keep_unedited(Trajectory& trajectory) {
   trajectory.latents.write(latents);
 }
 
-void keep_unedited(const Trajectory& trajectory, std::span<const std::uint8_t> original,
-                   std::span<std::uint8_t> picture) {
+std::vector<std::uint8_t> touched_pixels(const Trajectory& trajectory) {
   const auto& size = trajectory.run->size;
-  const auto channels = picture.size() / pixels(size);
   const auto width = static_cast<std::size_t>(size.width);
   const auto columns = static_cast<std::size_t>(size.latent_width);
-  for (std::size_t pixel = 0; pixel < pixels(size); ++pixel) {
+  std::vector<std::uint8_t> touched(pixels(size));
+  if (trajectory.touched.empty())
+    return touched;
+  for (std::size_t pixel = 0; pixel < touched.size(); ++pixel) {
     const auto row = pixel / width * static_cast<std::size_t>(size.latent_height) /
                      static_cast<std::size_t>(size.height);
-    const auto cell = row * columns + pixel % width * columns / width;
-    if (trajectory.touched.empty() || trajectory.touched[cell] == 0)
+    touched[pixel] = trajectory.touched[row * columns + pixel % width * columns / width];
+  }
+  return touched;
+}
+
+void put_back(std::span<const std::uint8_t> anew, std::span<const std::uint8_t> original,
+              std::span<std::uint8_t> picture) {
+  const auto channels = picture.size() / anew.size();
+  for (std::size_t pixel = 0; pixel < anew.size(); ++pixel)
+    if (anew[pixel] == 0)
       std::ranges::copy(original.subspan(pixel * channels, channels),
                         picture.subspan(pixel * channels, channels).begin());
-  }
+}
+
+void keep_unedited(const Trajectory& trajectory, std::span<const std::uint8_t> original,
+                   std::span<std::uint8_t> picture) {
+  put_back(touched_pixels(trajectory), original, picture);
 }
 
 std::shared_ptr<const Inversion> found_inversion(const Trajectory& trajectory, const JobState& job,

@@ -45,8 +45,14 @@ void remember_visited(Trajectory& trajectory);
 // Puts the latents of the inversion back where no edit has acted, after a step.
 void keep_unedited(Trajectory& trajectory);
 
-// Likewise in the end the pixels: `picture`, (height, width) of any number of channels, becomes
-// `original` wherever no edit has acted.
+// The pixels (height, width) that an edit may have changed: not 0 there.
+std::vector<std::uint8_t> touched_pixels(const Trajectory& trajectory);
+
+// Where `anew` (height, width) is 0, `picture`, of any number of channels, becomes `original`.
+void put_back(std::span<const std::uint8_t> anew, std::span<const std::uint8_t> original,
+              std::span<std::uint8_t> picture);
+
+// Both: puts the pixels of `original` back wherever no edit has acted.
 void keep_unedited(const Trajectory& trajectory, std::span<const std::uint8_t> original,
                    std::span<std::uint8_t> picture);
 

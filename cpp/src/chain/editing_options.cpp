@@ -5,6 +5,7 @@
 #include <span>
 
 #include "fgdm/sha256.hpp"
+#include "request.hpp"
 #include "request_checks.hpp"
 
 namespace fgdm {
@@ -157,7 +158,8 @@ void resolve_map(Request& request, const FactorSpec& factor, const InversionSett
       {"stop_at_recall", options.stop_at_recall.has_value()},
       {"wave", options.wave.has_value()},
       {"strength", options.strength.has_value()},
-      {"latents", !options.latents.empty() || !request.condition_latents.empty()}};
+      {"latents", !options.latents.empty() || !request.condition_latents.empty() ||
+                      options.latents_on_device || request.condition_latents_on_device}};
   refuse_options("factors[\"" + factor.name + "\"] ", all);
   check_source("map", !options.map.data.empty(), inverts);
   options.candidates = 1;
@@ -189,9 +191,9 @@ void resolve_image(Request& request, const FactorSpec& factor, const InversionSe
       {"segfree_start", request.segfree_start.has_value()},
       {"strength", request.strength.has_value()},
       {"mask", !request.mask.data.empty()},
-      {"latents", !request.latents.empty()}};
+      {"latents", !request.latents.empty() || request.latents_on_device}};
   refuse_options("", all);
-  check_source("image", !request.image.data.empty(), inverts);
+  check_source("image", has_image(request), inverts);
   request.num_inference_steps = settings.num_inference_steps;
   request.sampler = settings.sampler;
   request.timestep_spacing = settings.timestep_spacing;

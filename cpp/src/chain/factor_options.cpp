@@ -4,6 +4,7 @@
 #include <set>
 #include <span>
 
+#include "device_inputs.hpp"
 #include "editing_options.hpp"
 #include "request.hpp"
 #include "request_checks.hpp"
@@ -99,6 +100,8 @@ public:
       return;
     check_savings();
     check_latents(latents_name_, options_.latents, *options_.candidates, manifest_, size_);
+    check_array(latents_name_, options_.latents_on_device, DType::float32,
+                latents_shape(manifest_, size_, *options_.candidates), !options_.latents.empty());
   }
 
 private:
@@ -144,11 +147,15 @@ private:
       fill(options_.min_area, request.min_area, factor_.min_area);
       fill(options_.wave, request.wave, *options_.stop_at_recall > 0.0 ? factor_.wave : 0);
     }
-    latents_name_ = options_.latents.empty() ? "condition_latents" : name("latents");
+    latents_name_ = has_latents() ? name("latents") : "condition_latents";
     const bool of_all = factor_.makes_labels() || !has_labels();
-    if (options_.latents.empty() && of_all && !is_given(request_, factor_))
+    if (!has_latents() && of_all && !is_given(request_, factor_)) {
       options_.latents = request.condition_latents;
+      options_.latents_on_device = request.condition_latents_on_device;
+    }
   }
+
+  bool has_latents() const { return !options_.latents.empty() || options_.latents_on_device; }
 
   bool has_labels() const {
     return std::ranges::any_of(manifest_.factors, &FactorSpec::makes_labels);
@@ -167,7 +174,7 @@ private:
             {"prune", options_.prune.has_value()},
             {"stop_at_recall", options_.stop_at_recall.has_value()},
             {"wave", options_.wave.has_value()},
-            {"latents", !options_.latents.empty()}};
+            {"latents", has_latents()}};
   }
 
   // Of a factor that is left out, nothing can be said.

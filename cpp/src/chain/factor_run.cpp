@@ -89,12 +89,17 @@ RowBuffer residual_buffer(const std::shared_ptr<Device>& device, const Manifest&
   return feature_buffer(device, manifest.residual(tensor.name), tensor, size, most_rows);
 }
 
+RowBuffer picture_row(const std::shared_ptr<Device>& device, const FactorSize& size,
+                      std::span<const float> planes) {
+  RowBuffer picture(device, DType::float32, {3, size.height, size.width}, 1);
+  picture.write(planes);
+  return picture;
+}
+
 Hint encode_control_image(const Manifest& manifest, const ConditioningSpec& spec,
-                          const FactorSize& size, float scale, std::span<const float> rgb,
+                          const FactorSize& size, float scale, const RowBuffer& picture,
                           Graphs& graphs, Timings& timings) {
   const auto& device = graphs.device();
-  RowBuffer picture(device, DType::float32, {3, size.height, size.width}, 1);
-  picture.write(rgb);
   std::vector<NamedTensor> inputs{{"controlnet_cond", picture.view(1)}};
   const bool is_adapter = spec.kind == Conditioning::t2i_adapter;
   if (is_adapter)

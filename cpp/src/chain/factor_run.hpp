@@ -152,9 +152,13 @@ RowBuffer feature_buffer(const std::shared_ptr<Device>& device, const ResidualSp
 RowBuffer residual_buffer(const std::shared_ptr<Device>& device, const Manifest& manifest,
                           const TensorSpec& tensor, const FactorSize& size, std::size_t most_rows);
 
-// Runs what a network does once with its control image, `rgb` of shape (3, height, width) in 0..1.
+// A picture as a network sees it, `planes` (3, height, width): one row.
+RowBuffer picture_row(const std::shared_ptr<Device>& device, const FactorSize& size,
+                      std::span<const float> planes);
+
+// Runs what a network does once with its control image, a row (3, height, width) in 0..1.
 Hint encode_control_image(const Manifest& manifest, const ConditioningSpec& spec,
-                          const FactorSize& size, float scale, std::span<const float> rgb,
+                          const FactorSize& size, float scale, const RowBuffer& picture,
                           Graphs& graphs, Timings& timings);
 
 }  // namespace fgdm

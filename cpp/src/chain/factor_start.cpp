@@ -4,11 +4,19 @@
 #include <span>
 #include <utility>
 
+#include "device_inputs.hpp"
 #include "editing.hpp"
 #include "fgdm/noise.hpp"
 #include "start_picture.hpp"
 
 namespace fgdm {
+namespace {
+
+std::string latents_name(const FactorRun& run) {
+  return "latents of factor " + run.factor.name;
+}
+
+}  // namespace
 
 std::unique_ptr<FactorRun> FactorStart::run(std::uint32_t index,
                                             const std::vector<std::uint32_t>& group,
@@ -68,23 +76,24 @@ void FactorStart::begin_networks(FactorRun& run, const std::vector<std::uint32_t
   }
 }
 
-std::vector<float> FactorStart::control_image(const ConditioningSpec& network,
-                                              const FactorSize& size) const {
-  return maps_.has(network.condition)
-             ? maps_.control_image(network, size)
-             : planes_of(request_.control_images.at(network.condition).data);
+RowBuffer FactorStart::control_image(const ConditioningSpec& network,
+                                     const FactorSize& size) const {
+  const auto& device = graphs_.device();
+  if (maps_.has(network.condition))
+    return picture_row(device, size, maps_.control_image(network, size));
+  const auto& there = request_.control_images_on_device;
+  if (const auto found = there.find(network.condition); found != there.end())
+    return planes_of(found->second, size, Levels::unit, device);
+  return picture_row(device, size, planes_of(request_.control_images.at(network.condition).data));
 }
 
 // The picture that the factor begins with: the request's image, or a map that is refined.
 void FactorStart::begin_start(FactorRun& run) const {
   const bool is_image = run.factor.is_image;
-  const auto given = job_.maps.find(run.factor.name);
-  if (is_image ? request_.image.data.empty() : given == job_.maps.end())
+  if (is_image ? !has_image(request_) : !job_.maps.contains(run.factor.name))
     return;
-  const auto& rgb = is_image ? request_.image.data : given->second.rgb;
   auto& start = run.start.emplace();
-  start.latents =
-      encode_picture(manifest_, run.size, rgb, graphs_, timings_[run.factor.name]).floats(1);
+  start.latents = encoded_start(run).floats(1);
   if (!is_image || request_.mask.data.empty())
     return;
   start.anew = cells_of(request_.mask, run.size);
@@ -92,8 +101,22 @@ void FactorStart::begin_start(FactorRun& run) const {
   start.from_noise = *request_.strength == 1.0;
 }
 
+RowBuffer FactorStart::encoded_start(const FactorRun& run) const {
+  auto& timings = timings_[run.factor.name];
+  if (run.factor.is_image && request_.image_on_device)
+    return encode_picture(
+        manifest_, run.size,
+        planes_of(request_.image_on_device, run.size, Levels::centred, graphs_.device()), graphs_,
+        timings);
+  const auto& rgb = run.factor.is_image ? request_.image.data : job_.maps.at(run.factor.name).rgb;
+  return encode_picture(manifest_, run.size, rgb, graphs_, timings);
+}
+
 std::vector<float> FactorStart::noise(const FactorRun& run, int candidate) const {
   const auto elements = latent_elements(manifest_, run.size);
+  if (const auto& there = factor_latents_on_device(request_, run.factor))
+    return latents_of(latents_name(run), there, static_cast<std::size_t>(candidate), elements,
+                      *graphs_.device());
   const auto& given = factor_latents(request_, run.factor);
   std::vector<float> values(elements);
   if (given.empty())
@@ -106,6 +129,9 @@ std::vector<float> FactorStart::noise(const FactorRun& run, int candidate) const
 }
 
 RowBuffer FactorStart::latents(const FactorRun& run, int candidate) const {
+  if (const auto& there = factor_latents_on_device(request_, run.factor); there && !run.start)
+    return scaled_latents(latents_name(run), there, static_cast<std::size_t>(candidate),
+                          run.sampler.initial_scale(), manifest_, run.size, graphs_.device());
   auto values = noise(run, candidate);
   if (run.finds_remainders())
     values = latents_before(run, run.first);

@@ -36,8 +36,9 @@ private:
   std::vector<SeenLatent> seen_latents(const FactorRun& run, const std::vector<std::string>& names,
                                        const std::vector<std::uint32_t>& group) const;
   void begin_networks(FactorRun& run, const std::vector<std::uint32_t>& group) const;
-  std::vector<float> control_image(const ConditioningSpec& network, const FactorSize& size) const;
+  RowBuffer control_image(const ConditioningSpec& network, const FactorSize& size) const;
   void begin_start(FactorRun& run) const;
+  RowBuffer encoded_start(const FactorRun& run) const;
   std::vector<float> noise(const FactorRun& run, int candidate) const;
 
   const Manifest& manifest_;

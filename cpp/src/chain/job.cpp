@@ -1,5 +1,6 @@
 #include "job.hpp"
 
+#include "device_inputs.hpp"
 #include "fgdm/error.hpp"
 #include "wording.hpp"
 
@@ -31,6 +32,7 @@ void JobState::finish() noexcept {
   callback = {};  // they may hold the caller's objects; a finished job needs none of them
   map_callback = {};
   select_callback = {};
+  release_arrays(request);
   std::vector<std::function<void()>> functions;
   {
     const std::scoped_lock lock(mutex);

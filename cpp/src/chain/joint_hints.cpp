@@ -48,9 +48,10 @@ void JointHints::show(const Trajectory& shown, const Pixels& picture, const Grou
       if (run.joint_maps[i] != member)
         continue;
       const auto& network = run.factor.conditionings[i];
+      const auto seen =
+          picture_row(graphs_.device(), run.size, maps_.control_image(map, network, run.size));
       trajectory->joint_hints[i] = encode_control_image(manifest, network, run.size, run.scales[i],
-                                                        maps_.control_image(map, network, run.size),
-                                                        graphs_, timings[run.factor.name]);
+                                                        seen, graphs_, timings[run.factor.name]);
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 
+#include "device_inputs.hpp"
 #include "editing_options.hpp"
 #include "factor_options.hpp"
 #include "request_checks.hpp"
@@ -141,23 +142,31 @@ void check_control_images(const Request& request, const Manifest& manifest) {
     if (spec.sees_image() && !manifest.makes_map(spec.condition))
       wanted.insert(spec.condition);
   for (const auto& name : wanted)
-    if (!request.control_images.contains(name))
+    if (!request.control_images.contains(name) && !request.control_images_on_device.contains(name))
       throw RequestError("control_images lacks \"" + name +
                          "\", which this bundle's image factor paints from");
-  for (const auto& [name, picture] : request.control_images) {
+  const auto check_name = [&](const std::string& name) {
     if (!wanted.contains(name))
       throw RequestError("control_images holds \"" + name +
                          "\", which no network of this bundle takes; it takes " +
                          (wanted.empty() ? "none" : joined({wanted.begin(), wanted.end()}, ", ")));
-    check_picture("control image \"" + name + "\"", picture,
-                  factor_size(request, manifest, image_factor(manifest)), 3, "the image's");
+  };
+  const auto size = factor_size(request, manifest, image_factor(manifest));
+  for (const auto& [name, picture] : request.control_images) {
+    check_name(name);
+    check_picture("control image \"" + name + "\"", picture, size, 3, "the image's");
+  }
+  for (const auto& [name, picture] : request.control_images_on_device) {
+    check_name(name);
+    check_array("control image \"" + name + "\"", picture, DType::uint8, picture_shape(size),
+                request.control_images.contains(name));
   }
 }
 
 // What the image begins with, if not with noise.
 void check_start(Request& request, const Manifest& manifest) {
   const auto size = factor_size(request, manifest, image_factor(manifest));
-  if (request.image.data.empty()) {
+  if (!has_image(request)) {
     if (!request.mask.data.empty())
       throw RequestError("mask is given, but no image whose pixels it could keep; give both");
     if (request.strength)
@@ -168,9 +177,16 @@ void check_start(Request& request, const Manifest& manifest) {
   if (is_image_joint(request, manifest))
     throw RequestError("image is given, but joint names the image, which then begins with noise as "
                        "the maps do; drop one of the two");
-  check_picture("image", request.image, size, 3, "the image's");
-  if (is_inverted(request, image_factor(manifest)))
+  check_array("image", request.image_on_device, DType::uint8, picture_shape(size),
+              !request.image.data.empty());
+  if (!request.image_on_device)
+    check_picture("image", request.image, size, 3, "the image's");
+  if (is_inverted(request, image_factor(manifest))) {
+    if (request.image_on_device)
+      throw RequestError("image lies on the device, but what is inverted is part of the inversion, "
+                         "which the host has; give it on the host");
     return;
+  }
   if (!request.mask.data.empty()) {
     check_picture("mask", request.mask, size, 1, "the image's");
     if (std::ranges::count(request.mask.data, 0) == std::ssize(request.mask.data))
@@ -245,6 +261,10 @@ Request resolve(Request request, const Manifest& manifest) {
     request.stop_at_compliance = request.stop_at_recall;
   check_latents("latents", request.latents, images(request, manifest), manifest,
                 factor_size(request, manifest, image));
+  check_array(
+      "latents", request.latents_on_device, DType::float32,
+      latents_shape(manifest, factor_size(request, manifest, image), images(request, manifest)),
+      !request.latents.empty());
   check_start(request, manifest);
   check_control_images(request, manifest);
   if (!request.seed) {
@@ -340,8 +360,17 @@ int images(const Request& resolved, const Manifest& manifest) {
   return *resolved.factors.at(*map).candidates;
 }
 
+bool has_image(const Request& request) {
+  return !request.image.data.empty() || request.image_on_device;
+}
+
 const std::vector<float>& factor_latents(const Request& resolved, const FactorSpec& factor) {
   return factor.is_image ? resolved.latents : resolved.factors.at(factor.name).latents;
+}
+
+const DeviceArray& factor_latents_on_device(const Request& resolved, const FactorSpec& factor) {
+  return factor.is_image ? resolved.latents_on_device
+                         : resolved.factors.at(factor.name).latents_on_device;
 }
 
 }  // namespace fgdm

@@ -44,8 +44,13 @@ TimestepSpacing factor_spacing(const Request& resolved, const FactorSpec& factor
 int factor_steps(const Request& resolved, const FactorSpec& factor);
 int factor_first_step(const Request& resolved, const FactorSpec& factor);
 
-// The initial latents that a resolved request gives a factor; none: noise of the seed.
+// Whether a request brings a picture that the image begins with.
+bool has_image(const Request& request);
+
+// The initial latents that a resolved request gives a factor, on the host or on the device; none:
+// noise of the seed.
 const std::vector<float>& factor_latents(const Request& resolved, const FactorSpec& factor);
+const DeviceArray& factor_latents_on_device(const Request& resolved, const FactorSpec& factor);
 
 // Whether the image is sampled together with maps, and how many images are sampled: one for each
 // candidate of those maps, else one.

@@ -299,6 +299,18 @@ Request parse_request(std::string_view text) {
 ordered_json parameters_of(const Request& request) {
   ordered_json all;
   each_option(request, Writer{all});
+  const auto tell = [](ordered_json& option, const DeviceArray& array) {
+    if (array)
+      option = "given";
+  };
+  tell(all["image"], request.image_on_device);
+  tell(all["latents"], request.latents_on_device);
+  tell(all["condition_latents"], request.condition_latents_on_device);
+  for (const auto& [name, picture] : request.control_images_on_device)
+    all["control_images"].push_back(name);
+  for (const auto& [name, options] : request.factors)
+    if (!options.left_out)
+      tell(all["factors"][name]["latents"], options.latents_on_device);
   return all;
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "device_inputs.hpp"
+
 namespace fgdm {
 namespace {
 
@@ -89,6 +91,7 @@ void finish(Result& result, const JobState& job, const Bundle& bundle,
   add_seconds(result, job, by_factor, took);
   show_main_factor(result, job, bundle);
   result.request = job.request;
+  release_arrays(result.request);
 }
 
 }  // namespace fgdm

@@ -29,6 +29,13 @@ ordered_json size_of(const Pixels& pixels) {
   return {{"width", pixels.width}, {"height", pixels.height}};
 }
 
+ordered_json image_size(const Result& result) {
+  if (!result.image_on_device)
+    return size_of(result.image);
+  const auto& shape = result.image_on_device.shape;
+  return {{"width", shape.at(1)}, {"height", shape.at(0)}};
+}
+
 ordered_json candidates_of(const std::vector<Candidate>& candidates, std::uint64_t seed) {
   auto list = ordered_json::array();
   for (const auto& one : candidates)
@@ -94,7 +101,7 @@ std::string result_json(const Result& result, const EngineInfo& info) {
                          {"candidates", candidates_of(result.candidates, result.seed)},
                          {"seed", result.seed},
                          {"map_rows", result.map_rows},
-                         {"image", size_of(result.image)},
+                         {"image", image_size(result)},
                          {"map", has_map ? size_of(chosen.map) : ordered_json()},
                          {"factors", std::move(factors)},
                          {"timings", result.timings},

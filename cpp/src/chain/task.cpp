@@ -21,7 +21,7 @@ Task::Task(const Bundle& bundle, Graphs& graphs, EmbeddingCache& embeddings,
       groups_(factor_groups(request_, manifest_)), maps_(bundle, graphs),
       begin_(manifest_, graphs, *job_, maps_, timings_), joint_hints_(bundle, graphs, maps_),
       measuring_(bundle, request_, job_->texts), result_(begun_result(*job_)),
-      sessions_before_(graphs.total_seconds()) {}
+      painting_(manifest_, request_, graphs, result_), sessions_before_(graphs.total_seconds()) {}
 
 void Task::begin() {
   encode_texts();
@@ -213,6 +213,10 @@ BackendError Task::not_finite(const FactorSpec& factor, const std::string& what)
                       finer_precision(graphs_.precision()) + "a lower guidance scale may help");
 }
 
+BackendError Task::not_finite_picture(const FactorSpec& factor, const std::string& decoder) const {
+  return not_finite(factor, "the picture that " + decoder + " made is");
+}
+
 const std::string& Task::preview_decoder() const {
   return manifest_.preview_decoder.empty() ? manifest_.vae_decoder : manifest_.preview_decoder;
 }
@@ -223,13 +227,9 @@ Pixels Task::preview(const Trajectory& trajectory) {
   const auto* latents = &trajectory.predicted_x0;
   const auto pictures =
       decode(manifest_, graphs_, decoder, run.size, {&latents, 1}, timings_[run.factor.name]);
-  return sound(rgb_of(pictures, 0, run.size), run.factor, decoder);
-}
-
-Pixels Task::sound(std::optional<Pixels> picture, const FactorSpec& factor,
-                   const std::string& decoder) const {
+  auto picture = rgb_of(pictures, 0, run.size);
   if (!picture)
-    throw not_finite(factor, "the picture that " + decoder + " made is");
+    throw not_finite_picture(run.factor, decoder);
   return std::move(*picture);
 }
 
@@ -330,7 +330,10 @@ void Task::choose() {
       decodes_.push_back({run, chosen, &manifest_.vae_decoder,
                           &measured_.at(chosen).latents[member],
                           [this, run, member](const RowBuffer& pictures, std::size_t row) {
-                            pictures_[member] = rgb_of(pictures, row, run->size);
+                            if (!run->factor.is_image)
+                              pictures_[member] = rgb_of(pictures, row, run->size);
+                            else if (painting_.take(*run, nullptr, pictures, row))
+                              pictures_[member].emplace();
                           }});
   then_ = [this, chosen] { keep(chosen); };
 }
@@ -358,7 +361,7 @@ void Task::keep(int candidate) {
   measured_.clear();
   for (std::size_t member = 0; member < latents.size(); ++member)
     if (group_->runs()[member]->factor.is_image)
-      paint(std::move(*pictures_[member]));
+      painting_.take_latents(*group_->runs()[member], std::move(latents[member]));
     else
       keep_map(member, candidate, std::move(latents[member]));
   begin_group();
@@ -386,30 +389,17 @@ void Task::keep_map(std::size_t member, int candidate, RowBuffer latents) {
 
 // Has the image decoded.
 void Task::finish_image() {
-  const auto* image = group_->trajectories(0).front().get();
+  auto* image = group_->trajectories(0).front().get();
   decodes_.push_back({image->run, 0, &manifest_.vae_decoder, &image->latents,
                       [this, image](const RowBuffer& pictures, std::size_t row) {
-                        auto picture = sound(rgb_of(pictures, row, image->run->size),
-                                             image->run->factor, manifest_.vae_decoder);
-                        if (image->run->keeps_unedited())
-                          keep_unedited(*image, image->run->editing->inversion->picture.data,
-                                        picture.data);
-                        paint(std::move(picture));
+                        if (!painting_.take(*image->run, image, pictures, row))
+                          throw not_finite_picture(image->run->factor, manifest_.vae_decoder);
                       }});
   then_ = [this, image] {
     timings_[image->run->factor.name].add(image->timings);
+    painting_.take_latents(*image->run, std::move(image->latents));
     begin_group();
   };
-}
-
-// Takes the image, of which a mask may keep pixels.
-void Task::paint(Pixels image) {
-  result_.image = std::move(image);
-  if (!request_.mask.data.empty())  // what stays, stays to the bit
-    for (std::size_t pixel = 0; pixel < request_.mask.data.size(); ++pixel)
-      if (request_.mask.data[pixel] == 0)
-        std::copy_n(request_.image.data.begin() + static_cast<std::ptrdiff_t>(3 * pixel), 3,
-                    result_.image.data.begin() + static_cast<std::ptrdiff_t>(3 * pixel));
 }
 
 Result Task::result() {

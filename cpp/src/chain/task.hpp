@@ -21,6 +21,7 @@
 #include "job.hpp"
 #include "joint_hints.hpp"
 #include "measuring.hpp"
+#include "painting.hpp"
 #include "request_result.hpp"
 
 namespace fgdm {
@@ -78,16 +79,14 @@ private:
   void keep(int candidate);
   void keep_map(std::size_t member, int candidate, RowBuffer latents);
   void finish_image();
-  void paint(Pixels image);
 
   void drop_failed(int candidate);
   void end_candidate(int candidate);
 
   Pixels preview(const Trajectory& trajectory);
-  Pixels sound(std::optional<Pixels> picture, const FactorSpec& factor,
-               const std::string& decoder) const;
   const std::string& preview_decoder() const;
   BackendError not_finite(const FactorSpec& factor, const std::string& what) const;
+  BackendError not_finite_picture(const FactorSpec& factor, const std::string& decoder) const;
   // The factor whose maps the group's candidates are compared by.
   const FactorRun& measured_run() const { return *group_->runs()[group_->measured()]; }
 
@@ -107,8 +106,9 @@ private:
   std::optional<Selection> selection_;
   std::map<int, Measured> measured_;  // of the current group: by candidate, the last time
   std::list<Decode> decodes_;
-  std::function<void()> then_;                   // what follows once they are done
-  std::vector<std::optional<Pixels>> pictures_;  // of the chosen candidate, by the group's factors
+  std::function<void()> then_;  // what follows once they are done
+  // Of the chosen candidate, by the group's factors; an image's is in the result, and empty here.
+  std::vector<std::optional<Pixels>> pictures_;
 
   std::map<std::string, Timings> timings_;  // by factor
   ChosenMaps maps_;
@@ -117,6 +117,7 @@ private:
   Measuring measuring_;
   std::int64_t rows_saved_ = 0, candidates_failed_ = 0;
   Result result_;
+  Painting painting_;
   JobState::Clock::time_point began_ = JobState::Clock::now();
   double sessions_before_;  // seconds that sessions had worked when this began
 };

@@ -125,8 +125,7 @@ std::vector<BatchTimes> measure_batches(const Bundle& bundle, Graphs& graphs,
   for (std::uint32_t index = 0; index < manifest.factors.size(); ++index) {
     const auto& factor = manifest.factors[index];
     FactorRun run(manifest, factor, index, request, prompt, prompt);
-    const std::vector<float> black(3 * static_cast<std::size_t>(run.size.height) *
-                                   static_cast<std::size_t>(run.size.width));
+    const RowBuffer black(graphs.device(), DType::float32, {3, run.size.height, run.size.width}, 1);
     for (std::size_t i = 0; i < factor.conditionings.size(); ++i)
       if (factor.conditionings[i].sees_image())
         run.hints[i] = encode_control_image(manifest, factor.conditionings[i], run.size,

@@ -11,6 +11,7 @@
 
 #include "batch_times.hpp"
 #include "cuda_gpu.hpp"
+#include "device_inputs.hpp"
 #include "editing_options.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
@@ -169,6 +170,7 @@ Job Engine::submit(Request request, StepCallback callback, MapCallback map_callb
   const auto& bundle = implementation_->bundle;
   auto job = std::make_shared<JobState>();
   job->request = resolve(std::move(request), bundle.manifest());
+  check_places(job->request, exchange());
   check_inversion(job->request, bundle);
   if (const auto& editing = job->request.editing) {
     const auto edits = std::max(editing->edits.size(), editing->following.size());
@@ -208,6 +210,16 @@ std::string Engine::bundle_file(const std::string& name) const {
   const auto& files = *bundle.files();
   const auto content = files.read(name, 0, files.size(name));
   return {reinterpret_cast<const char*>(content.data.data()), content.data.size()};
+}
+
+Exchange Engine::exchange() const {
+  return implementation_->graphs.device()->exchange();
+}
+
+std::shared_ptr<const SharedMemory> Engine::adopt(std::byte* data, std::size_t bytes,
+                                                  std::shared_ptr<void> owner) const {
+  implementation_->home.check("this engine");
+  return implementation_->graphs.device()->adopt(data, bytes, std::move(owner));
 }
 
 const std::string& Engine::manifest_json() const {

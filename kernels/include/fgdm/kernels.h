@@ -136,6 +136,26 @@ int fgdm_decode_labels(const fgdm_labels_shape* shape, const void* images,
                        unsigned char* labels, int* areas, fgdm_map_recall* recall,
                        fgdm_stream stream);
 
+/* ---- Pictures: bytes to numbers, decoded numbers to bytes. Sides are 1 to 32768 pixels; arrays of
+ * bytes may begin anywhere. ---- */
+
+/* Spreads a picture over three planes of numbers, from 0 to 1 as control images, or where `centred`
+ * isn't 0 from -1 to 1 as the autoencoder takes them.
+ *   rgb     (height, width, 3) bytes
+ *   planes  (3, height, width) float32 */
+int fgdm_picture_to_planes(int height, int width, int centred, const unsigned char* rgb,
+                           float* planes, fgdm_stream stream);
+
+/* Rounds a decoded picture to 8 bits as fgdm::image_to_rgb does.
+ *   planes     (3, height, width) float32 in [-1, 1]; values outside are clamped, NaN is black
+ *   original   (height, width, 3) bytes, and
+ *   anew       (height, width) bytes: where it is 0, the pixel is the original's; both NULL:
+ * nowhere rgb        (height, width, 3) bytes; not the same memory as any input nonfinite  set to 1
+ * where `planes` holds an infinity or NaN; otherwise left as it is */
+int fgdm_planes_to_picture(int height, int width, const float* planes,
+                           const unsigned char* original, const unsigned char* anew,
+                           unsigned char* rgb, int* nonfinite, fgdm_stream stream);
+
 #ifdef __cplusplus
 }
 #endif

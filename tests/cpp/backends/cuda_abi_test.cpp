@@ -49,6 +49,10 @@ TEST(CudaAbi, EveryFunctionHasTheHeadersSymbolAndArguments) {
   FGDM_EXPECT(stream_create, cuStreamCreate);
   FGDM_EXPECT(stream_destroy, cuStreamDestroy);
   FGDM_EXPECT(stream_synchronize, cuStreamSynchronize);
+  FGDM_EXPECT(stream_wait_event, cuStreamWaitEvent);
+  FGDM_EXPECT(event_create, cuEventCreate);
+  FGDM_EXPECT(event_destroy, cuEventDestroy);
+  FGDM_EXPECT(event_record, cuEventRecord);
   FGDM_EXPECT(stream_begin_capture, cuStreamBeginCapture);
   FGDM_EXPECT(stream_end_capture, cuStreamEndCapture);
   FGDM_EXPECT(graph_instantiate, cuGraphInstantiateWithFlags);
@@ -64,6 +68,7 @@ TEST(CudaAbi, ValuesAreTheHeaders) {
   EXPECT_EQ(compute_capability_major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
   EXPECT_EQ(compute_capability_minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
   EXPECT_EQ(stream_non_blocking, static_cast<unsigned>(CU_STREAM_NON_BLOCKING));
+  EXPECT_EQ(event_disable_timing, static_cast<unsigned>(CU_EVENT_DISABLE_TIMING));
   EXPECT_EQ(capture_thread_local, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
   static_assert(std::is_same_v<Stream, CUstream>);
 }

@@ -32,7 +32,7 @@ public:
     EXPECT_GE(bytes, scratch_);
   }
   void bind(const std::string& tensor, std::byte* memory) override { bound_[tensor] = memory; }
-  void enqueue(cuda::Stream) override {
+  void enqueue(cuda::Stream stream) override {
     if (fake_cuda().capturing && !can_record_)
       throw BackendError("running a plan: it can't be captured");
     const auto at = [&](const char* tensor) {
@@ -41,7 +41,7 @@ public:
     const float *const x = at("x"), *const scale = at("scale");
     float* const y = at("y");
     const float* const matrix = bound_.contains(lora_down) ? at(lora_down) : nullptr;
-    fake_cuda().queue([this, x, scale, y, matrix] {
+    fake_cuda().queue(stream, [this, x, scale, y, matrix] {
       ++runs_;
       for (std::size_t i = 0; i < 2 * rows_; ++i)
         y[i] = 3 * x[i] + scale[i / 2] + (matrix == nullptr ? 0 : matrix[5]);

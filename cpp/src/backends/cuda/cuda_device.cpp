@@ -1,7 +1,9 @@
 #include "cuda_device.hpp"
 
 #include <string>
+#include <utility>
 
+#include "cuda_memory.hpp"
 #include "fgdm/error.hpp"
 #include "row_buffer.hpp"
 #include "step_row.hpp"
@@ -186,6 +188,45 @@ LabelMaps CudaDevice::label(const Palette& palette, const std::byte* pictures, s
     return labels;
   };
   return {decode(palette.tolerance()), decode(255)};
+}
+
+void CudaDevice::spread(const std::byte* rgb, int height, int width, Levels levels,
+                        std::byte* planes) {
+  check_launch(kernels_.picture_to_planes(height, width, levels == Levels::centred ? 1 : 0,
+                                          reinterpret_cast<const unsigned char*>(rgb),
+                                          reinterpret_cast<float*>(planes), stream().get()),
+               "picture_to_planes");
+  finish();
+}
+
+bool CudaDevice::paint(const std::byte* planes, int height, int width, const KeptPixels& kept,
+                       std::byte* rgb) {
+  const auto& queue = stream();
+  int nonfinite = 0;
+  scratch_.reserve(sizeof nonfinite);
+  clear(scratch_.data(), sizeof nonfinite);
+  check_launch(kernels_.planes_to_picture(height, width, reinterpret_cast<const float*>(planes),
+                                          reinterpret_cast<const unsigned char*>(kept.original),
+                                          reinterpret_cast<const unsigned char*>(kept.anew),
+                                          reinterpret_cast<unsigned char*>(rgb),
+                                          reinterpret_cast<int*>(scratch_.data()), queue.get()),
+               "planes_to_picture");
+  download(&nonfinite, scratch_.data(), sizeof nonfinite);
+  return nonfinite == 0;
+}
+
+std::shared_ptr<const SharedMemory> CudaDevice::adopt(std::byte* data, std::size_t bytes,
+                                                      std::shared_ptr<void> owner) const {
+  return cuda::shared_memory(gpu_, data, bytes, std::move(owner), exchange_.get());
+}
+
+void CudaDevice::await(const SharedMemory& memory) {
+  memory.wait_on(stream().get());
+}
+
+std::shared_ptr<const SharedMemory> CudaDevice::give(std::byte* memory, std::size_t bytes) {
+  return cuda::shared_memory(gpu_, memory, bytes, cuda::freed_by_the_last(gpu_, memory),
+                             stream().get());
 }
 
 void try_kernels(const std::shared_ptr<Device>& device) {

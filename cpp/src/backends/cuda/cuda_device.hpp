@@ -11,14 +11,14 @@
 namespace fgdm {
 
 // Rows in a GPU's memory, and fgdm's kernels between the graphs. Everything is queued on one
-// stream; upload(), download(), guided_step() and label() wait for it, since CUDA doesn't promise
-// when it has read ordinary host memory. Memory that is released is kept for the next who asks for
-// as much, until trim().
+// stream; upload(), download(), guided_step(), label(), spread() and paint() wait for it: CUDA
+// doesn't promise when it has read ordinary host memory. Memory that is released is kept for the
+// next who asks for as much, until trim().
 class CudaDevice final : public Device {
 public:
   CudaDevice(std::shared_ptr<const cuda::Gpu> gpu, std::shared_ptr<const cuda::OwnedStream> stream,
              const cuda::Kernels& kernels)
-      : gpu_(gpu), stream_(std::move(stream)), kernels_(kernels),
+      : gpu_(gpu), stream_(std::move(stream)), exchange_(gpu), kernels_(kernels),
         scratch_(std::move(gpu), cuda::Block::Place::device) {}
   ~CudaDevice() override;
   CudaDevice(const CudaDevice&) = delete;
@@ -37,7 +37,16 @@ public:
                                 const std::byte* noise, std::byte* sample, std::byte* x0) override;
   LabelMaps label(const Palette& palette, const std::byte* pictures, std::size_t maps, int height,
                   int width) override;
+  void spread(const std::byte* rgb, int height, int width, Levels levels,
+              std::byte* planes) override;
+  bool paint(const std::byte* planes, int height, int width, const KeptPixels& kept,
+             std::byte* rgb) override;
   void finish() override;
+  Exchange exchange() const override { return {gpu_->ordinal(), exchange_.get()}; }
+  std::shared_ptr<const SharedMemory> adopt(std::byte* data, std::size_t bytes,
+                                            std::shared_ptr<void> owner) const override;
+  void await(const SharedMemory& memory) override;
+  std::shared_ptr<const SharedMemory> give(std::byte* memory, std::size_t bytes) override;
 
 private:
   // The stream, on whatever thread this is.
@@ -46,6 +55,8 @@ private:
 
   std::shared_ptr<const cuda::Gpu> gpu_;
   std::shared_ptr<const cuda::OwnedStream> stream_;
+  // Of its own: other threads' events would spoil a graph that is being recorded from stream_.
+  cuda::OwnedStream exchange_;
   const cuda::Kernels& kernels_;
   cuda::Block scratch_;  // what a kernel needs besides rows
   std::multimap<std::size_t, std::byte*> spare_;

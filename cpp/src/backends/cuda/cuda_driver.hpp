@@ -16,6 +16,7 @@ using Result = int;  // CUresult
 using DevicePointer = std::uint64_t;
 using Stream = CUstream_st*;  // a cudaStream_t as well
 using Context = struct ContextState*;
+using Event = struct EventState*;
 using Graph = struct GraphState*;
 using GraphExecutable = struct GraphExecutableState*;
 
@@ -24,6 +25,7 @@ inline constexpr Result out_of_memory = 2;
 inline constexpr int compute_capability_major = 75;
 inline constexpr int compute_capability_minor = 76;
 inline constexpr unsigned stream_non_blocking = 1;
+inline constexpr unsigned event_disable_timing = 2;
 inline constexpr int capture_thread_local = 1;
 
 // The driver's functions. A test fills the table with its own.
@@ -46,6 +48,10 @@ struct Driver {
   Result (*stream_create)(Stream* stream, unsigned flags);
   Result (*stream_destroy)(Stream stream);
   Result (*stream_synchronize)(Stream stream);
+  Result (*stream_wait_event)(Stream stream, Event event, unsigned flags);
+  Result (*event_create)(Event* event, unsigned flags);
+  Result (*event_destroy)(Event event);
+  Result (*event_record)(Event event, Stream stream);
   Result (*stream_begin_capture)(Stream stream, int mode);
   Result (*stream_end_capture)(Stream stream, Graph* graph);
   Result (*graph_instantiate)(GraphExecutable* executable, Graph graph, unsigned long long flags);
@@ -75,6 +81,10 @@ template <typename Visit> void for_each_function(Visit visit) {
   visit(&Driver::stream_create, "cuStreamCreate");
   visit(&Driver::stream_destroy, "cuStreamDestroy_v2");
   visit(&Driver::stream_synchronize, "cuStreamSynchronize");
+  visit(&Driver::stream_wait_event, "cuStreamWaitEvent");
+  visit(&Driver::event_create, "cuEventCreate");
+  visit(&Driver::event_destroy, "cuEventDestroy_v2");
+  visit(&Driver::event_record, "cuEventRecord");
   visit(&Driver::stream_begin_capture, "cuStreamBeginCapture_v2");
   visit(&Driver::stream_end_capture, "cuStreamEndCapture");
   visit(&Driver::graph_instantiate, "cuGraphInstantiateWithFlags");

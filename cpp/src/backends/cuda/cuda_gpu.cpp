@@ -19,7 +19,7 @@ const Driver* driver_if_any() noexcept {
 
 }  // namespace
 
-Gpu::Gpu(const Driver& driver, int ordinal) : driver_(driver) {
+Gpu::Gpu(const Driver& driver, int ordinal) : driver_(driver), ordinal_(ordinal) {
   check(driver_.init(0), "starting CUDA");
   check(driver_.device_get(&device_, ordinal), "finding GPU " + std::to_string(ordinal));
   check(driver_.primary_context_retain(&context_, device_), "opening the GPU");

@@ -26,6 +26,9 @@ public:
   // As plans name it, such as "sm_89".
   std::string architecture() const;
 
+  // As CUDA counts them.
+  int ordinal() const { return ordinal_; }
+
   const Driver& driver() const { return driver_; }
 
   // Throws OutOfMemoryError or BackendError that names `what` if a call failed.
@@ -33,7 +36,7 @@ public:
 
 private:
   const Driver& driver_;
-  int device_ = 0;
+  int ordinal_, device_ = 0;
   Context context_ = nullptr;
 };
 

@@ -25,6 +25,8 @@ Kernels open_kernels() {
   find(found.guided_step, "fgdm_guided_step");
   find(found.decode_labels, "fgdm_decode_labels");
   find(found.accumulate, "fgdm_accumulate");
+  find(found.picture_to_planes, "fgdm_picture_to_planes");
+  find(found.planes_to_picture, "fgdm_planes_to_picture");
   return found;
 }
 

@@ -9,6 +9,8 @@ struct Kernels {
   decltype(&fgdm_guided_step) guided_step;
   decltype(&fgdm_decode_labels) decode_labels;
   decltype(&fgdm_accumulate) accumulate;
+  decltype(&fgdm_picture_to_planes) picture_to_planes;
+  decltype(&fgdm_planes_to_picture) planes_to_picture;
 };
 
 // Those of the library that FGDM_KERNELS names, or of libfgdm_kernels.so beside the core. Throws

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "device.hpp"
 #include "fgdm/guidance.hpp"
 #include "half.hpp"
+#include "host_memory.hpp"
 
 namespace fgdm {
 namespace {
@@ -13,8 +15,8 @@ class HostDevice final : public Device {
 public:
   Place place() const override { return Place::host; }
 
-  std::byte* allocate(std::size_t bytes) override { return new std::byte[bytes](); }
-  void release(std::byte* memory, std::size_t) noexcept override { delete[] memory; }
+  std::byte* allocate(std::size_t bytes) override { return allocate_host(bytes); }
+  void release(std::byte* memory, std::size_t) noexcept override { free_host(memory); }
   void trim() noexcept override {}
 
   void upload(std::byte* to, const void* from, std::size_t bytes) override {
@@ -81,7 +83,41 @@ public:
     return made;
   }
 
+  void spread(const std::byte* rgb, int height, int width, Levels levels,
+              std::byte* planes) override {
+    const auto pixels = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
+    auto* const numbers = reinterpret_cast<float*>(planes);
+    for (std::size_t i = 0; i < 3 * pixels; ++i) {
+      const float unit = static_cast<float>(rgb[i]) / 255.0F;
+      numbers[i % 3 * pixels + i / 3] = levels == Levels::unit ? unit : 2.0F * unit - 1.0F;
+    }
+  }
+
+  bool paint(const std::byte* planes, int height, int width, const KeptPixels& kept,
+             std::byte* rgb) override {
+    const auto pixels = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
+    const std::span values(reinterpret_cast<const float*>(planes), 3 * pixels);
+    if (!all_finite(values))
+      return false;
+    image_to_rgb(values, height, width, {reinterpret_cast<std::uint8_t*>(rgb), 3 * pixels});
+    if (kept.anew != nullptr)
+      for (std::size_t pixel = 0; pixel < pixels; ++pixel)
+        if (kept.anew[pixel] == std::byte{0})
+          std::memcpy(rgb + 3 * pixel, kept.original + 3 * pixel, 3);
+    return true;
+  }
+
   void finish() override {}
+
+  Exchange exchange() const override { return {}; }
+  std::shared_ptr<const SharedMemory> adopt(std::byte* data, std::size_t bytes,
+                                            std::shared_ptr<void> owner) const override {
+    return host_memory(data, bytes, std::move(owner));
+  }
+  void await(const SharedMemory&) override {}
+  std::shared_ptr<const SharedMemory> give(std::byte* memory, std::size_t bytes) override {
+    return host_memory(memory, bytes, {memory, free_host});
+  }
 
 private:
   std::vector<float> guided_;

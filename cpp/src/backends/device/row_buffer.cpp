@@ -81,6 +81,11 @@ void RowBuffer::clear_row(std::size_t row) {
   device_->clear(data(row), row_bytes_);
 }
 
+DeviceArray RowBuffer::give(std::vector<std::int64_t> shape) && {
+  const auto device = std::exchange(device_, nullptr);
+  return {dtype_, std::move(shape), device->give(std::exchange(data_, nullptr), bytes_)};
+}
+
 void RowBuffer::sum(std::span<RowBuffer* const> terms, std::size_t rows, std::size_t first) {
   if (dtype_ != DType::float32 && dtype_ != DType::float16)
     throw BundleError("residuals of type " + std::string(dtype_name(dtype_)) +

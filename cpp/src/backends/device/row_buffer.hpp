@@ -61,6 +61,9 @@ public:
   // float32 or float16.
   void sum(std::span<RowBuffer* const> terms, std::size_t rows, std::size_t first = 0);
 
+  // All of it as an array of that shape, for whoever holds it: the buffer itself is empty then.
+  DeviceArray give(std::vector<std::int64_t> shape) &&;
+
 private:
   std::shared_ptr<Device> device_;
   DType dtype_ = DType::float32;
