@@ -1,4 +1,4 @@
-"""What opening a bundle's archive takes, beside its folder: seconds and memory of a new process each.
+"""What opening a bundle's archive takes, beside its folder, each in a process of its own.
 
 python -m benchmarks.archive bundles/scenes
 """
