@@ -416,7 +416,7 @@ class Engine(Editor):
         """The palette of the last factor that makes labels, which the core has checked; None where
         no factor does."""
         palettes = [entry["palette"] for entry in self._manifest["factors"] if entry.get("palette")]
-        return self._engine.bundle_file(palettes[-1]).decode() if palettes else None
+        return self._open().bundle_file(palettes[-1]).decode() if palettes else None
 
     def _palette(self) -> str:
         if self._palette_json is None:
