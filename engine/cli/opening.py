@@ -29,7 +29,7 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     add("--library", default="", metavar="FILE", help="libonnxruntime; default: the wheel's")
     add("--memory", default="full", metavar="NAME", help="full (default) or low (docs/memory.md)")
     attention = "auto (default: fgdm's own kernel, if there is one) or standard (docs/runtimes.md)"
-    add("--attention", default="auto", metavar="NAME", help=attention)
+    add("--attention-op", default="auto", metavar="NAME", help=attention)
     add("--trace", default="", metavar="FILE", help="write a timeline for ui.perfetto.dev")
 
 
@@ -97,13 +97,9 @@ def open_engine(args: argparse.Namespace, bundle: Path) -> Engine:
 
 def engine_options(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``fgdm.Engine`` that the machine arguments say."""
-    return {
-        name: getattr(args, name)
-        for name in (
-            *("backend", "device", "precision", "threads", "library", "memory"),
-            *("attention", "trace"),
-        )
-    }
+    names = ("backend", "device", "precision", "threads", "library", "memory", "trace")
+    given = {name: getattr(args, name) for name in names}
+    return {**given, "attention": args.attention_op}  # an edit has an --attention of its own
 
 
 def default_bundle() -> Path:

@@ -140,7 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     engine.add_argument("--policy", default="latency", help="latency or throughput")
     engine.add_argument("--memory", default="full", help="full or low (docs/memory.md)")
-    engine.add_argument("--attention", default="auto", help="auto or standard (docs/runtimes.md)")
+    engine.add_argument("--attention-op", default="auto", help="auto or standard (runtimes.md)")
 
 
 def run(args: argparse.Namespace, listening: Callable[[str], object] | None = None) -> int:
@@ -176,7 +176,7 @@ def run(args: argparse.Namespace, listening: Callable[[str], object] | None = No
                     max_active=args.max_active,
                     policy=args.policy,
                     memory=args.memory,
-                    attention=args.attention,
+                    attention=args.attention_op,
                     forbid=args.forbid,
                     watermark=args.watermark,
                 )

@@ -44,7 +44,7 @@ def test_a_word_that_is_none_is_refused() -> None:
         Engine(SCENES, backend="cpu", attention="fused")
     with pytest.raises(RequestError, match="--plugin"):
         Engine(SCENES, backend="tensorrt", attention="standard")
-    assert main(["generate", PROMPT, "--bundle", str(SCENES), "--attention", "fused"]) == 2
+    assert main(["generate", PROMPT, "--bundle", str(SCENES), "--attention-op", "fused"]) == 2
 
 
 def test_inspect_and_doctor_say_what_runs(capsys: pytest.CaptureFixture[str]) -> None:

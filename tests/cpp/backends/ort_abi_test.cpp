@@ -25,8 +25,6 @@ TEST(OrtAbi, SlotsAreTheHeadersSlots) {
   EXPECT_SLOT(GetKernelOutput, KernelContext_GetOutput);
   EXPECT_SLOT(ReleaseTensorInfo, ReleaseTensorTypeAndShapeInfo);
   EXPECT_SLOT(ReleaseCustomOpDomain, ReleaseCustomOpDomain);
-  EXPECT_SLOT(GetInputShape, ShapeInferContext_GetInputTypeShape);
-  EXPECT_SLOT(SetOutputShape, ShapeInferContext_SetOutputTypeShape);
   EXPECT_SLOT(ParallelFor, KernelContext_ParallelFor);
   EXPECT_SLOT(GetErrorMessage, GetErrorMessage);
   EXPECT_SLOT(CreateEnv, CreateEnv);

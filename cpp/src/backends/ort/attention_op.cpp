@@ -200,25 +200,10 @@ struct Definition : CustomOp {
       return guarded(node.api, [&] { node.compute(context); });
     };
     destroy = [](void* kernel) { const std::unique_ptr<Node> last(static_cast<Node*>(kernel)); };
-    infer_shape = [](const CustomOp* self, ShapeContext* context) {
-      const auto& definition = *static_cast<const Definition*>(self);
-      return guarded(definition.api, [&] { definition.infer(context); });
-    };
+    // Without infer_shape: what it can say of a dimension that has no name is -1, which later nodes
+    // take for a number.
     first_version = [](const CustomOp*) { return 1; };
     last_version = first_version;
-  }
-
-  // The output is as q, where the graph knows q's dimensions. The runtime owns the description.
-  void infer(ShapeContext* context) const {
-    TensorInfo* q = nullptr;
-    check(api,
-          api.call<GetInputShape>(static_cast<const ShapeContext*>(context), std::size_t{0}, &q),
-          "SegFreeAttention");
-    if (dimensions_of(api, q).size() == 4)
-      check(api,
-            api.call<SetOutputShape>(static_cast<const ShapeContext*>(context), std::size_t{0},
-                                     static_cast<const TensorInfo*>(q)),
-            "SegFreeAttention");
   }
 
   Table api;

@@ -125,10 +125,6 @@ using ReleaseCudaProviderOptions = Function<208, void(void*) noexcept>;
 using AddExternalInitializers = Function<210, Status*(SessionOptions*, const char* const*,
                                                       const Value* const*, std::size_t) noexcept>;
 using RegisterCustomOpsLibrary = Function<228, Status*(SessionOptions*, const char*) noexcept>;
-using GetInputShape =
-    Function<268, Status*(const ShapeContext*, std::size_t, TensorInfo**) noexcept>;
-using SetOutputShape =
-    Function<270, Status*(const ShapeContext*, std::size_t, const TensorInfo*) noexcept>;
 using ParallelFor = Function<274, Status*(const KernelContext*, void (*)(void*, std::size_t),
                                           std::size_t, std::size_t, void*) noexcept>;
 using AppendOpenVinoProvider = Function<275, Status*(SessionOptions*, const char* const*,
