@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fgdm import _core, arrays, compliance, maps, values
+from fgdm import _core, arrays, compliance, maps, request
 from fgdm.engine import Engine
 from fgdm.errors import RequestError
 from numpy.typing import NDArray
@@ -484,5 +484,5 @@ def test_only_options_that_are_read_on_the_device_are_taken_over() -> None:
 
     with pytest.raises(RequestError, match="image can't be taken: its _Asks raises OSError"):
         arrays.brought({"image": array}, fail)
-    with pytest.raises(RequestError, match="mask"):
-        values.mask("mask", array)
+    with pytest.raises(RequestError, match=r"mask can't be read: its _Asks raises OSError"):
+        request.checked({"mask": array})

@@ -43,6 +43,15 @@ WORDS = {
 #: Where pybind11 says less than the stub: it knows nothing of what is in a dictionary, of what a
 #: function takes, of numbers that it takes for a timedelta, nor of keywords by name.
 STUB_KNOWS_MORE = {
+    "DeviceArray.shape": ("() -> tuple", "() -> tuple[int, ...]"),
+    "DeviceArray.device": ("() -> tuple", "() -> tuple[int, int]"),
+    "DeviceArray.numpy": ("() -> np.ndarray", "() -> npt.NDArray[Any]"),
+    "DeviceArray.__dlpack_device__": ("() -> tuple", "() -> tuple[int, int]"),
+    "Engine.dlpack_device": ("() -> tuple", "() -> tuple[int, int]"),
+    "Engine.take_array": (
+        "(name: str, value: object) -> object",
+        "(name: str, value: object) -> DeviceArray | None",
+    ),
     "Result.parameters": ("() -> object", "() -> dict[str, object]"),
     "Result.inversion": ("() -> Inversion", "() -> Inversion | None"),
     "Inversion.settings": ("() -> object", "() -> dict[str, Any]"),
