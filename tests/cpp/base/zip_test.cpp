@@ -89,7 +89,7 @@ TEST(Zip, WhateverAByteBecomesMembersStayInside) {
     const auto archive = ZipFile({{"a", "content"}, {"b/c", "more"}}, large).bytes();
     int taken = 0;
     for (std::size_t at = 0; at < archive.size(); ++at)
-      for (const unsigned char byte : {0x00, 0x01, 0x3F, 0x40, 0x7F, 0x80, 0xFF}) {
+      for (const int byte : {0x00, 0x01, 0x3F, 0x40, 0x7F, 0x80, 0xFF}) {
         auto spoilt = archive;
         spoilt[at] = static_cast<char>(byte);
         try {
