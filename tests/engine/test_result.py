@@ -85,6 +85,8 @@ def test_from_core_takes_every_field_over() -> None:
     core = SimpleNamespace(
         seed=9,
         image=rng.integers(0, 256, (12, 16, 3), np.uint8),
+        image_on_device=None,
+        latents_on_device=None,
         requested=["dog", "tree"],
         excluded=["cat"],
         unread=["boat"],
