@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
-from fgdm import __version__, machine, open_engines, values
+from fgdm import __version__, open_engines, values
 from fgdm.editing import Editor
 from fgdm.errors import BundleError, RequestError
 from fgdm.files import read_regular
 from fgdm.job import Job, MapCallback, StepCallback, complete
+from fgdm.libraries import find_libraries
 from fgdm.requirements import (
     Filters,
     PromptObjects,
@@ -62,6 +63,10 @@ class Engine(Editor):
     memory: "full" keeps every graph loaded, with its weights unpacked. "low", of backend "cpu" with
     ONNX Runtime 1.27 or newer, loads the graphs of one factor at a time and leaves large float16
     weights packed in their files (docs/memory.md).
+    contexts: where compiled contexts are kept, with which "openvino" and "tensorrt-rtx" needn't
+    compile the bundle's graphs again: a folder, "bundle" (its folder contexts), or "off". "auto" is
+    the bundle for "tensorrt-rtx", else "off" (docs/runtimes.md#compiled-contexts). `notes` tell why
+    one was made anew, or couldn't be kept.
 
     Close it, or use it in a ``with`` statement; one that is open when the interpreter exits is
     closed then. From within a callback of its own, what would wait for that callback raises
@@ -91,6 +96,7 @@ class Engine(Editor):
         forbid: Filters = (),
         watermark: str = "",
         memory: str = "full",
+        contexts: str | os.PathLike[str] = "auto",
     ) -> None:
         self.watermark = _watermark(values.text("watermark", watermark))
         folder = values.path("bundle", bundle)
@@ -107,8 +113,9 @@ class Engine(Editor):
             "trace": values.path("trace", trace),
             "forbid": as_filters("forbid", forbid),
             "memory": values.text("memory", memory),
+            "contexts": values.path("contexts", contexts),
         }
-        options |= _libraries(folder, backend, values.path("library", library))
+        options |= find_libraries(folder, backend, values.path("library", library))
         with open_engines.call():
             self._engine = _core.Engine(folder, **options)
             open_engines.add(self)
@@ -406,35 +413,6 @@ def _watermark(text: str) -> Watermark | None:
     from fgdm.watermark import Watermark  # noqa: PLC0415 (an extra's, for those who mark)
 
     return Watermark(text)
-
-
-def _libraries(bundle: str, backend: str, given: str) -> dict[str, Any]:
-    """The runtimes' libraries: the one that is `given`, else the environment's, else those in
-    installed wheels; "" leaves the choice to the core. And ONNX Runtime's plugins."""
-    if backend == "tensorrt":
-        return {"tensorrt_library": given or _find_tensorrt()}
-    plugins = machine.choose_plugins(machine.find_plugins(), backend)
-    library = (
-        given
-        or os.environ.get("FGDM_ONNXRUNTIME", "")
-        or machine.choose_library(machine.find_runtimes(), backend, plugins)
-    )
-    for plugin in plugins:
-        machine.prepare_plugin(plugin)
-    if backend in ("auto", "cuda") and machine.provides_cuda(library):
-        machine.open_cuda_libraries()
-    # Unlike Path.is_dir, this has no error for a name that is too long.
-    has_plans = backend == "auto" and os.path.isdir(f"{bundle}/plans/tensorrt")  # noqa: PTH112
-    named = "FGDM_ONNXRUNTIME_PLUGINS" in os.environ  # which the core reads
-    return {
-        "library": library,
-        "tensorrt_library": _find_tensorrt() if has_plans else "",
-        "plugins": [] if named else [plugin.library for plugin in plugins],
-    }
-
-
-def _find_tensorrt() -> str:
-    return os.environ.get("FGDM_TENSORRT", "") or machine.find_tensorrt()
 
 
 def _read_palette(bundle: Path, manifest: dict[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fgdm.bundle_files import check_hashes, check_sizes
+from fgdm.contexts import CONTEXTS, Context, find_contexts
 from fgdm.errors import BundleError
 from fgdm.files import read_regular
 from fgdm.manifest import (
@@ -23,7 +24,7 @@ from fgdm.manifest import (
     sampling_weaknesses,
 )
 from fgdm.onnx_file import check_graph
-from fgdm.plans import Host, Plan, find_plans, look, obstacles, profile_label
+from fgdm.plans import PLANS, Host, Plan, find_plans, look, obstacles, profile_label
 
 #: ONNX files end at 2 GiB, as all of protobuf does.
 _LARGEST_GRAPH = 2**31
@@ -43,14 +44,15 @@ class Description:
     """A bundle whose files have been compared with its manifest.
 
     verified: by SHA-256, not by size alone. plans: each with what keeps it from running on this
-    machine, nothing if it fits. unlisted: files that the manifest doesn't know. weaknesses: of the
-    factors' numbers of steps and spacings.
+    machine, nothing if it fits. contexts: compiled ones that are kept in the bundle. unlisted:
+    files that the manifest doesn't know. weaknesses: of the factors' numbers of steps and spacings.
     """
 
     bundle: Path
     manifest: Manifest
     verified: bool
     plans: tuple[tuple[Plan, tuple[str, ...]], ...]
+    contexts: tuple[Context, ...]
     unlisted: tuple[str, ...]
     weaknesses: tuple[str, ...] = ()
 
@@ -69,6 +71,9 @@ class Description:
             "plans": [
                 {**asdict(plan), "fits": not reasons, "obstacles": list(reasons)}
                 for plan, reasons in self.plans
+            ],
+            "contexts": [
+                {**asdict(context), "folder": str(context.folder)} for context in self.contexts
             ],
             "unlisted": list(self.unlisted),
             "weaknesses": list(self.weaknesses),
@@ -104,6 +109,10 @@ class Description:
         yield "\nplans" if self.plans else "\nplans: none built"
         for plan, reasons in self.plans:
             yield from _plan_lines(plan, reasons)
+        if self.contexts:
+            yield "\ncompiled contexts"
+        for context in self.contexts:
+            yield from _context_lines(context)
         if self.unlisted:
             yield f"not in the manifest: {', '.join(self.unlisted)}"
 
@@ -126,7 +135,9 @@ def describe(bundle: Path, *, verify: bool = False) -> Description:
     here = look() if found else Host((), {})
     plans = tuple((plan, obstacles(plan, here)) for plan in found)
     weaknesses = sampling_weaknesses(bundle, manifest)
-    return Description(bundle, manifest, verify, plans, _unlisted(bundle, manifest), weaknesses)
+    contexts = find_contexts(bundle / CONTEXTS, manifest, verify=verify)
+    unlisted = _unlisted(bundle, manifest)
+    return Description(bundle, manifest, verify, plans, contexts, unlisted, weaknesses)
 
 
 def _graph_file(path: Path) -> bytes:
@@ -139,8 +150,8 @@ def _graph_file(path: Path) -> bytes:
 def _unlisted(bundle: Path, manifest: Manifest) -> tuple[str, ...]:
     listed = {entry.path for entry in manifest.files} | {MANIFEST, MANIFEST_HASH}
     here = [path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file()]
-    outside_plans = [path.as_posix() for path in here if path.parts[0] != "plans"]
-    return tuple(sorted(set(outside_plans) - listed))
+    others = [path.as_posix() for path in here if path.parts[0] not in (PLANS, CONTEXTS)]
+    return tuple(sorted(set(others) - listed))
 
 
 def _plan_lines(plan: Plan, reasons: tuple[str, ...]) -> Iterator[str]:
@@ -153,6 +164,15 @@ def _plan_lines(plan: Plan, reasons: tuple[str, ...]) -> Iterator[str]:
             built_for += f", attention from the {plan.metadata.attention}"
         yield f"    {plan.metadata.graph}  {profiles}  ({built_for})"
     yield f"    doesn't fit: {'; '.join(reasons)}" if reasons else "    fits this machine"
+
+
+def _context_lines(context: Context) -> Iterator[str]:
+    graph = "" if context.covers is None else context.covers.get("graph")
+    yield f"  {context.target}/{context.key[:12]}  {human_size(context.size)}"
+    if context.covers is not None:
+        yield f"    {graph}  ({context.made_for})"
+    if context.problem is not None:
+        yield f"    of no use: {context.problem}"
 
 
 def _factor_line(factor: Factor) -> str:

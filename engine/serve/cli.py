@@ -139,6 +139,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     engine.add_argument("--policy", default="latency", help="latency or throughput")
     engine.add_argument("--memory", default="full", help="full or low (docs/memory.md)")
+    engine.add_argument(
+        "--contexts", default="auto", metavar="WHERE", help="as of fgdm generate (default: auto)"
+    )
 
 
 def run(args: argparse.Namespace, listening: Callable[[str], object] | None = None) -> int:
@@ -174,6 +177,7 @@ def run(args: argparse.Namespace, listening: Callable[[str], object] | None = No
                     max_active=args.max_active,
                     policy=args.policy,
                     memory=args.memory,
+                    contexts=args.contexts,
                     forbid=args.forbid,
                     watermark=args.watermark,
                 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from fgdm.contexts import CONTEXTS
 from fgdm.errors import OutOfMemoryError
+from fgdm.plans import PLANS
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -31,12 +33,12 @@ def check_memory(bundles: Sequence[Path], available: int | None = None) -> None:
 
 
 def _weights(bundle: Path) -> int:
-    """Bytes of a bundle without its plans, which stand in for graphs of it; of what isn't there,
-    the engine will tell."""
+    """Bytes of a bundle without its plans and compiled contexts, which stand in for graphs of it;
+    of what isn't there, the engine will tell."""
     files = {
         (stat.st_dev, stat.st_ino): stat.st_size
         for path in bundle.rglob("*")
-        if path.is_file() and "plans" not in path.relative_to(bundle).parts
+        if path.is_file() and path.relative_to(bundle).parts[0] not in (PLANS, CONTEXTS)
         for stat in (path.stat(),)
     }
     return sum(files.values())

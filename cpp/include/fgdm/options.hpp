@@ -40,6 +40,10 @@ struct FGDM_API EngineOptions {
   // float16 weights stay in their files, unpacked each time they are used. Pictures are the same up
   // to rounding.
   std::string memory = "full";
+  // Where compiled contexts are kept, with which backends "openvino" and "tensorrt-rtx" open a
+  // bundle without compiling its graphs again: a folder, "bundle" (its folder contexts), or "off".
+  // "auto": in the bundle for "tensorrt-rtx", else nowhere.
+  std::filesystem::path contexts = "auto";
 };
 
 }  // namespace fgdm

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,6 +31,20 @@ struct FGDM_API OrtLoadOptions {
   bool bfloat16 = false;    // arithmetic (OpenVINO only)
   int device = 0;           // which GPU
   bool low_memory = false;  // large float16 weights stay packed (CPU only, ONNX Runtime 1.27)
+  // Where the provider's compiled context of the graph is written, an ONNX file in a folder of its
+  // own; empty: nowhere. A provider that makes none writes nothing.
+  std::filesystem::path context = {};
+  // A folder in which TensorRT-RTX keeps the kernels that it compiles for the graph on the card;
+  // empty: none.
+  std::filesystem::path kernels = {};
+};
+
+/// What a provider compiles graphs for: its name with its plugin's version, the device ("" of a
+/// provider that the library was built with), and what it is told, by its own options' names; the
+/// number of threads is each session's own.
+struct FGDM_API OrtTarget {
+  std::string provider, device;
+  std::map<std::string, std::string> options;
 };
 
 /// ONNX Runtime itself: the opened library, its environment, and one arena for all sessions on the
@@ -69,7 +84,10 @@ public:
   /// Name and version of the plugin that serves a provider, "" if none does.
   virtual std::string plugin_name(Provider provider) const = 0;
 
-  /// Loads a graph. Throws BackendError.
+  /// What a graph that is loaded so would be compiled for.
+  virtual OrtTarget target(Provider provider, const OrtLoadOptions& options) const = 0;
+
+  /// Loads a graph, or a compiled context that the same provider wrote. Throws BackendError.
   virtual std::unique_ptr<Session> load(const std::filesystem::path& graph, Provider provider,
                                         const OrtLoadOptions& options = {}) = 0;
 };

@@ -51,6 +51,7 @@ class Arguments(BaseModel):
     max_active: int = Field(default=16, ge=1)
     policy: str = "latency"
     memory: str = "full"
+    contexts: str = "auto"
     forbid: list[str | dict[str, Any]] = Field(default_factory=list)
     watermark: str = ""
     credentials_key: str | None = None
@@ -126,8 +127,8 @@ class Arguments(BaseModel):
     def engine_options(self) -> dict[str, Any]:
         """Of `Engine`."""
         threads = self.threads or (0 if self.gpus else max(1, int(self.cpus)))
-        names = ("backend", "precision", "max_queue", "max_active", "policy", "memory", "forbid")
-        given = {name: getattr(self, name) for name in (*names, "watermark")}
+        names = ("backend", "precision", "max_queue", "max_active", "policy", "memory", "contexts")
+        given = {name: getattr(self, name) for name in (*names, "forbid", "watermark")}
         return {"threads": threads, **given}
 
     def check(self) -> None:
