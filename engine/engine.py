@@ -156,8 +156,9 @@ class Engine(Editor):
 
     @property
     def notes(self) -> list[str]:
-        """What "auto" passed over, or runs slower than it could, and why; factors whose number of
-        steps and spacing are known to be bad."""
+        """What "auto" passed over, or runs slower than it could, and why; compiled contexts that
+        were made anew, or can't be kept; factors whose number of steps and spacing are known to be
+        bad."""
         return self._open().notes
 
     def find_objects(self, prompt: str) -> PromptObjects:

@@ -17,7 +17,8 @@ Provider compiling_provider(const EngineOptions& options, const OrtRuntime& runt
   const auto tried = providers_for(options.backend, runtime);
   if (tried.empty())
     throw BackendError("this ONNX Runtime library has none of the providers cpu, openvino, cuda");
-  const auto found = std::ranges::find_if(tried, makes_contexts);
+  const auto found = std::ranges::find_if(
+      tried, [&](Provider provider) { return makes_contexts(provider, runtime); });
   return found == tried.end() ? tried.front() : *found;
 }
 
@@ -32,7 +33,7 @@ std::vector<CompiledGraph> compile_graphs(const std::filesystem::path& folder,
   auto kept = options;
   if (kept.contexts == "auto")
     kept.contexts = "bundle";
-  const auto place = contexts_folder(kept, bundle, provider);
+  const auto place = contexts_folder(kept, bundle, provider, *runtime);
   if (!place)
     throw RequestError("contexts is \"off\", so there is nothing to keep compiled graphs in; "
                        "expected \"bundle\" or a folder");

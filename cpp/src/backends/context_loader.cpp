@@ -30,21 +30,22 @@ bool asks_for_contexts(const EngineOptions& options) {
 }
 
 std::optional<fs::path> contexts_folder(const EngineOptions& options, const Bundle& bundle,
-                                        Provider provider) {
+                                        Provider provider, const OrtRuntime& runtime) {
   if (options.contexts.empty())
     throw RequestError("contexts is \"\", expected \"auto\", \"off\", \"bundle\" or a folder");
   // What others compile takes no longer than to read it: docs/runtimes.md.
   if (options.contexts == "off" ||
       (options.contexts == "auto" && provider != Provider::tensorrt_rtx))
     return std::nullopt;
-  if (makes_contexts(provider))
+  if (makes_contexts(provider, runtime))
     return asks_for_contexts(options) && options.contexts != "bundle"
                ? options.contexts
                : bundle.folder() / "contexts";
   if (options.backend != "auto")
-    throw RequestError("contexts is \"" + options.contexts.string() + "\", and backend \"" +
-                       options.backend +
-                       "\" compiles none that could be kept; \"openvino\" and \"tensorrt-rtx\" do");
+    throw RequestError(
+        "contexts is \"" + options.contexts.string() + "\", and backend \"" + options.backend +
+        "\" compiles none that could be kept; \"openvino\" and \"tensorrt-rtx\" do, by "
+        "plugins (onnxruntime-ep-openvino, onnxruntime-ep-nv-tensorrt-rtx)");
   return std::nullopt;
 }
 

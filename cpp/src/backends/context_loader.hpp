@@ -23,7 +23,8 @@ bool asks_for_contexts(const EngineOptions& options);
 // they aren't. Throws RequestError where they are asked for, of a backend that makes none; "auto"
 // may come to be one.
 std::optional<std::filesystem::path> contexts_folder(const EngineOptions& options,
-                                                     const Bundle& bundle, Provider provider);
+                                                     const Bundle& bundle, Provider provider,
+                                                     const OrtRuntime& runtime);
 
 // Loads graphs from their compiled contexts, or compiles them and keeps what comes of it. What it
 // can't keep, it does without.

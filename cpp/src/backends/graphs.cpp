@@ -63,7 +63,7 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
     try {
       load_all(bundle, provider,
                {.bfloat16 = bfloat16, .device = options.device, .low_memory = low_memory},
-               contexts_folder(options, bundle, provider));
+               contexts_folder(options, bundle, provider, *runtime_));
     } catch (const Error& error) {
       if (provider == providers.back() || !is_of_the_backend(error))
         throw;
@@ -77,7 +77,7 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
     runtime_name_ =
         "onnxruntime " + runtime_->version() + (plugin.empty() ? "" : " with " + plugin);
     precision_ = bfloat16 ? "bf16" : made;
-    note_absent_contexts(options, makes_contexts(provider));
+    note_absent_contexts(options, makes_contexts(provider, *runtime_));
     return;
   }
   throw BackendError("this ONNX Runtime library has none of the providers cpu, openvino and cuda");

@@ -90,8 +90,9 @@ bool is_of_the_backend(const Error& error) {
          dynamic_cast<const OutOfMemoryError*>(&error) != nullptr;
 }
 
-bool makes_contexts(Provider provider) {
-  return provider == Provider::openvino || provider == Provider::tensorrt_rtx;
+bool makes_contexts(Provider provider, const OrtRuntime& runtime) {
+  return (provider == Provider::openvino || provider == Provider::tensorrt_rtx) &&
+         !runtime.built_in(provider);
 }
 
 }  // namespace fgdm

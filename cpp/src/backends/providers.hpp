@@ -24,7 +24,8 @@ bool wants_bfloat16(const std::string& precision, const std::string& made, Provi
 // Whether another backend may do better: a GPU may lack a library, or its memory may be taken.
 bool is_of_the_backend(const Error& error);
 
-// Whether a provider compiles graphs into contexts that can be kept.
-bool makes_contexts(Provider provider);
+// Whether a provider compiles graphs into contexts that can be kept. OpenVINO's own inside
+// onnxruntime-openvino (1.24.1, its last) writes what it can't read.
+bool makes_contexts(Provider provider, const OrtRuntime& runtime);
 
 }  // namespace fgdm

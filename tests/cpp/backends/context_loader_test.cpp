@@ -25,7 +25,7 @@ class CompilingRuntime final : public OrtRuntime {
 public:
   std::string version() const override { return version_; }
   std::vector<Provider> providers() const override { return {Provider::openvino}; }
-  bool built_in(Provider) const override { return false; }
+  bool built_in(Provider provider) const override { return provider == built_in_; }
   std::vector<OrtDevice> devices() const override { return {}; }
   std::vector<std::string> plugin_problems() const override { return {}; }
   std::string plugin_name(Provider) const override { return "Compiler 1"; }
@@ -50,6 +50,7 @@ public:
   }
 
   std::string version_ = "1.31.1";
+  Provider built_in_ = Provider::cpu;
   bool writes_ = true, fails_to_write_ = false, refuses_contexts_ = false;
   int compiled_ = 0, loaded_ = 0;
   OrtLoadOptions last_;
@@ -176,12 +177,13 @@ TEST(ProviderOptions, AreWhatTheProvidersDocumentationCallsThem) {
 }
 
 TEST(ContextsFolder, IsWhereTheOptionsSay) {
+  CompilingRuntime runtime;
   const auto folder = [](std::filesystem::path contexts, Provider provider,
                          const std::string& backend) {
     EngineOptions options;
     options.backend = backend;
     options.contexts = std::move(contexts);
-    return contexts_folder(options, shipped(), provider).value_or("none");
+    return contexts_folder(options, shipped(), provider, runtime).value_or("none");
   };
   const auto own = shipped().folder() / "contexts";
   EXPECT_EQ(folder("auto", Provider::tensorrt_rtx, "tensorrt-rtx"), own);
@@ -192,6 +194,9 @@ TEST(ContextsFolder, IsWhereTheOptionsSay) {
   EXPECT_EQ(folder("bundle", Provider::cpu, "auto"), "none") << "the engine notes it";
   expect_words(refusal<RequestError>([&] { folder("bundle", Provider::cpu, "cpu"); }),
                {"contexts is \"bundle\"", "backend \"cpu\"", "tensorrt-rtx"});
+  runtime.built_in_ = Provider::openvino;
+  expect_words(refusal<RequestError>([&] { folder("bundle", Provider::openvino, "openvino"); }),
+               {"backend \"openvino\" compiles none", "onnxruntime-ep-openvino"});
   expect_words(refusal<RequestError>([&] { folder("", Provider::cpu, "cpu"); }), {"\"auto\""});
 }
 
