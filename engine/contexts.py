@@ -64,8 +64,8 @@ def find_contexts(folder: Path, manifest: Manifest, *, verify: bool = False) -> 
 
 
 def prune_contexts(folder: Path, manifest: Manifest) -> tuple[Context, ...]:
-    """Removes contexts that are damaged or of graphs that the bundle hasn't any more, and what
-    processes that were killed a day ago have left; the contexts."""
+    """Removes contexts that are damaged or of other graphs than the bundle's, and what processes
+    that were killed a day ago have left; the contexts."""
     removed = [item for item in find_contexts(folder, manifest, verify=True) if item.problem]
     for context in removed:
         shutil.rmtree(context.folder)

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--prune",
         action="store_true",
-        help="first remove contexts that are damaged, or of graphs that have changed",
+        help="first remove contexts that are damaged, or of other graphs than the bundle's",
     )
 
 
