@@ -178,8 +178,8 @@ TEST(ProviderOptions, AreWhatTheProvidersDocumentationCallsThem) {
 
 TEST(ContextsFolder, IsWhereTheOptionsSay) {
   CompilingRuntime runtime;
-  const auto folder = [](std::filesystem::path contexts, Provider provider,
-                         const std::string& backend) {
+  const auto folder = [&runtime](std::filesystem::path contexts, Provider provider,
+                                 const std::string& backend) {
     EngineOptions options;
     options.backend = backend;
     options.contexts = std::move(contexts);
