@@ -52,8 +52,8 @@ def compile_graphs(
     compiled: list[CompiledGraph] = []
 
     def add(told: tuple[str, bool, float, int, list[str]]) -> None:
-        *rest, notes = told
-        compiled.append(CompiledGraph(*rest, tuple(notes)))
+        graph, was_kept, seconds, size, notes = told
+        compiled.append(CompiledGraph(graph, was_kept, seconds, size, tuple(notes)))
         if each is not None:
             each(compiled[-1])
 
