@@ -55,7 +55,7 @@ def openvino_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (info / "RECORD").write_text(f"{file},,\n")
     source = Path(__file__).with_name("openvino_anywhere.c")
     original = f'-DORIGINAL="{plugin.library}"'
-    build = ["cc", "-shared", "-fPIC", original, source, "-o", site / file, "-ldl"]
+    build = ["cc", "-shared", "-fPIC", original, str(source), "-o", str(site / file), "-ldl"]
     subprocess.run(build, check=True)
     return site
 
