@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 def updated(page: str) -> str:
     """The page with the tables of the schemas as they are between its marks."""
-    for name in ("manifest", "plan"):
+    for name in ("manifest", "plan", "context"):
         begin, end = f"<!-- {name}.schema.json -->\n", f"<!-- end of {name}.schema.json -->\n"
         before, _, rest = page.partition(begin)
         _, _, after = rest.partition(end)

@@ -28,6 +28,7 @@ from fgdm.errors import (
 
 if TYPE_CHECKING:
     from fgdm._core import DeviceArray, StepInfo
+    from fgdm.compiling import compile_graphs
     from fgdm.compliance import MapCheck, check_map
     from fgdm.engine import Engine
     from fgdm.inversion import Edit, Inversion
@@ -58,6 +59,7 @@ __all__ = [
     "StepInfo",
     "candidates_picture",
     "check_map",
+    "compile_graphs",
     "overview_picture",
 ]
 
@@ -74,6 +76,7 @@ _HOME = {
     "StepInfo": "fgdm._core",
     "candidates_picture": "fgdm.pictures",
     "check_map": "fgdm.compliance",
+    "compile_graphs": "fgdm.compiling",
     "overview_picture": "fgdm.pictures",
 }
 

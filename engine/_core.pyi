@@ -319,6 +319,7 @@ class Engine:
         forbid: str = "",
         memory: str = "full",
         attention: str = "auto",
+        contexts: str = "auto",
     ) -> None: ...
     @property
     def manifest(self) -> str:
@@ -458,6 +459,22 @@ def select_map(maps: Sequence[tuple[float, float]]) -> int:
 
 def finish_closing() -> None:
     """Waits for engines that were dropped within their own callbacks."""
+
+def compile_graphs(
+    bundle: str,
+    *,
+    backend: str,
+    precision: str,
+    threads: int,
+    library: str,
+    plugins: Sequence[str],
+    device: int,
+    contexts: str,
+    each: Callable[[tuple[str, bool, float, int, list[str]]], object],
+) -> None:
+    """Keeps compiled contexts of all graphs that requests may run. each: is called after every one
+    with its name, whether its context was there already, the seconds, the context's bytes (0: none
+    is kept) and notes."""
 
 def runtime_devices(
     library: str, plugins: Sequence[str]

@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
-from fgdm import __version__, machine, open_engines, values
+from fgdm import __version__, open_engines, values
 from fgdm.editing import Editor
 from fgdm.errors import RequestError
 from fgdm.job import Job, MapCallback, StepCallback, complete
+from fgdm.libraries import find_libraries
 from fgdm.requirements import (
     Filters,
     PromptObjects,
@@ -63,8 +64,13 @@ class Engine(Editor):
     memory: "full" keeps every graph loaded, with its weights unpacked. "low", of backend "cpu" with
     ONNX Runtime 1.27 or newer, loads the graphs of one factor at a time and leaves large float16
     weights packed in their files (docs/memory.md).
-    attention: "auto" runs ``fgdm::SegFreeAttention`` by fgdm's own kernel where there is one,
-    "standard" by the standard ops of the graphs' own function (docs/runtimes.md).
+    attention: what runs ``fgdm::SegFreeAttention``: "kernel" is fgdm's, of backends "cpu" (float32
+    graphs) and "cuda"; "standard" are the standard ops of the graphs' own function; "auto" is the
+    kernel on "cuda", if it is there, and standard ops on a processor (docs/runtimes.md).
+    contexts: where compiled contexts are kept, with which "openvino" and "tensorrt-rtx" needn't
+    compile the bundle's graphs again: a folder, "bundle" (its folder contexts), or "off". "auto" is
+    the bundle for "tensorrt-rtx", else "off" (docs/runtimes.md#compiled-contexts). `notes` tell why
+    one was made anew, or couldn't be kept.
 
     Close it, or use it in a ``with`` statement; one that is open when the interpreter exits is
     closed then. From within a callback of its own, what would wait for that callback raises
@@ -95,6 +101,7 @@ class Engine(Editor):
         watermark: str = "",
         memory: str = "full",
         attention: str = "auto",
+        contexts: str | os.PathLike[str] = "auto",
     ) -> None:
         self.watermark = _watermark(values.text("watermark", watermark))
         opened = values.path_or_bytes("bundle", bundle)
@@ -112,8 +119,9 @@ class Engine(Editor):
             "forbid": as_filters("forbid", forbid),
             "memory": values.text("memory", memory),
             "attention": values.text("attention", attention),
+            "contexts": values.path("contexts", contexts),
         }
-        options |= _libraries(backend, values.path("library", library))
+        options |= find_libraries(backend, values.path("library", library))
         with open_engines.call():
             self._engine = _core.Engine(opened, **options)
             open_engines.add(self)
@@ -165,8 +173,9 @@ class Engine(Editor):
 
     @property
     def notes(self) -> list[str]:
-        """What "auto" passed over, or runs slower than it could, and why; factors whose number of
-        steps and spacing are known to be bad."""
+        """What "auto" passed over, or runs slower than it could, and why; compiled contexts that
+        were made anew, or can't be kept; factors whose number of steps and spacing are known to be
+        bad."""
         return self._open().notes
 
     def find_objects(self, prompt: str) -> PromptObjects:
@@ -435,28 +444,3 @@ def _watermark(text: str) -> Watermark | None:
     return Watermark(text)
 
 
-def _libraries(backend: str, given: str) -> dict[str, Any]:
-    """The runtimes' libraries: the one that is `given`, else the environment's, else those in
-    installed wheels; "" leaves the choice to the core. And ONNX Runtime's plugins."""
-    if backend == "tensorrt":
-        return {"tensorrt_library": given or _find_tensorrt()}
-    plugins = machine.choose_plugins(machine.find_plugins(), backend)
-    library = (
-        given
-        or os.environ.get("FGDM_ONNXRUNTIME", "")
-        or machine.choose_library(machine.find_runtimes(), backend, plugins)
-    )
-    for plugin in plugins:
-        machine.prepare_plugin(plugin)
-    if backend in ("auto", "cuda") and machine.provides_cuda(library):
-        machine.open_cuda_libraries()
-    named = "FGDM_ONNXRUNTIME_PLUGINS" in os.environ  # which the core reads
-    return {
-        "library": library,
-        "tensorrt_library": _find_tensorrt() if backend == "auto" else "",
-        "plugins": [] if named else [plugin.library for plugin in plugins],
-    }
-
-
-def _find_tensorrt() -> str:
-    return os.environ.get("FGDM_TENSORRT", "") or machine.find_tensorrt()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fgdm import machine
 from fgdm.bundle_files import check_hashes, check_sizes
+from fgdm.contexts import CONTEXTS, Context, find_contexts
 from fgdm.errors import BundleError
 from fgdm.file_tree import FileTree, open_tree
 from fgdm.manifest import (
@@ -45,19 +46,21 @@ class Description:
     """A bundle whose files have been compared with its manifest.
 
     verified: by SHA-256, not by size alone. plans: each with what keeps it from running on this
-    machine, nothing if it fits. unlisted: files that the manifest doesn't know. weaknesses: of the
-    factors' numbers of steps and spacings. attentions: nodes of ``fgdm::SegFreeAttention`` by the
-    graphs that have some. attention: what backend "cpu" runs them by on this machine.
+    machine, nothing if it fits. contexts: compiled ones that are kept in the bundle. unlisted:
+    files that the manifest doesn't know. weaknesses: of the factors' numbers of steps and spacings.
+    attentions: nodes of ``fgdm::SegFreeAttention`` by the graphs that have some. attention: the
+    kernel that backend "cpu" has for them on this machine, "" without one.
     """
 
     bundle: Path
     manifest: Manifest
     verified: bool
     plans: tuple[tuple[Plan, tuple[str, ...]], ...]
+    contexts: tuple[Context, ...]
     unlisted: tuple[str, ...]
     weaknesses: tuple[str, ...] = ()
     attentions: dict[str, int] = field(default_factory=dict)
-    attention: str = "standard"
+    attention: str = ""
 
     @property
     def size(self) -> int:
@@ -74,6 +77,9 @@ class Description:
             "plans": [
                 {**asdict(plan), "fits": not reasons, "obstacles": list(reasons)}
                 for plan, reasons in self.plans
+            ],
+            "contexts": [
+                {**asdict(context), "folder": str(context.folder)} for context in self.contexts
             ],
             "unlisted": list(self.unlisted),
             "weaknesses": list(self.weaknesses),
@@ -105,8 +111,8 @@ class Description:
             yield from _port_lines("in ", graph.inputs)
             yield from _port_lines("out", graph.outputs)
         if self.attentions:
-            kernel = f"{self.attention} kernel" if self.attention != "standard" else "standard ops"
-            yield f"\nnodes of fgdm::SegFreeAttention ({kernel} on backend cpu)"
+            kernel = f"  ({self.attention} kernel on backend cpu)" if self.attention else ""
+            yield f"\nnodes of fgdm::SegFreeAttention{kernel}"
         for name, count in self.attentions.items():
             yield f"  {name}  {count}"
         yield "\nfiles" + ("  (every SHA-256 checked)" if self.verified else "  (sizes checked)")
@@ -116,6 +122,10 @@ class Description:
         yield "\nplans" if self.plans else "\nplans: none built"
         for plan, reasons in self.plans:
             yield from _plan_lines(plan, reasons)
+        if self.contexts:
+            yield "\ncompiled contexts"
+        for context in self.contexts:
+            yield from _context_lines(context)
         if self.unlisted:
             yield f"not in the manifest: {', '.join(self.unlisted)}"
 
@@ -148,10 +158,11 @@ def describe(bundle: Path, *, verify: bool = False) -> Description:
         manifest=manifest,
         verified=verify,
         plans=plans,
+        contexts=find_contexts(bundle / CONTEXTS, manifest, verify=verify),
         unlisted=_unlisted(files, manifest),
         weaknesses=weaknesses,
         attentions=attentions,
-        attention=own or "standard",
+        attention=own,
     )
 
 
@@ -166,8 +177,8 @@ def _graph_file(files: FileTree, name: str) -> bytes:
 
 def _unlisted(files: FileTree, manifest: Manifest) -> tuple[str, ...]:
     listed = {entry.path for entry in manifest.files} | {MANIFEST, MANIFEST_HASH}
-    outside_plans = {name for name in files.names() if not name.startswith(f"{PLANS}/")}
-    return tuple(sorted(outside_plans - listed))
+    others = {name for name in files.names() if name.split("/")[0] not in (PLANS, CONTEXTS)}
+    return tuple(sorted(others - listed))
 
 
 def _plan_lines(plan: Plan, reasons: tuple[str, ...]) -> Iterator[str]:
@@ -180,6 +191,15 @@ def _plan_lines(plan: Plan, reasons: tuple[str, ...]) -> Iterator[str]:
             built_for += f", attention from the {plan.metadata.attention}"
         yield f"    {plan.metadata.graph}  {profiles}  ({built_for})"
     yield f"    doesn't fit: {'; '.join(reasons)}" if reasons else "    fits this machine"
+
+
+def _context_lines(context: Context) -> Iterator[str]:
+    graph = "" if context.covers is None else context.covers.get("graph")
+    yield f"  {context.target}/{context.key[:12]}  {human_size(context.size)}"
+    if context.covers is not None:
+        yield f"    {graph}  ({context.made_for})"
+    if context.problem is not None:
+        yield f"    of no use: {context.problem}"
 
 
 def _factor_line(factor: Factor) -> str:

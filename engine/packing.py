@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from fgdm.bundle_files import check_hashes, check_sizes
+from fgdm.contexts import CONTEXTS
 from fgdm.errors import BundleError, RequestError
 from fgdm.file_tree import ALIGNMENT, Archive, FileTree, Folder, require_folder
 from fgdm.files import OutputError, create_folder, remove_empty
@@ -26,8 +27,8 @@ _EARLIEST = (1980, 1, 1, 0, 0, 0)  # that the format knows
 def pack(bundle: Path, archive: Path, *, overwrite: bool = False) -> int:
     """Makes a bundle's folder one file, ``archive``: the same bytes for the same files.
 
-    Every file goes in but those that the manifest doesn't list and whose name, or a folder's above
-    them, begins with a dot. Files that links lead to go in as files. The archive appears under its
+    Every file goes in but compiled contexts, which are this machine's, and those that the manifest
+    doesn't list and whose name, or a folder's above them, begins with a dot. Files that links lead to go in as files. The archive appears under its
     name when it is complete and has been read again. Returns its size in bytes.
 
     Raises BundleError for a damaged bundle, RequestError for an archive in place of a folder, and
@@ -76,6 +77,7 @@ def _names(bundle: Path, manifest: Manifest) -> list[str]:
         name
         for name in Folder(bundle).names()
         if not any(part.startswith(".") for part in name.split("/"))
+        and not name.startswith(f"{CONTEXTS}/")
     }
     return [*first, *sorted((listed | beside) - set(first))]
 

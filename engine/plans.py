@@ -81,8 +81,13 @@ class Host:
     runtimes: Mapping[str, str | None]
 
 
+def is_key(name: str) -> bool:
+    """Whether a name may be the key of a plan or a compiled context."""
+    return _KEY.fullmatch(name) is not None
+
+
 def plan_key(covers: Mapping[str, object]) -> str:
-    """The SHA-256, in hex, of what a plan depends on."""
+    """The SHA-256, in hex, of what a plan or a compiled context depends on."""
     text = json.dumps(covers, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -95,7 +100,7 @@ def find_plans(bundle: Path, manifest: Manifest, *, verify: bool = False) -> tup
         path.with_suffix("")
         for path in paths
         if len(path.parts) == 3 and path.parts[0] == PLANS
-        if path.suffix in (".plan", ".json") and _KEY.fullmatch(path.stem)
+        if path.suffix in (".plan", ".json") and is_key(path.stem)
     }
     found = [_plan(files, stem, manifest, verify) for stem in stems]
     return tuple(sorted(found, key=_order))

@@ -35,6 +35,9 @@ PACKAGES = (
     *("jsonschema==4.26.0", "jsonschema-specifications==2025.9.1", "referencing==0.37.0"),
     *("rpds-py==2026.9.1", "attrs==26.1.0"),
 )
+#: TensorRT-RTX's plugin, and the architectures that it has code for.
+RTX_PLUGIN = "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0"
+RTX_ARCHITECTURES = (86, 89, 120, 121)
 #: Kernels of ONNX Runtime for language models, which none of our graphs launches.
 UNUSED_KERNELS = re.compile(r"onnxruntime3llm|[mM]o[eE]|paged|[sS]parse|fpA_intB|DqMma|AttentionK")
 _LIBRARIES = ("libonnxruntime.so.", "libonnxruntime_providers_shared.so")
@@ -70,15 +73,17 @@ def add_onnxruntime(kit: Path, version: str, architecture: int) -> None:
     print(f"{_CUDA_LIBRARY}: {left / 2**20:.0f} MiB of code for sm_{architecture} are left")
 
 
-def add_wheels(kit: Path, python: str) -> None:
-    """Packages, and fgdm itself for the interpreter that is like the one beside the card."""
+def add_wheels(kit: Path, python: str, architecture: int) -> None:
+    """Packages, and fgdm itself for the interpreter that is like the one beside the card; the
+    plugin of TensorRT-RTX for cards that it runs on."""
     show = "import sys; print('%d.%d' % sys.version_info[:2])"
     version = subprocess.run(
         [python, "-c", show], check=True, capture_output=True, text=True
     ).stdout.strip()
     wheels = kit / "wheels"
     wheels.mkdir()
-    download(PACKAGES, wheels, version)
+    rtx = (RTX_PLUGIN,) if architecture in RTX_ARCHITECTURES else ()
+    download((*PACKAGES, *rtx), wheels, version)
     build = [python, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*build, f"--wheel-dir={wheels}", str(ROOT)], check=True)
 
@@ -141,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     shutil.rmtree(kit, ignore_errors=True)
     kit.mkdir(parents=True)
     add_googletest(kit, given.googletest)
-    add_wheels(kit, given.python)
+    add_wheels(kit, given.python, given.architecture)
     version = next((kit / "wheels").glob("fgdm-*.whl")).name.split("-")[2]  # such as cp312
     add_onnxruntime(kit, f"{version[2]}.{version[3:]}", given.architecture)
     add_programs(kit, output / "build", given.architecture)

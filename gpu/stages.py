@@ -59,6 +59,7 @@ def stages(place: Place, rehearse: bool) -> tuple[Stage, ...]:
         Stage("sanitizers", "kernels under compute-sanitizer", _sanitizers(place, rehearse)),
         Stage("engine", "the card's pictures beside the CPU's", _engine(place, rehearse)),
         Stage("request", "Stable Diffusion 1.5's shapes", _request(place, rehearse)),
+        Stage("contexts", "openings with TensorRT-RTX, contexts kept", _contexts(place)),
         Stage("training", "the larger scenes preset; resumable", (_training(place, rehearse),)),
     )
 
@@ -152,6 +153,19 @@ def _request(place: Place, rehearse: bool) -> tuple[Command, ...]:
             "benchmarks.throughput",
             *(bundle, *backend, *size, "--clients", *clients, "--loads", "--requests", "2"),
         ),
+    )
+
+
+def _contexts(place: Place) -> tuple[Command, ...]:
+    """Where the kit has TensorRT-RTX's plugin: it has no code for every card."""
+    if not any((place.kit / "wheels").glob("onnxruntime_ep_nv_tensorrt_rtx*.whl")):
+        return ()
+    openings = ("--backend", "tensorrt-rtx", "--rounds", "1")
+    return (
+        _measured(
+            place, "scenes-openings", 120, "benchmarks.contexts", "bundles/scenes", *openings
+        ),
+        _measured(place, "openings", 240, "benchmarks.contexts", str(place.bundle), *openings),
     )
 
 

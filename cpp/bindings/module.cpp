@@ -9,6 +9,7 @@
 #include "compliance.hpp"
 #include "errors.hpp"
 #include "fgdm/bundle.hpp"
+#include "fgdm/contexts.hpp"
 #include "fgdm/engine.hpp"
 #include "fgdm/error.hpp"
 #include "fgdm/manifest.hpp"
@@ -227,44 +228,46 @@ Bytes bytes_of(const py::object& object) {
 void bind_engine(py::module_& module) {
   // The destructor waits for the engine's thread, whose callbacks need the interpreter lock.
   py::class_<Engine>(module, "Engine", py::release_gil_before_calling_cpp_dtor())
-      .def(py::init([](const py::object& bundle, std::string backend, std::string precision,
-                       int threads, const std::string& library, const std::string& tensorrt_library,
-                       const std::vector<std::string>& plugins, int device, int max_batch_rows,
-                       int max_queue, int max_active, std::string policy,
-                       const std::string& profile, const std::string& trace,
-                       const std::string& forbid, std::string memory, std::string attention) {
-             const EngineOptions options{std::move(backend),
-                                         std::move(precision),
-                                         threads,
-                                         library,
-                                         tensorrt_library,
-                                         {plugins.begin(), plugins.end()},
-                                         device,
-                                         max_batch_rows,
-                                         max_queue,
-                                         max_active,
-                                         std::move(policy),
-                                         profile,
-                                         trace,
-                                         forbid,
-                                         std::move(memory),
-                                         std::move(attention)};
-             if (py::isinstance<py::str>(bundle)) {
-               const auto path = bundle.cast<std::string>();
-               const Unlocked unlocked;
-               return std::make_unique<Engine>(path, options);
-             }
-             auto archive = bytes_of(bundle);
-             const Unlocked unlocked;
-             return std::make_unique<Engine>(std::move(archive), options);
-           }),
-           py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
-           py::arg("precision") = "auto", py::arg("threads") = 0, py::arg("library") = "",
-           py::arg("tensorrt_library") = "", py::arg("plugins") = std::vector<std::string>{},
-           py::arg("device") = 0, py::arg("max_batch_rows") = 32, py::arg("max_queue") = 256,
-           py::arg("max_active") = 16, py::arg("policy") = "latency", py::arg("profile") = "",
-           py::arg("trace") = "", py::arg("forbid") = "", py::arg("memory") = "full",
-           py::arg("attention") = "auto")
+      .def(
+          py::init([](const py::object& bundle, std::string backend, std::string precision,
+                      int threads, const std::string& library, const std::string& tensorrt_library,
+                      const std::vector<std::string>& plugins, int device, int max_batch_rows,
+                      int max_queue, int max_active, std::string policy, const std::string& profile,
+                      const std::string& trace, const std::string& forbid, std::string memory,
+                      std::string attention, const std::string& contexts) {
+            const EngineOptions options{std::move(backend),
+                                        std::move(precision),
+                                        threads,
+                                        library,
+                                        tensorrt_library,
+                                        {plugins.begin(), plugins.end()},
+                                        device,
+                                        max_batch_rows,
+                                        max_queue,
+                                        max_active,
+                                        std::move(policy),
+                                        profile,
+                                        trace,
+                                        forbid,
+                                        std::move(memory),
+                                        std::move(attention),
+                                        contexts};
+            if (py::isinstance<py::str>(bundle)) {
+              const auto path = bundle.cast<std::string>();
+              const Unlocked unlocked;
+              return std::make_unique<Engine>(path, options);
+            }
+            auto archive = bytes_of(bundle);
+            const Unlocked unlocked;
+            return std::make_unique<Engine>(std::move(archive), options);
+          }),
+          py::arg("bundle"), py::kw_only(), py::arg("backend") = "auto",
+          py::arg("precision") = "auto", py::arg("threads") = 0, py::arg("library") = "",
+          py::arg("tensorrt_library") = "", py::arg("plugins") = std::vector<std::string>{},
+          py::arg("device") = 0, py::arg("max_batch_rows") = 32, py::arg("max_queue") = 256,
+          py::arg("max_active") = 16, py::arg("policy") = "latency", py::arg("profile") = "",
+          py::arg("trace") = "", py::arg("forbid") = "", py::arg("memory") = "full",
+          py::arg("attention") = "auto", py::arg("contexts") = "auto")
       .def_property_readonly("manifest", &Engine::manifest_json)
       .def(
           "bundle_file",
@@ -327,6 +330,38 @@ void bind_engine(py::module_& module) {
           py::arg("prompt"));
 }
 
+// As a tuple: graph, whether its context was kept, seconds, bytes, notes.
+auto compiled_graph(const CompiledGraph& graph) {
+  return std::tuple(graph.graph, graph.was_kept, graph.seconds, graph.bytes, graph.notes);
+}
+
+void bind_contexts(py::module_& module) {
+  module.def(
+      "compile_graphs",
+      [](const std::string& bundle, std::string backend, std::string precision, int threads,
+         const std::string& library, const std::vector<std::string>& plugins, int device,
+         const std::string& contexts, const py::function& each) {
+        EngineOptions options;
+        options.backend = std::move(backend);
+        options.precision = std::move(precision);
+        options.threads = threads;
+        options.library = library;
+        options.plugins = {plugins.begin(), plugins.end()};
+        options.device = device;
+        options.contexts = contexts;
+        const Unlocked unlocked;
+        compile_graphs(bundle, options, [&](const CompiledGraph& graph) {
+          const py::gil_scoped_acquire lock;
+          if (PyErr_CheckSignals() != 0)
+            throw py::error_already_set();
+          each(compiled_graph(graph));
+        });
+      },
+      py::arg("bundle"), py::kw_only(), py::arg("backend"), py::arg("precision"),
+      py::arg("threads"), py::arg("library"), py::arg("plugins"), py::arg("device"),
+      py::arg("contexts"), py::arg("each"));
+}
+
 }  // namespace
 }  // namespace fgdm::python
 
@@ -342,6 +377,7 @@ PYBIND11_MODULE(_core_module, module) {
   bind_engine(module);
   bind_rules(module);
   bind_compliance(module);
+  bind_contexts(module);
   module.def(
       "check_manifest",
       [](const py::bytes& json) { fgdm::Manifest::parse(std::string_view(json)); },

@@ -18,6 +18,7 @@ from fgdm import (
     streams,
     termination,
 )
+from fgdm.cli import compile as compile_command
 from fgdm.cli import doctor, edit, generate, pack, profile, tune, watermark
 from fgdm.errors import CancelledError, Error, RequestError
 
@@ -174,6 +175,13 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         "Compiles a bundle's graphs into plans for TensorRT or TensorRT-RTX.",
         _BUILD_EPILOG,
     )
+    compile_parser = add(
+        "compile",
+        "compile a bundle's graphs ahead of time for an execution provider",
+        "Compiles a bundle's graphs for OpenVINO or TensorRT-RTX through ONNX Runtime, and keeps "
+        "what comes of it beside them.",
+        compile_command.EPILOG,
+    )
     compare = add(
         "compare",
         "run a graph on two runtimes, and find where they part",
@@ -256,6 +264,7 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         (inspect_parser, inspect),
         (pack_parser, pack),
         (profile_parser, profile),
+        (compile_parser, compile_command),
         (tune_parser, tune),
         (watermark_parser, watermark),
         (doctor_parser, doctor),

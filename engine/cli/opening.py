@@ -28,8 +28,15 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=0, metavar="N", help="of the runtime; default: it chooses")
     add("--library", default="", metavar="FILE", help="libonnxruntime; default: the wheel's")
     add("--memory", default="full", metavar="NAME", help="full (default) or low (docs/memory.md)")
-    attention = "auto (default: fgdm's own kernel, if there is one) or standard (docs/runtimes.md)"
+    attention = "auto (default), kernel (fgdm's own) or standard (docs/runtimes.md)"
     add("--attention-op", default="auto", metavar="NAME", help=attention)
+    add(
+        "--contexts",
+        default="auto",
+        metavar="WHERE",
+        help="compiled contexts are kept in this folder, in the bundle, or off; auto (default): in "
+        "the bundle, of tensorrt-rtx (docs/runtimes.md)",
+    )
     add("--trace", default="", metavar="FILE", help="write a timeline for ui.perfetto.dev")
 
 
@@ -97,7 +104,10 @@ def open_engine(args: argparse.Namespace, bundle: Path) -> Engine:
 
 def engine_options(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``fgdm.Engine`` that the machine arguments say."""
-    names = ("backend", "device", "precision", "threads", "library", "memory", "trace")
+    names = (
+        *("backend", "device", "precision", "threads", "library", "memory", "contexts"),
+        "trace",
+    )
     given = {name: getattr(args, name) for name in names}
     return {**given, "attention": args.attention_op}  # an edit has an --attention of its own
 

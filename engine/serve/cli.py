@@ -140,7 +140,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     engine.add_argument("--policy", default="latency", help="latency or throughput")
     engine.add_argument("--memory", default="full", help="full or low (docs/memory.md)")
-    engine.add_argument("--attention-op", default="auto", help="auto or standard (runtimes.md)")
+    engine.add_argument("--attention-op", default="auto", help="as of fgdm generate")
+    engine.add_argument(
+        "--contexts", default="auto", metavar="WHERE", help="as of fgdm generate (default: auto)"
+    )
 
 
 def run(args: argparse.Namespace, listening: Callable[[str], object] | None = None) -> int:
@@ -177,6 +180,7 @@ def run(args: argparse.Namespace, listening: Callable[[str], object] | None = No
                     policy=args.policy,
                     memory=args.memory,
                     attention=args.attention_op,
+                    contexts=args.contexts,
                     forbid=args.forbid,
                     watermark=args.watermark,
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from fgdm.contexts import CONTEXTS
 from fgdm.errors import OutOfMemoryError
 from fgdm.file_tree import open_tree
 from fgdm.plans import PLANS
@@ -33,18 +34,22 @@ def check_memory(bundles: Sequence[Path], available: int | None = None) -> None:
 
 
 def _weights(bundle: Path) -> int:
-    """Bytes of a bundle without its plans, which stand in for graphs of it; of what isn't there,
-    the engine will tell."""
+    """Bytes of a bundle without its plans and compiled contexts, which stand in for graphs of it;
+    of what isn't there, the engine will tell."""
     if bundle.is_file():
         files = open_tree(bundle)
-        return sum(files.size(name) for name in files.names() if not name.startswith(f"{PLANS}/"))
+        return sum(files.size(name) for name in files.names() if _is_own(name))
     sizes = {
         (stat.st_dev, stat.st_ino): stat.st_size
         for path in bundle.rglob("*")
-        if path.is_file() and PLANS not in path.relative_to(bundle).parts
+        if path.is_file() and _is_own(path.relative_to(bundle).as_posix())
         for stat in (path.stat(),)
     }
     return sum(sizes.values())
+
+
+def _is_own(name: str) -> bool:
+    return name.split("/")[0] not in (PLANS, CONTEXTS)
 
 
 def _available() -> int | None:

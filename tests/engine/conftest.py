@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,18 +27,45 @@ MakeBundle = Callable[..., Path]
 PLUGINS = Path(__file__).resolve().parents[2] / "build/plugins"
 
 
-@pytest.fixture
-def openvino(monkeypatch: pytest.MonkeyPatch) -> machine.Plugin:
-    """OpenVINO's plugin, installed, on a processor that it runs on."""
-    monkeypatch.syspath_prepend(str(PLUGINS))
-    found = [plugin for plugin in machine.find_plugins() if plugin.backend == "openvino"]
-    takers = [runtime for runtime in machine.find_runtimes() if machine.takes_plugins(runtime)]
+@pytest.fixture(scope="session")
+def openvino_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of packages in which OpenVINO's plugin is installed, and offers this processor.
+
+    On one that it passes over, a plugin that offers it as well (openvino_anywhere.c) stands in.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PLUGINS))
+        found = [plugin for plugin in machine.find_plugins() if plugin.backend == "openvino"]
+        takers = [runtime for runtime in machine.find_runtimes() if machine.takes_plugins(runtime)]
     if not found or not takers:
         pytest.skip("OpenVINO's plugin is neither installed nor in build/plugins (make test)")
     devices, _ = machine.plugin_devices(str(takers[0].library), found)
-    if not any(device.provider == "OpenVINOExecutionProvider" for device in devices):
-        pytest.skip("OpenVINO's plugin offers no device here: this is no Intel processor")
-    return found[0]
+    if any(device.provider == "OpenVINOExecutionProvider" for device in devices):
+        return PLUGINS
+    if shutil.which("cc") is None:
+        pytest.skip("OpenVINO's plugin offers no device on this processor, and there is no cc")
+    site = tmp_path_factory.mktemp("anywhere")
+    (plugin,) = found
+    file = Path("onnxruntime_ep_openvino") / Path(plugin.library).name
+    info = site / f"onnxruntime_ep_openvino-{plugin.version}.dist-info"
+    info.mkdir()
+    (site / file).parent.mkdir()
+    name = f"Name: {plugin.package}\nVersion: {plugin.version}\n"
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\n{name}")
+    (info / "RECORD").write_text(f"{file},,\n")
+    source = Path(__file__).with_name("openvino_anywhere.c")
+    original = f'-DORIGINAL="{plugin.library}"'
+    build = ["cc", "-shared", "-fPIC", original, str(source), "-o", str(site / file), "-ldl"]
+    subprocess.run(build, check=True)
+    return site
+
+
+@pytest.fixture
+def openvino(openvino_site: Path, monkeypatch: pytest.MonkeyPatch) -> machine.Plugin:
+    """OpenVINO's plugin, installed, on a processor that it runs on."""
+    monkeypatch.syspath_prepend(str(openvino_site))
+    (plugin,) = (plugin for plugin in machine.find_plugins() if plugin.backend == "openvino")
+    return plugin
 
 
 @pytest.fixture

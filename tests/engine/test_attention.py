@@ -29,8 +29,8 @@ KERNELS = {"avx512", "avx2", "sse2", "neon", "plain"}
 @pytest.mark.parametrize("memory", ["full", "low"])
 def test_pictures_are_those_of_standard_ops(memory: str) -> None:
     with (
-        Engine(SCENES, backend="cpu", threads=2, memory=memory) as own,
-        Engine(SCENES, backend="cpu", threads=1, memory=memory, attention="standard") as standard,
+        Engine(SCENES, backend="cpu", threads=2, memory=memory, attention="kernel") as own,
+        Engine(SCENES, backend="cpu", threads=1, memory=memory) as standard,
     ):
         assert own.attention == machine.attention_kernel() in KERNELS
         assert standard.attention == "standard"
@@ -40,7 +40,7 @@ def test_pictures_are_those_of_standard_ops(memory: str) -> None:
 
 
 def test_a_word_that_is_none_is_refused() -> None:
-    with pytest.raises(RequestError, match='attention is "fused", expected "auto" or "standard"'):
+    with pytest.raises(RequestError, match='"fused", expected "auto", "kernel" or "standard"'):
         Engine(SCENES, backend="cpu", attention="fused")
     with pytest.raises(RequestError, match="--plugin"):
         Engine(SCENES, backend="tensorrt", attention="standard")

@@ -222,7 +222,7 @@ def single_changes(sound: Json) -> Iterator[Json]:
                 yield changed(manifest, path, value)
 
 
-@pytest.mark.parametrize("name", ["manifest", "plan", "result"])
+@pytest.mark.parametrize("name", ["manifest", "plan", "context", "result"])
 def test_a_schema_is_one_of_draft_2020_12(name: str) -> None:
     Draft202012Validator.check_schema(schema(name))
 

@@ -77,6 +77,13 @@ STUB_KNOWS_MORE = {
         "-> npt.NDArray[np.uint32]",
         "(labels: npt.NDArray[np.uint8], min_area: float, opening: int) -> npt.NDArray[np.uint32]",
     ),
+    "compile_graphs": (
+        "(bundle: str, *, backend: str, precision: str, threads: int, library: str, "
+        "plugins: Sequence[str], device: int, contexts: str, each: Callable) -> None",
+        "(bundle: str, *, backend: str, precision: str, threads: int, library: str, "
+        "plugins: Sequence[str], device: int, contexts: str, "
+        "each: Callable[[tuple[str, bool, float, int, list[str]]], object]) -> None",
+    ),
     "Job.when_done": (
         "(function: Callable) -> None",
         "(function: Callable[[], object]) -> None",

@@ -161,6 +161,7 @@ def test_old_figures_are_not_taken_for_new_ones(tmp_path: Path) -> None:
 def test_every_stage_names_programs_that_exist(rehearse: bool, tmp_path: Path) -> None:
     """Modules are there, outputs differ, and all limits together fit a quarter of an hour."""
     place = Place(sys.executable, tmp_path, tmp_path / "bundle", tmp_path)
+    with_its_plugin(tmp_path)
     every = stages(place, rehearse)
     commands = [command for stage in every for command in stage.commands]
     assert len({command.name for command in commands}) == len(commands)
@@ -172,6 +173,23 @@ def test_every_stage_names_programs_that_exist(rehearse: bool, tmp_path: Path) -
             places = [Path(__file__).parents[2] / module, Path(fgdm_folder()) / module]
             found = [p for p in places if p.with_suffix(".py").is_file() or p.is_dir()]
             assert found, module
+
+
+def with_its_plugin(kit: Path) -> None:
+    (kit / "wheels").mkdir()
+    (kit / "wheels" / "onnxruntime_ep_nv_tensorrt_rtx_cu13-0.5.0-py3-none-any.whl").touch()
+
+
+def test_tensorrt_rtx_is_run_where_the_kit_has_it(tmp_path: Path) -> None:
+    place = Place(sys.executable, tmp_path, tmp_path / "bundle", tmp_path)
+
+    def programs() -> list[str]:
+        (stage,) = (stage for stage in stages(place, rehearse=False) if stage.name == "contexts")
+        return [command.name for command in stage.commands]
+
+    assert programs() == []
+    with_its_plugin(tmp_path)
+    assert programs() == ["scenes-openings", "openings"]
 
 
 def fgdm_folder() -> str:

@@ -40,11 +40,16 @@ struct FGDM_API EngineOptions {
   // float16 weights stay in their files, unpacked each time they are used. Pictures are the same up
   // to rounding.
   std::string memory = "full";
-  // "auto": the kernel of our own for the op fgdm::SegFreeAttention, where there is one: on backend
-  // "cpu" for float32 graphs, on "cuda" beside libfgdm_ort_ops.so, and in plans that were built
-  // with the plugin. "standard": the standard ops of the graphs' own function, whatever else is
-  // there; not for backend "tensorrt". Pictures are the same up to rounding.
+  // What runs the op fgdm::SegFreeAttention. "standard": the standard ops of the graphs' own
+  // function. "kernel": fgdm's, on backend "cpu" for float32 graphs, on "cuda" where
+  // libfgdm_ort_ops.so lies beside the core. "auto": on "cuda" the kernel if it is there, with
+  // "tensorrt" what the plans were built with, elsewhere standard ops. Pictures are the same up to
+  // rounding.
   std::string attention = "auto";
+  // Where compiled contexts are kept, with which backends "openvino" and "tensorrt-rtx" open a
+  // bundle without compiling its graphs again: a folder, "bundle" (its folder contexts), or "off".
+  // "auto": in the bundle for "tensorrt-rtx", else nowhere.
+  std::filesystem::path contexts = "auto";
 };
 
 }  // namespace fgdm

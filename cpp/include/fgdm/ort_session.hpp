@@ -44,6 +44,20 @@ struct FGDM_API OrtLoadOptions {
   // fgdm::SegFreeAttention by our own kernel: on the CPU, where the graph gives it float32 (others
   // are refused); on CUDA, where libfgdm_ort_ops.so lies beside the core.
   bool own_attention = false;
+  // Where the provider's compiled context of the graph is written, an ONNX file in a folder of its
+  // own; empty: nowhere. A provider that makes none writes nothing.
+  std::filesystem::path context = {};
+  // A folder in which TensorRT-RTX keeps the kernels that it compiles for the graph on the card;
+  // empty: none.
+  std::filesystem::path kernels = {};
+};
+
+/// What a provider compiles graphs for: its name with its plugin's version, the device ("" of a
+/// provider that the library was built with), and what it is told, by its own options' names; the
+/// number of threads is each session's own.
+struct FGDM_API OrtTarget {
+  std::string provider, device;
+  std::map<std::string, std::string> options;
 };
 
 /// ONNX Runtime itself: the opened library, its environment, and one arena for all sessions on the
@@ -87,8 +101,11 @@ public:
   /// such as "avx2" or "cuda", or "standard" for the standard ops of the graph's own function.
   virtual std::string attention(Provider provider, const OrtLoadOptions& options) const = 0;
 
-  /// Loads a graph. Throws BackendError, and BundleError where weights of a model in memory lie in
-  /// none of its files.
+  /// What a graph that is loaded so would be compiled for.
+  virtual OrtTarget target(Provider provider, const OrtLoadOptions& options) const = 0;
+
+  /// Loads a graph, or a compiled context that the same provider wrote. Throws BackendError, and
+  /// BundleError where weights of a model in memory lie in none of its files.
   virtual std::unique_ptr<Session> load(const OrtGraph& graph, Provider provider,
                                         const OrtLoadOptions& options = {}) = 0;
   std::unique_ptr<Session> load(const std::filesystem::path& graph, Provider provider,

@@ -70,7 +70,9 @@ public:
 private:
   Session& session(const std::string& graph);
   bool load_plans(const Bundle& bundle, const EngineOptions& options);
-  void load_all(const Bundle& bundle, Provider provider, const OrtLoadOptions& how);
+  void note_absent_contexts(const EngineOptions& options, bool are_kept);
+  void load_all(const Bundle& bundle, Provider provider, const OrtLoadOptions& how,
+                const std::optional<std::filesystem::path>& contexts);
 
   std::shared_ptr<OrtRuntime> runtime_;
   std::shared_ptr<Device> device_ = host_device();

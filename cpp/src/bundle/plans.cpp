@@ -5,9 +5,9 @@
 #include <set>
 #include <sstream>
 
+#include "covers.hpp"
 #include "fgdm/bundle.hpp"
 #include "fgdm/error.hpp"
-#include "fgdm/sha256.hpp"
 #include "json_field.hpp"
 #include "wording.hpp"
 
@@ -17,14 +17,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int newest_schema = 1;
-
-// As `fgdm build` makes it: sorted keys, no spaces, ASCII.
-std::string key_of(const Json& covers) {
-  const auto text = covers.dump(-1, ' ', true);
-  Sha256 hash;
-  hash.update(std::as_bytes(std::span(text)));
-  return hash.hex();
-}
 
 Json metadata_of(const std::string& json) {
   try {
@@ -106,7 +98,7 @@ Plan Plan::parse(const std::string& json, const std::filesystem::path& path,
     if (root["schema"].integer(1, 1'000'000) > newest_schema)
       throw BundleError("written by a newer fgdm; upgrade fgdm");
     const auto covers = root["covers"];
-    if (key_of(document.at("covers")) != path.stem().string())
+    if (covers_key(document.at("covers")) != path.stem().string())
       throw BundleError("what it covers has been altered; build the plan again");
     check_files(covers["files"], files);
     if (!covers.has("tf32") || covers["tf32"].flag())  // plans before recipe 2 don't say so

@@ -17,7 +17,7 @@ std::string text_of(const ordered_json& value) {
 }
 
 void read_path(JsonOptions& options, const char* name, std::filesystem::path& target) {
-  std::string text;
+  auto text = target.string();
   options.read(name, text);
   target = text;
 }
@@ -50,6 +50,7 @@ EngineOptions parse_engine_options(std::string_view text) {
   read_path(given, "trace", options.trace);
   given.read("memory", options.memory);
   given.read("attention", options.attention);
+  read_path(given, "contexts", options.contexts);
   if (const auto* forbid = given.find("forbid"))
     options.forbid = forbid->dump();
   given.check_all_read();

@@ -52,6 +52,7 @@ class Arguments(BaseModel):
     policy: str = "latency"
     memory: str = "full"
     attention: str = "auto"
+    contexts: str = "auto"
     forbid: list[str | dict[str, Any]] = Field(default_factory=list)
     watermark: str = ""
     credentials_key: str | None = None
@@ -128,7 +129,7 @@ class Arguments(BaseModel):
         """Of `Engine`."""
         threads = self.threads or (0 if self.gpus else max(1, int(self.cpus)))
         names = (
-            *("backend", "precision", "max_queue", "max_active", "policy", "memory"),
+            *("backend", "precision", "max_queue", "max_active", "policy", "memory", "contexts"),
             *("attention", "forbid", "watermark"),
         )
         given = {name: getattr(self, name) for name in names}

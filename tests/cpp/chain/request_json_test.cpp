@@ -104,7 +104,8 @@ TEST(RequestJson, AnEnginesOptionsAreRead) {
   const auto options = parse_engine_options(
       R"({"backend": "cpu", "precision": "fp32", "threads": 2, "library": "a.so",
           "tensorrt_library": "b.so", "plugins": ["c.so", "d.so"], "device": 1,
-          "memory": "low", "attention": "standard", "max_batch_rows": 4, "max_queue": 5, "max_active": 6,
+          "memory": "low", "attention": "standard", "contexts": "kept",
+          "max_batch_rows": 4, "max_queue": 5, "max_active": 6,
           "policy": "throughput", "profile": "p.json", "trace": "t.json", "forbid": ["person"]})");
   EXPECT_EQ(options.backend, "cpu");
   EXPECT_EQ(options.precision, "fp32");
@@ -115,6 +116,7 @@ TEST(RequestJson, AnEnginesOptionsAreRead) {
   EXPECT_EQ(options.device, 1);
   EXPECT_EQ(options.memory, "low");
   EXPECT_EQ(options.attention, "standard");
+  EXPECT_EQ(options.contexts, "kept");
   EXPECT_EQ(options.max_batch_rows, 4);
   EXPECT_EQ(options.max_queue, 5);
   EXPECT_EQ(options.max_active, 6);
@@ -123,6 +125,7 @@ TEST(RequestJson, AnEnginesOptionsAreRead) {
   EXPECT_EQ(options.trace, "t.json");
   EXPECT_EQ(options.forbid, R"(["person"])");
   EXPECT_EQ(parse_engine_options("{}").max_queue, EngineOptions{}.max_queue);
+  EXPECT_EQ(parse_engine_options("{}").contexts, EngineOptions{}.contexts);
   expect_words(refusal<RequestError>([] { parse_engine_options(R"({"threads": "2"})"); }),
                {"threads is \"2\"", "a whole number"});
 }

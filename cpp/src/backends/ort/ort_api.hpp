@@ -140,6 +140,8 @@ using AppendEpDevices =
     Function<304, Status*(SessionOptions*, Env*, const EpDevice* const*, std::size_t,
                           const char* const*, const char* const*, std::size_t) noexcept>;
 using HardwareDeviceType = Function<307, int(const HardwareDevice*) noexcept>;
+using HardwareDeviceVendorId = Function<308, std::uint32_t(const HardwareDevice*) noexcept>;
+using HardwareDeviceId = Function<310, std::uint32_t(const HardwareDevice*) noexcept>;
 using EpDeviceName = Function<312, const char*(const EpDevice*) noexcept>;
 using EpDeviceVendor = Function<313, const char*(const EpDevice*) noexcept>;
 using EpDeviceMetadata = Function<314, const KeyValuePairs*(const EpDevice*) noexcept>;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <map>
 #include <utility>
 
 #include "attention.hpp"
@@ -13,6 +12,7 @@
 #include "ort_graph.hpp"
 #include "ort_handle.hpp"
 #include "plugins.hpp"
+#include "provider_options.hpp"
 
 namespace fgdm {
 namespace {
@@ -31,6 +31,12 @@ constexpr std::array<std::pair<Provider, std::string_view>, 3> built_in_names{
      {Provider::cpu, "CPUExecutionProvider"}}};
 
 constexpr const char* standard_attention = "standard";
+
+std::string_view built_in_name(Provider provider) {
+  const auto found =
+      std::ranges::find(built_in_names, provider, [](const auto& item) { return item.first; });
+  return found == built_in_names.end() ? std::string_view() : found->second;
+}
 
 using ort::check;
 using ort::environment_mutex;
@@ -86,6 +92,13 @@ public:
                : standard_attention;
   }
 
+  OrtTarget target(Provider provider, const OrtLoadOptions& wanted) const override {
+    const bool own = built_in(provider);
+    return {own ? std::string(built_in_name(provider)) : plugins_.name(provider),
+            own ? "" : plugins_.device(provider, wanted.device),
+            ort::provider_options(provider, own, wanted, 0)};
+  }
+
   std::unique_ptr<Session> load(const OrtGraph& graph, Provider provider,
                                 const OrtLoadOptions& wanted) override {
     Handle<ort::SessionOptions, ort::ReleaseSessionOptions> options(api_);
@@ -101,12 +114,15 @@ public:
       // A plan of a call's tensors is one block more, beside what the first call took one by one.
       check(api_, api_.call<ort::DisableMemPattern>(options.get()), "session options");
     }
+    if (!wanted.context.empty())
+      write_context(options.get(), wanted.context);
+    const auto own = ort::provider_options(provider, built_in(provider), wanted, threads_);
     if (provider != Provider::cpu && !built_in(provider)) {
-      plugins_.append(options.get(), provider, wanted.device, plugin_options(provider, wanted));
+      plugins_.append(options.get(), provider, wanted.device, own);
     } else if (provider == Provider::openvino) {
-      append_openvino(options.get(), wanted.bfloat16);
+      ort::append_openvino(api_, options.get(), own);
     } else if (provider == Provider::cuda) {
-      append_cuda(options.get(), wanted.device);
+      ort::append_cuda(api_, options.get(), own);
     }
     add_attention(options.get(), provider, wanted);
     return ort::load_graph(shared_from_this(), api_, env_.get(), graph, options.get(),
@@ -181,53 +197,13 @@ private:
       check(api_, api_.call<ort::AddSessionConfigEntry>(options, key, value), "session options");
   }
 
-  // What OpenVINO computes in, and its own threads. Not told, it takes bfloat16 where the processor
-  // has it.
-  std::string openvino_config(bool bfloat16) const {
-    std::string config = R"({"CPU": {"INFERENCE_PRECISION_HINT": ")";
-    config += bfloat16 ? "bf16" : "f32";
-    config += '"';
-    if (threads_ > 0)
-      config += R"(, "INFERENCE_NUM_THREADS": ")" + std::to_string(threads_) + '"';
-    return config + "}}";
-  }
-
-  // The plugins take any key in silence: OpenVINO's `precision`, which the provider that is built
-  // in obeys, changes nothing in its plugin. "fp32" means float32.
-  std::map<std::string, std::string> plugin_options(Provider provider,
-                                                    const OrtLoadOptions& wanted) const {
-    if (provider == Provider::openvino)
-      return {{"load_config", openvino_config(wanted.bfloat16)}};
-    if (provider == Provider::cuda)
-      return {{"use_tf32", "0"}};
-    return {};
-  }
-
-  void append_openvino(ort::SessionOptions* options, bool bfloat16) const {
-    const std::array<const char*, 3> keys{"device_type", "precision", "load_config"};
-    const auto config = openvino_config(bfloat16);
-    const std::array<const char*, 3> values{"CPU", "ACCURACY", config.c_str()};
-    check(api_,
-          api_.call<ort::AppendOpenVinoProvider>(options, keys.data(), values.data(), keys.size()),
-          "adding the OpenVINO provider");
-  }
-
-  void append_cuda(ort::SessionOptions* options, int device) const {
-    void* cuda = nullptr;
-    check(api_, api_.call<ort::CreateCudaProviderOptions>(&cuda), "adding the CUDA provider");
-    // Batches change their size from step to step: convolutions are chosen by rule, since trying
-    // all of them anew for each size takes longer than the step. Memory grows by what is asked for,
-    // since sessions share the card. "fp32" means float32.
-    const std::array<const char*, 4> keys{"cudnn_conv_algo_search", "arena_extend_strategy",
-                                          "use_tf32", "device_id"};
-    const auto number = std::to_string(device);
-    const std::array<const char*, 4> values{"HEURISTIC", "kSameAsRequested", "0", number.c_str()};
-    ort::Status* status =
-        api_.call<ort::UpdateCudaProviderOptions>(cuda, keys.data(), values.data(), keys.size());
-    if (status == nullptr)
-      status = api_.call<ort::AppendCudaProvider>(options, static_cast<const void*>(cuda));
-    api_.call<ort::ReleaseCudaProviderOptions>(cuda);
-    check(api_, status, "adding the CUDA provider");
+  // By the session that compiles the graph anyhow, in place of the interface that compiles alone:
+  // what is compiled is run, and old runtimes do it too.
+  void write_context(ort::SessionOptions* options, const std::filesystem::path& model) const {
+    for (const auto& [key, value] :
+         {std::pair("ep.context_enable", "1"), std::pair("ep.context_file_path", model.c_str()),
+          std::pair("ep.context_embed_mode", "0")})  // embedded, it can't have 2 GB
+      check(api_, api_.call<ort::AddSessionConfigEntry>(options, key, value), "session options");
   }
 
   static std::filesystem::path cuda_ops() { return core_folder() / "libfgdm_ort_ops.so"; }

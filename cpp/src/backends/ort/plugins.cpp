@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <set>
 #include <string_view>
 
@@ -34,6 +35,12 @@ const PluginName* name_of(Provider provider) {
 // Asking for an interface version that isn't there writes to stderr.
 bool has_plugins(std::string_view version) {
   return minor_version(version) >= static_cast<int>(plugin_api_version);
+}
+
+std::string hexadecimal(std::uint32_t number) {
+  std::array<char, 8> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number, 16).ptr;
+  return "0x" + std::string(digits.data(), end);
 }
 
 std::string_view kind_of(int hardware) {
@@ -157,6 +164,17 @@ void Plugins::append(SessionOptions* options, Provider provider, int device,
                                    static_cast<const char* const*>(keys.data()),
                                    static_cast<const char* const*>(values.data()), keys.size()),
         "adding " + name(provider));
+}
+
+std::string Plugins::device(Provider provider, int device) const {
+  const auto devices = of(provider);
+  if (device < 0 || static_cast<std::size_t>(device) >= devices.size())
+    return {};
+  const auto* chosen = devices[static_cast<std::size_t>(device)];
+  const auto* hardware = api_.call<EpDeviceHardware>(chosen);
+  const auto described = describe(chosen);
+  return described.kind + ' ' + hexadecimal(api_.call<HardwareDeviceVendorId>(hardware)) + ':' +
+         hexadecimal(api_.call<HardwareDeviceId>(hardware)) + ' ' + described.name;
 }
 
 std::string Plugins::name(Provider provider) const {

@@ -36,6 +36,11 @@ public:
   // The plugin's name and version, such as "OpenVINOExecutionProvider 1.8.1".
   std::string name(Provider provider) const;
 
+  // The device that `append` would add, told apart from others of its kind: "GPU 0x10de:0x2684 …"
+  // with the numbers of its maker and model on the bus, and its name if the plugin tells it. ""
+  // where there is none.
+  std::string device(Provider provider, int device) const;
+
   // Why libraries are of no use here, one sentence each.
   const std::vector<std::string>& problems() const { return problems_; }
 

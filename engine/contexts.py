@@ -1,0 +1,135 @@
+"""A bundle's compiled contexts: what execution providers made of its graphs, and for what.
+
+Reads the context.json of each; no runtime is imported. Engines and `fgdm compile` write them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from fgdm.bundle_files import sha256_file
+from fgdm.errors import BundleError
+from fgdm.fields import Fields, JsonObject, parse_object
+from fgdm.files import read_regular
+from fgdm.manifest import Manifest
+from fgdm.plans import is_key, plan_key
+
+#: Their folder in a bundle: contexts/<target>/<key>/ with context.json, context.onnx and more.
+CONTEXTS = "contexts"
+
+#: The newest metadata schema that this version reads; the core writes it.
+SCHEMA = 1
+
+_METADATA = "context.json"
+_MODEL = "context.onnx"
+_KERNELS = ".kernels"  # behind a context's name: what TensorRT-RTX compiled on the card
+_LEFTOVER_SECONDS = 24 * 3600
+_LARGEST = 2**50
+
+
+@dataclass(frozen=True)
+class Context:
+    """A compiled graph under contexts/<target>/.
+
+    covers: everything that the key is the hash of, None where that can't be read. size: bytes of
+    its files. problem: why no engine can use it; what it needs of a machine stands in covers.
+    """
+
+    target: str
+    key: str
+    folder: Path
+    covers: JsonObject | None
+    size: int
+    problem: str | None
+
+    @property
+    def made_for(self) -> str:
+        """Runtime, provider, device and precision, for a person."""
+        names = ("provider", "runtime", "device", "precision")
+        found = [] if self.covers is None else [str(self.covers.get(name, "")) for name in names]
+        return ", ".join(filter(None, found))
+
+
+def find_contexts(folder: Path, manifest: Manifest, *, verify: bool = False) -> tuple[Context, ...]:
+    """Every context in a folder of them, by target and graph; `verify` reads each one's files and
+    checks their hashes."""
+    found = [
+        _context(place, manifest, verify) for place in folder.glob("*/*") if is_key(place.name)
+    ]
+    return tuple(sorted(found, key=_order))
+
+
+def prune_contexts(folder: Path, manifest: Manifest) -> tuple[Context, ...]:
+    """Removes contexts that are damaged or of other graphs than the bundle's, and what processes
+    that were killed a day ago have left; the contexts."""
+    removed = [item for item in find_contexts(folder, manifest, verify=True) if item.problem]
+    for context in removed:
+        shutil.rmtree(context.folder)
+        shutil.rmtree(context.folder.with_suffix(_KERNELS), ignore_errors=True)
+    for leftover in _leftovers(folder):
+        shutil.rmtree(leftover, ignore_errors=True)
+    return tuple(removed)
+
+
+def _leftovers(folder: Path) -> Iterator[Path]:
+    for place in folder.glob("*/.*.part"):
+        if time.time() - place.stat().st_mtime > _LEFTOVER_SECONDS:
+            yield place
+
+
+def _order(context: Context) -> tuple[str, str, str]:
+    graph = "" if context.covers is None else str(context.covers.get("graph"))
+    return context.target, graph, context.key
+
+
+def _context(place: Path, manifest: Manifest, verify: bool) -> Context:
+    covers, problem = None, None
+    try:
+        fields = _read(place)
+        covers = fields.fields("covers").value
+        _check_files(place, fields.fields("files"), verify)
+        problem = _staleness(covers, manifest)
+    except BundleError as error:
+        problem = str(error)
+    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    return Context(place.parent.name, place.name, place, covers, size, problem)
+
+
+def _read(place: Path) -> Fields:
+    try:
+        content = read_regular(place / _METADATA)
+    except OSError as error:
+        raise BundleError(f"its {_METADATA} can't be read: {error.strerror}") from None
+    fields = Fields(parse_object(content, _METADATA), _METADATA)
+    if fields.whole("schema", 1, 2**31) > SCHEMA:
+        raise BundleError("it was written by a newer fgdm; upgrade fgdm")
+    if plan_key(fields.fields("covers").value) != place.name:
+        raise BundleError("what it covers has been altered")
+    return fields
+
+
+def _check_files(place: Path, files: Fields, verify: bool) -> None:
+    names = files.names()
+    if _MODEL not in names:
+        raise BundleError(f"it has no {_MODEL}")
+    for name in names:
+        entry, path = files.fields(name), place / name
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise BundleError(f"{name} is no file of it")
+        if not path.is_file() or path.stat().st_size != entry.whole("size", 0, _LARGEST):
+            raise BundleError(f"{name} is missing or incomplete")
+        if verify and sha256_file(path) != entry.text("sha256"):
+            raise BundleError(f"{name} has been altered (its SHA-256 differs)")
+
+
+def _staleness(covers: JsonObject, manifest: Manifest) -> str | None:
+    """Why a context isn't one of this bundle: its graph or weights are others."""
+    here = {entry.path: entry.sha256 for entry in manifest.files}
+    files = covers.get("files")
+    listed = files.items() if isinstance(files, dict) else ()
+    changed = [path for path, sha256 in listed if here.get(path) != sha256]
+    return f"stale: {', '.join(changed)} changed since it was made" if changed else None
