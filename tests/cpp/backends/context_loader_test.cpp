@@ -9,6 +9,7 @@
 #include "bundle_folder.hpp"
 #include "fake_sessions.hpp"
 #include "fgdm/error.hpp"
+#include "file_tree.hpp"
 #include "provider_options.hpp"
 #include "providers.hpp"
 #include "runtime_fixture.hpp"
@@ -34,10 +35,12 @@ public:
             ort::provider_options(provider, false, options, 0)};
   }
 
-  std::unique_ptr<Session> load(const std::filesystem::path& file, Provider,
+  std::string attention(Provider, const OrtLoadOptions&) const override { return "standard"; }
+
+  std::unique_ptr<Session> load(const OrtGraph& graph, Provider,
                                 const OrtLoadOptions& options) override {
     last_ = options;
-    const bool is_context = file.filename() == "context.onnx";
+    const bool is_context = graph.file.filename() == "context.onnx";
     ++(is_context ? loaded_ : compiled_);
     if (is_context && refuses_contexts_)
       throw BackendError("made for another driver");
@@ -185,7 +188,7 @@ TEST(ContextsFolder, IsWhereTheOptionsSay) {
     options.contexts = std::move(contexts);
     return contexts_folder(options, shipped(), provider, runtime).value_or("none");
   };
-  const auto own = shipped().folder() / "contexts";
+  const auto own = shipped().files()->path("manifest.json").parent_path() / "contexts";
   EXPECT_EQ(folder("auto", Provider::tensorrt_rtx, "tensorrt-rtx"), own);
   EXPECT_EQ(folder("auto", Provider::openvino, "openvino"), "none");
   EXPECT_EQ(folder("bundle", Provider::openvino, "openvino"), own);
