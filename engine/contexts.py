@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from fgdm.bundle_files import sha256_file
+from fgdm.bundle_files import sha256
 from fgdm.errors import BundleError
 from fgdm.fields import Fields, JsonObject, parse_object
+from fgdm.file_tree import Folder
 from fgdm.files import read_regular
 from fgdm.manifest import Manifest
 from fgdm.plans import is_key, plan_key
@@ -122,7 +123,7 @@ def _check_files(place: Path, files: Fields, verify: bool) -> None:
             raise BundleError(f"{name} is no file of it")
         if not path.is_file() or path.stat().st_size != entry.whole("size", 0, _LARGEST):
             raise BundleError(f"{name} is missing or incomplete")
-        if verify and sha256_file(path) != entry.text("sha256"):
+        if verify and sha256(Folder(place), name) != entry.text("sha256"):
             raise BundleError(f"{name} has been altered (its SHA-256 differs)")
 
 

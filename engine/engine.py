@@ -442,5 +442,3 @@ def _watermark(text: str) -> Watermark | None:
     from fgdm.watermark import Watermark  # noqa: PLC0415 (an extra's, for those who mark)
 
     return Watermark(text)
-
-

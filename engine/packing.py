@@ -28,8 +28,9 @@ def pack(bundle: Path, archive: Path, *, overwrite: bool = False) -> int:
     """Makes a bundle's folder one file, ``archive``: the same bytes for the same files.
 
     Every file goes in but compiled contexts, which are this machine's, and those that the manifest
-    doesn't list and whose name, or a folder's above them, begins with a dot. Files that links lead to go in as files. The archive appears under its
-    name when it is complete and has been read again. Returns its size in bytes.
+    doesn't list and whose name, or a folder's above them, begins with a dot. Files that links lead
+    to go in as files. The archive appears under its name when it is complete and has been read
+    again. Returns its size in bytes.
 
     Raises BundleError for a damaged bundle, RequestError for an archive in place of a folder, and
     OutputError where `archive` exists and `overwrite` isn't said, or can't be written.

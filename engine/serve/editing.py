@@ -33,8 +33,12 @@ from .requests import (
 from .settings import Settings
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from fgdm.result import Result
-    from fgdm.values import Picture
+
+    #: Of a body: what it brings is decoded, or an array of labels.
+    Picture = Image.Image | npt.NDArray[np.uint8]
 
 #: Of a request, beside the engine's options. Every name is that of Engine.invert, Engine.edit, or
 #: fgdm.ways.edit_in_ways.

@@ -49,7 +49,7 @@ def _weights(bundle: Path) -> int:
 
 
 def _is_own(name: str) -> bool:
-    return name.split("/")[0] not in (PLANS, CONTEXTS)
+    return name.split("/", maxsplit=1)[0] not in (PLANS, CONTEXTS)
 
 
 def _available() -> int | None:
