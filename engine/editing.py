@@ -273,6 +273,11 @@ class Editor(Submitter):
         """,
     )
 
+    @property
+    def has_segmenter(self) -> bool:
+        """Whether the bundle has a segmenter, with which `segment` reads maps from pictures."""
+        return self._manifest.get("segmenter") is not None
+
     def segment(self, image: Picture) -> npt.NDArray[np.uint8]:
         """The map of a picture as the bundle's segmenter sees it, to invert and edit.
 

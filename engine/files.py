@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ from fgdm.errors import RequestError
 
 #: The most bytes of a file of JSON.
 MOST_JSON = 16 * 2**20
+
+#: Those of killed processes may lack the random part, which older versions left out.
+_TEMPORARY = re.compile(r"\..+\.\d+(\.[0-9a-f]+)?\.part")
 
 
 def read_regular(path: Path, most: int = MOST_JSON) -> bytes:
@@ -170,6 +174,16 @@ def check_replaceable(paths: Iterable[Path], remedy: str) -> None:
             raise _refusal(path, error, remedy) from None
 
 
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the folder of `path`, for what is to take its place when it is complete."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a name is one of `temporary_beside`; other hidden files are somebody else's."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
 def _prove(path: Path) -> None:
     """Raises OSError where no file can be written beside `path`."""
     _write_beside(path, b"").unlink()
@@ -178,7 +192,7 @@ def _prove(path: Path) -> None:
 def _write_beside(path: Path, content: bytes | memoryview) -> Path:
     """Writes `content` to a new hidden file in the folder of `path`, with the mode of what is there
     already; its path."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+    temporary = temporary_beside(path)
     try:
         with open(temporary, "xb") as stream:
             with contextlib.suppress(OSError):

@@ -146,10 +146,10 @@ def load_judge(name: str) -> Judge:
 
 def _own_judge(name: str | None, engine: Engine) -> Judge | None:
     """What the bundle brings to judge pictures with; None for likeness to the careful picture."""
-    from fgdm.tuning.judge import SegmenterJudge, has_segmenter  # noqa: PLC0415 (as above)
-
-    if name == "psnr" or (name is None and not has_segmenter(engine)):
+    if name == "psnr" or (name is None and not engine.has_segmenter):
         return None
+    from fgdm.tuning.judge import SegmenterJudge  # noqa: PLC0415 (as above)
+
     return SegmenterJudge(engine)
 
 

@@ -157,7 +157,9 @@ def read_editing(
     if "image" not in files:
         way = way or "mask"
         request = _of_the_maps_size(request, given_map, factor, model)
-    reads_map = way is not None and given_map is None and "image" in files and _segments(model)
+    reads_map = (
+        way is not None and given_map is None and "image" in files and model.engine.has_segmenter
+    )
     _check_sources(way, "image" in files, given_map is not None or reads_map)
     task = _read(with_extra(request, extra), files, model, settings)
     options = dict(task.options)
@@ -210,11 +212,6 @@ def _check_sampling(options: Mapping[str, Any], way: str | None) -> None:
             found[0],
             f"{found[0]} is set, but the inversion says how this factor is sampled; leave it out",
         )
-
-
-def _segments(model: Model) -> bool:
-    """Whether a map can be read from a picture."""
-    return model.engine.manifest.get("segmenter") is not None
 
 
 def _strength(asked: object, way: str | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fgdm import edit
@@ -15,26 +16,24 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def has_segmenter(engine: Engine) -> bool:
-    """Whether pictures can be judged so."""
-    return engine.manifest.get("segmenter") is not None
-
-
 class SegmenterJudge:
     """The recall of a picture: of the requested classes, those that the segmenter sees in it."""
 
     def __init__(self, engine: Engine) -> None:
         """Raises RequestError where the bundle has no segmenter."""
-        if not has_segmenter(engine):
+        if not engine.has_segmenter:
             raise RequestError(
                 "this bundle has no segmenter that could judge pictures; give --judge psnr or a "
                 "function of yours, or add one: fgdm export --add-segmenter FILE --into BUNDLE"
             )
         self._engine = engine
         self._index = {name: index for index, name in enumerate(engine.classes)}
-        self._min_area = (label_factor(engine.manifest) or {}).get("min_area") or 0.002
+        min_area = (label_factor(engine.manifest) or {}).get("min_area")
+        self._measure = (
+            edit.measure if min_area is None else partial(edit.measure, min_area=min_area)
+        )
 
     def __call__(self, picture: Image.Image, classes: Sequence[str]) -> float:
         labels = self._engine.segment(picture)
         wanted = [self._index[name] for name in classes]
-        return edit.measure(labels, wanted, self._min_area).recall
+        return self._measure(labels, wanted).recall

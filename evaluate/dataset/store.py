@@ -8,7 +8,6 @@ import errno
 import fcntl
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,15 @@ from types import TracebackType
 from typing import Any
 
 from fgdm.errors import RequestError
-from fgdm.files import OutputError, create_folder, read_regular, remove_empty, write_all
+from fgdm.files import (
+    OutputError,
+    create_folder,
+    is_temporary,
+    read_regular,
+    remove_empty,
+    temporary_beside,
+    write_all,
+)
 
 from .sample import Made, file_name
 
@@ -30,9 +37,6 @@ RECORD = "sample.json"
 SAMPLES, REJECTED = "samples", "rejected"
 #: Samples of one folder: file systems and file managers are slow with many more.
 GROUP = 1000
-_PART = ".part"
-#: Temporary names of this module and of `fgdm.files`; other hidden files are somebody else's.
-_TEMPORARY = re.compile(rf"\..+\.\d+(\.[0-9a-f]+)?\{_PART}")
 
 
 class Store:
@@ -53,8 +57,8 @@ class Store:
                 create_folder(self.folder / name, self._created)
             self._lock = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
             self._take()
-            for leftover in [*self.folder.glob(f".*{_PART}"), *self.folder.glob(f"*/*/.*{_PART}")]:
-                if _TEMPORARY.fullmatch(leftover.name):
+            for leftover in [*self.folder.glob(".*"), *self.folder.glob("*/*/.*")]:
+                if is_temporary(leftover):
                     _remove(leftover)
         except OSError as error:
             self._leave()
@@ -115,7 +119,7 @@ class Store:
     def _add_folder(self, made: Made) -> None:
         path = sample_folder(self.folder, made.index)
         path.parent.mkdir(exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
+        temporary = temporary_beside(path)
         contents = {file_name(name): content for name, content in made.pictures.items()}
         try:
             temporary.mkdir()

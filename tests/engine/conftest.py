@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from fgdm import machine
+from fgdm.manifest import hash_line
 from fgdm.result import Candidate, EngineInfo, FactorResult, Result
 from PIL import Image
 
@@ -314,8 +315,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             (bundle / path).write_bytes(content)
         text = json.dumps(manifest).encode()
         (bundle / "manifest.json").write_bytes(text)
-        digest = hashlib.sha256(text).hexdigest()
-        (bundle / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
+        (bundle / "manifest.sha256").write_bytes(hash_line(text))
         return bundle
 
     return make

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from fgdm.compliance import number_instances
 from fgdm.errors import RequestError
-from fgdm.files import write_all
+from fgdm.files import temporary_beside, write_all
 from fgdm.picture_files import png
 from numpy.typing import NDArray
 from PIL import Image
@@ -179,7 +178,7 @@ def _extent(mask: Mask) -> Json:
 
 def _write(path: Path, head: Json, lists: Mapping[str, Iterable[Json]]) -> None:
     """A JSON object whose lists never are in memory."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = temporary_beside(path)
     try:
         with open(temporary, "w", encoding="ascii") as stream:
             stream.write(json.dumps(head)[:-1])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from fgdm.files import is_temporary, temporary_beside
 
 from ..store import RECORD, SAMPLES, read_samples
 
@@ -55,7 +56,7 @@ def write_shards(
     left, written = samples(folder), []
     for number in range(number_of_shards):
         path = target / name(number, number_of_shards)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        temporary = temporary_beside(path)
         try:
             write(temporary, list(islice(left, size)))
             temporary.replace(path)
@@ -63,6 +64,6 @@ def write_shards(
             temporary.unlink(missing_ok=True)
         written.append(path)
     for stale in set(target.iterdir()) - set(written):
-        if stale.suffix in {path.suffix for path in written} or stale.suffix == ".part":
+        if stale.suffix in {path.suffix for path in written} or is_temporary(stale):
             stale.unlink()
     return written

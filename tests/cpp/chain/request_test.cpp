@@ -9,6 +9,7 @@
 
 #include "fgdm/error.hpp"
 #include "manifest_fixture.hpp"
+#include "runtime_fixture.hpp"
 
 namespace {
 
@@ -252,13 +253,9 @@ TEST(Request, EveryWrongOptionIsNamed) {
   for (const auto& [expected, change] : cases) {
     auto value = request();
     change(value);
-    try {
-      fgdm::resolve(value, manifest());
-      ADD_FAILURE() << expected << " was accepted";
-    } catch (const fgdm::RequestError& error) {
-      EXPECT_NE(std::string(error.what()).find(expected), std::string::npos)
-          << expected << ": " << error.what();
-    }
+    fgdm::testing::expect_words(
+        fgdm::testing::refusal<fgdm::RequestError>([&] { fgdm::resolve(value, manifest()); }),
+        {expected.c_str()});
   }
 }
 

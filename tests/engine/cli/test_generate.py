@@ -6,7 +6,6 @@ Build it with cmake -DFGDM_EXAMPLES=ON, and name it in FGDM_GENERATE.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -20,6 +19,7 @@ import pytest
 pytest.importorskip("fgdm._core", reason="the C++ core is not built")
 
 from fgdm import Engine, machine
+from fgdm.manifest import hash_line
 from PIL import Image
 
 PROGRAM = os.environ.get("FGDM_GENERATE", "")
@@ -63,8 +63,7 @@ def test_a_bundle_that_only_paints(tiny_bundle: Path, library: str, tmp_path: Pa
     manifest["factors"] = [{**manifest["factors"][-1], "conditionings": []}]
     content = json.dumps(manifest).encode()
     (bundle / "manifest.json").write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    (bundle / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
+    (bundle / "manifest.sha256").write_bytes(hash_line(content))
     done = run("--backend", "cpu", bundle, PROMPT, tmp_path / "picture.ppm", library)
     assert (done.returncode, done.stderr) == (0, "")
     assert "picture.ppm" in done.stdout and "candidate" not in done.stdout
