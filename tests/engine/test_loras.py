@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {
     "seed": 5,
     "stop_at_recall": 0,
 }
-Latents = dict[str, NDArray[np.float32]]
+Latents = dict[tuple[str, int], NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +54,26 @@ def merged(lora_bundle: Path, tiny_checkpoint: Any, tmp_path_factory: Any) -> Pa
     )
 
 
-def painted(engine: Engine, **options: Any) -> Latents:
-    """The predicted clean latents of every factor's last step."""
-    seen: Latents = {}
+def keeping(seen: Latents) -> Callable[[Any], None]:
+    """A step callback that keeps the predicted clean latents of each factor's candidates, which
+    may step together or apart; after the last step those of that."""
 
     def keep(info: Any) -> None:
-        seen[info.factor] = info.predicted_x0()
+        for index, latents in zip(info.candidates, info.predicted_x0(), strict=True):
+            seen[info.factor, index] = latents
 
-    engine.generate(PROMPT, step_callback=keep, **{**QUICK, **options})
+    return keep
+
+
+def painted(engine: Engine, **options: Any) -> Latents:
+    """The predicted clean latents of every candidate's last step."""
+    seen: Latents = {}
+    engine.generate(PROMPT, step_callback=keeping(seen), **{**QUICK, **options})
     return seen
 
 
 def difference(one: Latents, other: Latents) -> float:
-    """The largest of any factor, relative to its scale."""
+    """The largest of any candidate, relative to its scale."""
     assert one.keys() == other.keys()
     return max(
         float(np.abs(one[name] - other[name]).max() / np.abs(other[name]).max()) for name in one
@@ -113,13 +120,9 @@ def test_company_changes_nothing(engine: Engine) -> None:
     alone = [painted(engine, loras=loras) for loras in wishes]
     before = engine.metrics()["batches_of_rows"]
     together: list[Latents] = [{} for _ in wishes]
-
-    def keep(number: int) -> Any:
-        return lambda info: together[number].update({info.factor: info.predicted_x0()})
-
     jobs = [
-        engine.submit(PROMPT, step_callback=keep(number), loras=loras, **QUICK)
-        for number, loras in enumerate(wishes)
+        engine.submit(PROMPT, step_callback=keeping(seen), loras=loras, **QUICK)
+        for seen, loras in zip(together, wishes, strict=True)
     ]
     for job in jobs:
         job.result()

@@ -43,7 +43,8 @@ def test_a_lost_and_a_damaged_piece_are_named(tmp_path: Path) -> None:
     (folder / "noise").write_bytes(np.random.default_rng(0).bytes(50_000))
     lost, damaged, _ = split(folder, tmp_path / "pieces", 20_000)
     lost.unlink()
-    damaged.write_bytes(b"x" + damaged.read_bytes()[1:])
+    whole = damaged.read_bytes()
+    damaged.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
     assert missing(tmp_path / "pieces") == ["piece-00", "piece-01"]
     with pytest.raises(ValueError, match="piece-00, piece-01"):
         join(tmp_path / "pieces", tmp_path / "there")
