@@ -13,6 +13,7 @@ from fgdm.errors import Error as Error
 from fgdm.errors import OutOfMemoryError as OutOfMemoryError
 from fgdm.errors import QueueFullError as QueueFullError
 from fgdm.errors import RequestError as RequestError
+from typing_extensions import CapsuleType
 
 class Tokenizer:
     """CLIP's byte-pair tokenizer. `encode` pads to `max_length`; BundleError for damaged files."""
@@ -84,7 +85,7 @@ class DeviceArray:
         max_version: tuple[int, int] | None = None,
         dl_device: tuple[int, int] | None = None,
         copy: bool | None = None,
-    ) -> object:
+    ) -> CapsuleType:
         """As the array API standard says. stream: of a GPU, the consumer's, which will wait until
         the array is written: None or 1 is CUDA's legacy default stream, 2 the thread's, -1 none,
         others are a cudaStream_t. dl_device: its own, or (1, 0), for which it is copied.

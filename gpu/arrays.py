@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from fgdm import Engine, Result
 from fgdm.statistics import psnr
+from torch.utils.dlpack import from_dlpack
 
 from benchmarks.machine import write_results
 from gpu.parity import BUNDLE, LEAST, PROMPTS, off_device
@@ -76,9 +77,9 @@ def check_image(engine: Engine, device: str) -> None:
     result = engine.generate(PROMPTS[0], keep_on_device=True, **QUICK)
     stream = contextlib.nullcontext() if device == "cpu" else torch.cuda.stream(torch.cuda.Stream())
     with stream:
-        picture = torch.from_dlpack(result.image_device)
+        picture = from_dlpack(result.image_device)
         copied = picture.clone().cpu().numpy()
-        latents = torch.from_dlpack(result.latents_device).cpu()
+        latents = from_dlpack(result.latents_device).cpu()
     assert picture.device.type == device, f"the picture lies on {picture.device}"
     assert (copied == np.asarray(result.image)).all(), "image_device isn't image"
     assert torch.isfinite(latents).all() and latents.shape[:2] == (1, 4), "the latents aren't sound"
@@ -147,7 +148,7 @@ def check_lifetime(backend: str, device: str) -> None:
     """A tensor is sound after its engine was closed."""
     with Engine(BUNDLE, backend=backend) as engine:
         result = engine.generate(PROMPTS[0], keep_on_device=True, **QUICK)
-        tensor = torch.from_dlpack(result.image_device)
+        tensor = from_dlpack(result.image_device)
         before = tensor.cpu().numpy().copy()
     del result, engine
     assert (tensor.to(device).cpu().numpy() == before).all(), "closing the engine took the picture"

@@ -53,7 +53,7 @@ class Exported:
             raise TypeError("__dlpack__() got an unexpected keyword argument")
         if self._device[0] != 1 and (wishes.get("dl_device") != (1, 0) or not self._comes):
             raise BufferError("it stays where it is")
-        version = {} if self._old else {"max_version": (1, 0)}
+        version: dict[str, Any] = {} if self._old else {"max_version": (1, 0)}
         return self.content.__dlpack__(**version)
 
 
@@ -414,7 +414,7 @@ def test_an_array_that_is_not_taken_stays_its_producers(
 def test_arrays_that_were_taken_are_checked_by_name(
     engine: Engine, options: dict[str, Any], message: str
 ) -> None:
-    taken = {
+    taken: dict[str, Any] = {
         name: take(engine, name, np.zeros(shape, kind)) for name, (*shape, kind) in options.items()
     }
     with pytest.raises(RequestError, match=message):

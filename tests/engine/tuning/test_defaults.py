@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fgdm import manifest
 from fgdm.errors import BundleError
+from fgdm.file_tree import FileTree
 from fgdm.files import OutputError
 from fgdm.manifest import read_checked, read_manifest
 from fgdm.tuning.defaults import check_writable, write_defaults
@@ -127,12 +128,12 @@ def test_a_reader_meets_one_manifest_or_the_other(
     """Both files are replaced between the reader's two reads."""
     before = (bundle / "manifest.json").read_text()
     read = manifest._read
-    turns: list[Path] = []
+    turns: list[str] = []
 
-    def slow(path: Path) -> bytes:
-        content = read(path)
+    def slow(files: FileTree, name: str) -> bytes:
+        content = read(files, name)
         if not turns:
-            turns.append(path)
+            turns.append(name)
             monkeypatch.setattr(manifest, "_read", read)
             write_defaults(bundle, before, FIELDS)
             monkeypatch.setattr(manifest, "_read", slow)
