@@ -27,7 +27,7 @@ constexpr std::intptr_t legacy_stream = 1;
 // ---- To others ----
 
 // The capsule gives its tensor back, unless somebody took it over, who renames the capsule.
-template <typename T> py::object capsule_of(T* managed, const char* name) {
+template <typename T> py::capsule capsule_of(T* managed, const char* name) {
   auto* const capsule = PyCapsule_New(managed, name, [](PyObject* self) {
     const char* const still = std::is_same_v<T, dlpack::Managed> ? capsule_name : versioned_name;
     if (PyCapsule_IsValid(self, still) == 0)
@@ -39,7 +39,7 @@ template <typename T> py::object capsule_of(T* managed, const char* name) {
     managed->deleter(managed);
     throw py::error_already_set();
   }
-  return py::reinterpret_steal<py::object>(capsule);
+  return py::reinterpret_steal<py::capsule>(capsule);
 }
 
 // Lets the consumer's stream wait, as the array API standard numbers streams.
@@ -76,9 +76,9 @@ DeviceArray moved(const DeviceArray& array, const std::optional<std::pair<int, i
   return made;
 }
 
-py::object to_dlpack(const DeviceArray& self, const std::optional<std::intptr_t>& stream,
-                     const std::optional<std::pair<int, int>>& max_version,
-                     const std::optional<std::pair<int, int>>& device, std::optional<bool> copy) {
+py::capsule to_dlpack(const DeviceArray& self, const std::optional<std::intptr_t>& stream,
+                      const std::optional<std::pair<int, int>>& max_version,
+                      const std::optional<std::pair<int, int>>& device, std::optional<bool> copy) {
   const auto array = moved(self, device, copy);
   if (array.memory == self.memory)  // a copy is complete
     wait_on(array, stream);

@@ -322,7 +322,7 @@ def test_what_fgdm_serve_can_be_told_a_cluster_can_be_told() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     told = {action.dest for action in parser._actions} - {"help", "host", "port"}
-    names = {"alias": "aliases"}
+    names = {"alias": "aliases", "attention_op": "attention"}
     assert {names.get(name, name) for name in told} <= Arguments.model_fields.keys()
 
 

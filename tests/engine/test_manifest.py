@@ -222,15 +222,21 @@ def test_no_kind_of_file_hangs_or_fills_the_memory(
 
 
 @pytest.mark.parametrize(
-    "place", ["nowhere", "file", "manifest.json"], ids=["absent", "file", "no bundle"]
+    ("place", "words"),
+    [
+        ("nowhere", r"manifest\.json"),
+        ("file", "no ZIP archive.*fgdm pack"),
+        ("manifest.json", r"manifest\.json"),
+    ],
+    ids=["absent", "file", "no bundle"],
 )
 def test_a_path_that_is_no_bundle_ends_with_exit_code_3(
-    tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, place: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_bytes(b"{}")
     (tmp_path / "manifest.json").mkdir()
     bundle = tmp_path if place == "manifest.json" else tmp_path / place
-    with pytest.raises(BundleError, match=r"manifest\.json"):
+    with pytest.raises(BundleError, match=words):
         fgdm.Engine(bundle)
     assert command.main(["inspect", str(bundle)]) == 3
     assert command.main(["generate", "a dog", "--bundle", str(bundle), "--output", "unused"]) == 3

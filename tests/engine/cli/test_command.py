@@ -378,7 +378,7 @@ def test_default_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.delenv("FGDM_BUNDLE")
     monkeypatch.setattr(opening, "__file__", str(tmp_path / "site-packages/fgdm/cli/x.py"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(errors.BundleError, match="pass --bundle FOLDER or set FGDM_BUNDLE"):
+    with pytest.raises(errors.BundleError, match="pass --bundle BUNDLE or set FGDM_BUNDLE"):
         opening.default_bundle()
     (tmp_path / "bundles/scenes").mkdir(parents=True)
     (tmp_path / "bundles/scenes/manifest.json").touch()
@@ -386,7 +386,7 @@ def test_default_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(errors.BundleError, match="pass --bundle FOLDER or set FGDM_BUNDLE"):
+    with pytest.raises(errors.BundleError, match="pass --bundle BUNDLE or set FGDM_BUNDLE"):
         opening.default_bundle()
 
 
