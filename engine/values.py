@@ -99,10 +99,11 @@ def texts(name: str, value: object) -> list[str] | None:
 
 
 def _is_list(value: object) -> TypeGuard[Iterable[object]]:
-    """Whether items can be taken from it; letters of a text and arrays without axes don't count."""
+    """Whether items can be taken from it; letters of a text, keys and arrays without axes don't
+    count."""
     return (
         isinstance(value, Iterable)
-        and not isinstance(value, (str, bytes))
+        and not isinstance(value, (str, bytes, Mapping))
         and getattr(value, "ndim", 1) > 0
     )
 

@@ -40,15 +40,21 @@ class _JsonRequest(Request):
 
 
 def read_json(body: bytes) -> Any:
-    """What a body says. Raises ApiError (400) for an object that has a field twice, and for more
-    values than any request has: reading them would hold up everybody. JSONDecodeError for what
+    """What a body says. Raises ApiError (400) for an object that has a field twice, for more
+    values than any request has, which would hold up everybody, and for deeper ones than Python
+    reads. JSONDecodeError for what
     isn't JSON."""
     # An upper bound, found without reading: also what stands in texts is counted.
     if sum(body.count(sign) for sign in (b",", b"[", b"{")) > _MOST_VALUES:
         raise ApiError(
             400, f"the body has more than {_MOST_VALUES} values", code="body_too_complex"
         )
-    return json.loads(body, object_pairs_hook=_fields)
+    try:
+        return json.loads(body, object_pairs_hook=_fields)
+    except RecursionError:
+        raise ApiError(
+            400, "the body has lists or objects too deep in each other", code="body_too_complex"
+        ) from None
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fgdm.values import required_real
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from . import pictures
 from .errors import wrong
@@ -43,6 +43,17 @@ _MOST_ENTRIES = 4096
 _MOST_PICTURES = 16
 
 
+def _not_boolean(value: object) -> object:
+    """What Pydantic takes for 0 or 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"it is {str(value).lower()}, expected a whole number")
+    return value
+
+
+#: A whole number, of a form's text too.
+Whole = Annotated[int, BeforeValidator(_not_boolean)]
+
+
 class ImageRequest(BaseModel):
     """OpenAI's fields of ``images.generate`` and ``images.edit`` that mean something here.
 
@@ -53,16 +64,16 @@ class ImageRequest(BaseModel):
 
     prompt: str
     model: str | None = None
-    n: int | None = Field(default=None, ge=1)
+    n: Whole | None = Field(default=None, ge=1)
     size: str | None = None
-    seed: int | None = None
+    seed: Whole | None = None
     response_format: Literal["b64_json", "url"] | None = None
     output_format: Literal["png", "jpeg", "webp"] | None = None
-    output_compression: int | None = Field(default=None, ge=0, le=100)
+    output_compression: Whole | None = Field(default=None, ge=0, le=100)
     stream: bool | None = None
-    partial_images: int | None = Field(default=None, ge=0, le=3)
-    map_previews: int | None = Field(default=None, ge=0, le=100)
-    repaint: int | None = Field(default=None, ge=0)
+    partial_images: Whole | None = Field(default=None, ge=0, le=3)
+    map_previews: Whole | None = Field(default=None, ge=0, le=100)
+    repaint: Whole | None = Field(default=None, ge=0)
     requirements_from: Literal["prompt", "llm"] | None = None
 
 
@@ -85,7 +96,7 @@ class Task:
     stream: bool
     partial_images: int
     map_previews: int = 0
-    repaint: int | None = None
+    repaint: Whole | None = None
     kind: Literal["image_generation", "image_edit"] = "image_generation"
     editing: Editing | None = None
 

@@ -79,8 +79,9 @@ class Store:
     def begin(self, identity: Json, count: int) -> None:
         """Writes what all samples share, or compares it with what those that are there share.
 
-        Raises RequestError where they differ. A head without samples, of a run that was refused
-        before it made one, binds nobody.
+        Raises RequestError where they differ, and OutputError in a folder that holds other things
+        than a data set. A head without samples, of a run that was refused before it made one, binds
+        nobody.
         """
         head: Json = json.loads(json.dumps({"schema": SCHEMA, "count": count, **identity}))
         path = self.folder / HEAD
@@ -94,6 +95,10 @@ class Store:
                 )
             if not differing:
                 head["count"] = max(count, before["count"])
+        elif others := sorted(_others(self.folder)):
+            raise OutputError(
+                f"{self.folder} holds {others[0]}, and no data set; choose a new or an empty folder"
+            )
         write_all({path: _text(head)})
 
     def indices(self) -> set[int]:
@@ -188,6 +193,13 @@ def _entries(folder: Path) -> Iterator[Path]:
     groups = sorted(folder.iterdir()) if folder.is_dir() else []
     for group in groups:
         yield from sorted(path for path in group.iterdir() if not path.name.startswith("."))
+
+
+def _others(folder: Path) -> Iterator[str]:
+    """The names of what is no data set's, but for hidden files."""
+    for path in folder.iterdir():
+        if path.name not in (SAMPLES, REJECTED) and not path.name.startswith("."):
+            yield path.name
 
 
 def _group(index: int) -> str:

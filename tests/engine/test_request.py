@@ -37,7 +37,7 @@ def test_lone_surrogate_is_named_with_its_place() -> None:
         values.text("prompt", undecodable)
 
 
-@pytest.mark.parametrize("value", ["dog", b"dog", 3, ["dog", 3], ["\ud800"]])
+@pytest.mark.parametrize("value", ["dog", b"dog", 3, ["dog", 3], ["\ud800"], {"dog": 1}, {}])
 def test_objects_must_be_a_list_of_texts(value: object) -> None:
     with pytest.raises(RequestError, match="objects"):
         values.texts("objects", value)

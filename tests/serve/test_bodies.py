@@ -41,6 +41,17 @@ def test_a_body_of_many_values(address: str) -> None:
     assert answer.json()["error"]["code"] == "body_too_complex"
 
 
+def test_a_deep_body(address: str) -> None:
+    answer = httpx.post(
+        address + "/v1/images/generations",
+        content='{"prompt": "a dog", "objects": ' + "[" * 50_000 + "]" * 50_000 + "}",
+        headers={"content-type": "application/json"},
+    )
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "body_too_complex" and "too deep" in error["message"]
+
+
 def test_what_is_read() -> None:
     """As the standard library reads it, however large a text is."""
     value = {"a": [1, {"b": None}], "map": "A" * 300_000, "c": {}}

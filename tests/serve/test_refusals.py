@@ -46,6 +46,11 @@ def refused(answer: httpx.Response) -> tuple[str | None, str]:
     [
         ({"size": "9" * 5000 + "x1"}, "size", "expected auto or WIDTHxHEIGHT"),
         ({"n": 10**4000}, "n", "n is 1000"),
+        ({"n": True}, "n", "it is true, expected a whole number"),
+        ({"seed": False}, "seed", "it is false, expected a whole number"),
+        ({"partial_images": True, "stream": True}, "partial_images", "it is true"),
+        ({"objects": {}}, "objects", "objects must be a list"),
+        ({"joint": {"segmentation": 1}}, "joint", "joint must be a list of factors"),
         ({"candidates": 10**4000}, "candidates", "candidates is 1000"),
         ({"deadline": 10**4000}, "deadline", "number"),
         ({"deadline": True}, "deadline", "must be a number, got True"),

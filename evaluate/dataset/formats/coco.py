@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,7 @@ def _instances(source: _Annotated) -> Iterator[Json]:
 
 
 def _panoptic(source: _Annotated, pictures: Path) -> Iterator[Json]:
-    stale = {path.name for path in pictures.iterdir()}
+    stale = {path.name for path in pictures.iterdir() if re.fullmatch(r"\d{8,}\.png", path.name)}
     for path, record in read_samples(source.folder):
         segments = source.segments(path, record)
         size = (record["image"]["height"], record["image"]["width"])

@@ -53,7 +53,7 @@ def write_parquet(folder: Path) -> list[Path]:
     return write_shards(
         folder,
         folder / "parquet" / "data",
-        lambda number, total: f"train-{number:05}-of-{total:05}.parquet",
+        "train-{number:05}-of-{total:05}.parquet",
         write,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -42,20 +43,21 @@ def samples(folder: Path) -> Iterator[Sample]:
 def write_shards(
     folder: Path,
     target: Path,
-    name: Callable[[int, int], str],
+    name: str,
     write: Callable[[Path, list[Sample]], None],
     size: int = SHARD,
 ) -> list[Path]:
     """Writes a data set's samples as shards of `size` into `target`; their paths.
 
-    name: of the shard with a number, of so many. write: writes a shard to a path, which is a
-    temporary one. Shards of an earlier run that aren't replaced are removed.
+    name: of a shard, a format of its {number} and of their {total}. write: writes a shard to a
+    path, which is a temporary one. Shards of an earlier run that aren't replaced are removed; what
+    else lies there stays.
     """
     target.mkdir(parents=True, exist_ok=True)
     number_of_shards = -(-count_samples(folder) // size)
     left, written = samples(folder), []
     for number in range(number_of_shards):
-        path = target / name(number, number_of_shards)
+        path = target / name.format(number=number, total=number_of_shards)
         temporary = temporary_beside(path)
         try:
             write(temporary, list(islice(left, size)))
@@ -63,7 +65,8 @@ def write_shards(
         finally:
             temporary.unlink(missing_ok=True)
         written.append(path)
+    shard = r"\d+".join(map(re.escape, re.split(r"\{.*?\}", name)))
     for stale in set(target.iterdir()) - set(written):
-        if stale.suffix in {path.suffix for path in written} or is_temporary(stale):
+        if re.fullmatch(shard, stale.name) or is_temporary(stale):
             stale.unlink()
     return written

@@ -13,9 +13,7 @@ from .shards import Sample, write_shards
 def write_webdataset(folder: Path) -> list[Path]:
     """webdataset/samples-000000.tar and so on: 00000012.image.png, 00000012.FACTOR.png, .json and
     .txt, which is the prompt. Equal samples make equal bytes."""
-    return write_shards(
-        folder, folder / "webdataset", lambda number, _: f"samples-{number:06}.tar", _write
-    )
+    return write_shards(folder, folder / "webdataset", "samples-{number:06}.tar", _write)
 
 
 def _write(path: Path, samples: list[Sample]) -> None:

@@ -152,9 +152,11 @@ def test_panoptic_pictures_and_their_segments(tmp_path: Path) -> None:
     assert (numbers == 0).sum() == 4 + 2 * 40, "the tree of a pixel, and the unlabeled row"
     assert [one["category_id"] for one in second["segments_info"]] == [SKY + 1]
     stale = tmp_path / "coco" / "panoptic" / "00000009.png"
+    other = stale.with_name("cover.png")
     stale.write_bytes(b"")
+    other.write_bytes(b"")
     FORMATS["coco"](tmp_path)
-    assert not stale.exists()
+    assert not stale.exists() and other.exists()
 
 
 def test_run_lengths_are_pycocotools_own() -> None:
@@ -183,25 +185,30 @@ def test_instances_of_a_data_set_are_those_that_were_counted(data: Path) -> None
 
 def test_shards_hold_all_samples_once_and_replace_older_ones(data: Path) -> None:
     target = data / "shards"
+    target.mkdir()
+    others = [target / "notes.tar", target / "1-copy.tar"]
+    for path in others:
+        path.write_bytes(b"theirs")
     seen: list[list[int]] = []
 
     def write(path: Path, samples: list[Any]) -> None:
         seen.append([sample.index for sample in samples])
         path.write_bytes(b"x")
 
-    written = write_shards(data, target, lambda n, total: f"{n}-{total}.tar", write, size=4)
+    written = write_shards(data, target, "{number}-{total:03}.tar", write, size=4)
     assert seen == [[0, 1, 2, 3], [4, 5]]
-    assert sorted(target.iterdir()) == written
-    written = write_shards(data, target, lambda n, total: f"{n}-{total}.tar", write, size=2)
-    assert len(written) == 3 and sorted(target.iterdir()) == written
+    assert sorted(set(target.iterdir()) - set(others)) == written
+    written = write_shards(data, target, "{number}-{total:03}.tar", write, size=2)
+    assert len(written) == 3 and sorted(set(target.iterdir()) - set(others)) == written
 
     def fail(path: Path, samples: list[Any]) -> None:
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_shards(data, target, lambda n, total: f"{n}-{total}.tar", fail, size=2)
-    assert sorted(target.iterdir()) == written
+        write_shards(data, target, "{number}-{total:03}.tar", fail, size=2)
+    assert sorted(set(target.iterdir()) - set(others)) == written
+    assert all(path.read_bytes() == b"theirs" for path in others)
 
 
 def test_formats_that_do_not_exist(tmp_path: Path) -> None:

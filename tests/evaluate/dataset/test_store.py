@@ -100,6 +100,20 @@ def test_hidden_files_of_others_stay(tmp_path: Path) -> None:
     assert all(path.read_bytes() == b"theirs" for path in others)
 
 
+def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OutputError, match="holds films, and no data set"), Store(tmp_path) as store:
+        store.begin(HEAD, 3)
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "films").rename(tmp_path / ".films")
+    with Store(tmp_path) as store:
+        store.begin(HEAD, 3)
+    (tmp_path / ".films").rename(tmp_path / "films")
+    with Store(tmp_path) as store:
+        store.begin(HEAD, 3)
+
+
 def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from fgdm.evaluate.dataset.store import Store\n"
