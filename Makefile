@@ -255,7 +255,7 @@ sanitize-python: $(TEST_VENV)/.ready | system-packages
 # A short run of the libFuzzer targets; needs clang.
 FUZZ_SECONDS ?= 20
 fuzz: $(TEST_VENV)/.ready
-	$(CMAKE) -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DFGDM_FUZZ=ON -DFGDM_WERROR=OFF \
+	$(CMAKE) -B build/fuzz $(SANITIZED_BUILD) -DCMAKE_CXX_COMPILER=clang++ -DFGDM_FUZZ=ON -DFGDM_WERROR=OFF \
 	  -DFGDM_SANITIZE=address,undefined,fuzzer-no-link
 	$(TEST_VENV)/bin/cmake --build build/fuzz --target fgdm-fuzz-tokenizer fgdm-fuzz-manifest fgdm-fuzz-zip
 	set -e; for target in tokenizer manifest zip; do \

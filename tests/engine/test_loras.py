@@ -277,6 +277,7 @@ def test_a_lora_whose_numbers_end_beyond_its_file(lora_bundle: Path, tmp_path: P
         Engine(bundle, backend="cpu")
 
 
+@pytest.mark.nightly
 def test_low_memory_weighs_them_too(engine: Engine, lora_bundle: Path) -> None:
     with Engine(lora_bundle, backend="cpu", memory="low") as low:
         for loras in ({"style": 0.8}, {"line": -0.5, "style": 0.3}):

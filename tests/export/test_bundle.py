@@ -306,6 +306,7 @@ def test_adapter_of_another_base(tiny_checkpoint: TinyCheckpoint, tmp_path: Path
         export(tiny_checkpoint, tmp_path / "b", adapters={"segmentation": tmp_path / "adapter"})
 
 
+@pytest.mark.nightly
 def test_model_that_predicts_velocity(tiny_checkpoint: TinyCheckpoint, tmp_path: Path) -> None:
     base = tmp_path / "base"
     shutil.copytree(tiny_checkpoint.base, base)

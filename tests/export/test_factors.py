@@ -185,7 +185,7 @@ def test_the_engine_samples_what_diffusers_samples(chain: Path) -> None:
     assert check_picture(chain) < 1e-4
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.nightly)])
 def test_a_bundle_that_only_paints(
     tiny_checkpoint: TinyCheckpoint, tmp_path: Path, precision: Any
 ) -> None:

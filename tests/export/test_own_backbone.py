@@ -192,7 +192,7 @@ def test_the_profile_names_the_backbone(bundle: Path) -> None:
     assert [entry.get("backbone") for entry in times] == [None, "backbone_depth", "backbone_image"]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.nightly)])
 def test_a_factor_with_its_backbone_is_added(
     tiny_bundle: Path,
     tiny_fp16_bundle: Path,

@@ -205,6 +205,7 @@ def test_an_unknown_stage_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "no stage paint; there are card, kernels" in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 def test_the_checks_of_arrays_pass_on_the_cpu(tmp_path: Path) -> None:
     """What a rehearsal runs: PyTorch's tensors on the host, in place of the card's."""
     output = tmp_path / "arrays.json"

@@ -77,6 +77,7 @@ def test_what_an_engine_refuses_is_told(running: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.nightly
 def test_an_evaluation_s_pictures_are_the_same_from_everybody(
     running: None, maker: Maker, tmp_path: Path
 ) -> None:
