@@ -37,7 +37,7 @@ WORDS = {
     r"typing\.Annotated\[(.*), .FixedSize\(\d+\).\]": r"\1",  # an array of C++
     r"numpy\.typing\.": "npt.",
     r"numpy\.": "np.",
-    r"collections\.abc\.|types\.|fgdm\._core\.": "",
+    r"collections\.abc\.|typing_extensions\.|types\.|fgdm\._core\.": "",
 }
 
 #: Where pybind11 says less than the stub: it knows nothing of what is in a dictionary, of what a
