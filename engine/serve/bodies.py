@@ -40,10 +40,12 @@ class _JsonRequest(Request):
 
 
 def read_json(body: bytes) -> Any:
-    """What a body says. Raises ApiError (400) for an object that has a field twice, for more
-    values than any request has, which would hold up everybody, and for deeper ones than Python
-    reads. JSONDecodeError for what
-    isn't JSON."""
+    """What a body says.
+
+    Raises ApiError (400) for an object that has a field twice, for more values than any request
+    has, which would hold up everybody, and for deeper ones than Python reads; JSONDecodeError for
+    what isn't JSON.
+    """
     # An upper bound, found without reading: also what stands in texts is counted.
     if sum(body.count(sign) for sign in (b",", b"[", b"{")) > _MOST_VALUES:
         raise ApiError(
