@@ -15,15 +15,16 @@ import pytest
 from fgdm import _core, arrays, compliance, maps, request
 from fgdm.engine import Engine
 from fgdm.errors import RequestError
+from fgdm.requirements import Reading
 from numpy.typing import NDArray
 
-QUICK: dict[str, Any] = {
+FEW: dict[str, Any] = {
     "candidates": 2,
     "condition_steps": 2,
     "num_inference_steps": 2,
     "seed": 1,
-    "objects": ["dog"],
 }
+QUICK: dict[str, Any] = {**FEW, "objects": ["dog"]}
 
 
 @pytest.fixture(scope="module")
@@ -213,9 +214,13 @@ def test_a_picture_outlives_its_result_and_its_engine(tiny_bundle: Path) -> None
     assert (array == before).all()
 
 
-def test_the_image_is_not_read_until_somebody_asks(engine: Engine) -> None:
+@pytest.mark.parametrize("read", [False, True])
+def test_the_image_is_not_read_until_somebody_asks(engine: Engine, read: bool) -> None:
     """Also with a reading of requirements, which makes another result of the first."""
-    result = engine.generate("a dog", keep_on_device=True, **QUICK)
+    reading = Reading({"objects": ["dog"]}, "llm", "a model", "", 1, 0.5)
+    options = {"requirements": reading} if read else {"objects": ["dog"]}
+    result = engine.generate("a dog", keep_on_device=True, **{**FEW, **options})
+    assert result.reading is (reading if read else None)
     assert vars(result)["image"] is result.kept
     _ = result.to_json()
     assert vars(result)["image"] is result.kept
