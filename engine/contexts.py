@@ -5,6 +5,7 @@ Reads the context.json of each; no runtime is imported. Engines and `fgdm compil
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,10 +15,10 @@ from pathlib import Path, PurePosixPath
 from fgdm.bundle_files import sha256
 from fgdm.errors import BundleError
 from fgdm.fields import Fields, JsonObject, parse_object
-from fgdm.file_tree import Folder
-from fgdm.files import read_regular
+from fgdm.file_tree import FileTree, Folder
+from fgdm.files import OutputError, read_regular
 from fgdm.manifest import Manifest
-from fgdm.plans import is_key, plan_key
+from fgdm.plans import NewerSchemaError, is_key, plan_key
 
 #: Their folder in a bundle: contexts/<target>/<key>/ with context.json, context.onnx and more.
 CONTEXTS = "contexts"
@@ -38,6 +39,7 @@ class Context:
 
     covers: everything that the key is the hash of, None where that can't be read. size: bytes of
     its files. problem: why no engine can use it; what it needs of a machine stands in covers.
+    obsolete: whether that is final, because it is damaged or the bundle has changed since.
     """
 
     target: str
@@ -46,6 +48,7 @@ class Context:
     covers: JsonObject | None
     size: int
     problem: str | None
+    obsolete: bool
 
     @property
     def made_for(self) -> str:
@@ -65,21 +68,41 @@ def find_contexts(folder: Path, manifest: Manifest, *, verify: bool = False) -> 
 
 
 def prune_contexts(folder: Path, manifest: Manifest) -> tuple[Context, ...]:
-    """Removes contexts that are damaged or of other graphs than the bundle's, and what processes
-    that were killed a day ago have left; the contexts."""
-    removed = [item for item in find_contexts(folder, manifest, verify=True) if item.problem]
+    """Removes obsolete contexts, and what processes that were killed a day ago have left; the
+    contexts. Raises OutputError for one that can't be removed."""
+    removed = [item for item in find_contexts(folder, manifest, verify=True) if item.obsolete]
     for context in removed:
-        shutil.rmtree(context.folder)
+        _remove(context.folder)
         shutil.rmtree(context.folder.with_suffix(_KERNELS), ignore_errors=True)
     for leftover in _leftovers(folder):
         shutil.rmtree(leftover, ignore_errors=True)
     return tuple(removed)
 
 
+def _remove(context: Path) -> None:
+    try:
+        shutil.rmtree(context)
+    except FileNotFoundError:  # another process removes it, too
+        pass
+    except OSError as error:
+        raise OutputError(
+            f"can't remove {context}: {error.strerror or error}; make its folder writable, or "
+            "remove it by hand"
+        ) from None
+
+
 def _leftovers(folder: Path) -> Iterator[Path]:
-    for place in folder.glob("*/.*.part"):
-        if time.time() - place.stat().st_mtime > _LEFTOVER_SECONDS:
-            yield place
+    """Old drafts, and old kernels without a context: those of a young one may be on their way."""
+    kernels = (place for place in folder.glob(f"*/*{_KERNELS}") if is_key(place.stem))
+    orphans = (place for place in kernels if not place.with_suffix("").exists())
+    yield from filter(_is_old, (*folder.glob("*/.*.part"), *orphans))
+
+
+def _is_old(place: Path) -> bool:
+    try:
+        return time.time() - place.stat().st_mtime > _LEFTOVER_SECONDS
+    except OSError:  # it has its name by now, or another process removed it
+        return False
 
 
 def _order(context: Context) -> tuple[str, str, str]:
@@ -88,16 +111,26 @@ def _order(context: Context) -> tuple[str, str, str]:
 
 
 def _context(place: Path, manifest: Manifest, verify: bool) -> Context:
-    covers, problem = None, None
+    covers, problem, newer = None, None, False
+    files = Folder(place)
     try:
         fields = _read(place)
         covers = fields.fields("covers").value
-        _check_files(place, fields.fields("files"), verify)
+        _check_files(files, fields.fields("files"), verify)
         problem = _staleness(covers, manifest)
     except BundleError as error:
-        problem = str(error)
-    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-    return Context(place.parent.name, place.name, place, covers, size, problem)
+        problem, newer = str(error), isinstance(error, NewerSchemaError)
+    obsolete = problem is not None and not newer
+    return Context(place.parent.name, place.name, place, covers, _size(files), problem, obsolete)
+
+
+def _size(files: FileTree) -> int:
+    """Bytes of all files that are there; another process may remove them meanwhile."""
+    size = 0
+    for name in files.names():
+        with contextlib.suppress(OSError):
+            size += files.size(name)
+    return size
 
 
 def _read(place: Path) -> Fields:
@@ -107,23 +140,28 @@ def _read(place: Path) -> Fields:
         raise BundleError(f"its {_METADATA} can't be read: {error.strerror}") from None
     fields = Fields(parse_object(content, _METADATA), _METADATA)
     if fields.whole("schema", 1, 2**31) > SCHEMA:
-        raise BundleError("it was written by a newer fgdm; upgrade fgdm")
+        raise NewerSchemaError("it was written by a newer fgdm; upgrade fgdm")
     if plan_key(fields.fields("covers").value) != place.name:
         raise BundleError("what it covers has been altered")
     return fields
 
 
-def _check_files(place: Path, files: Fields, verify: bool) -> None:
-    names = files.names()
+def _check_files(files: FileTree, described: Fields, verify: bool) -> None:
+    names = described.names()
     if _MODEL not in names:
         raise BundleError(f"it has no {_MODEL}")
     for name in names:
-        entry, path = files.fields(name), place / name
+        entry = described.fields(name)
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise BundleError(f"{name} is no file of it")
-        if not path.is_file() or path.stat().st_size != entry.whole("size", 0, _LARGEST):
+        size = entry.whole("size", 0, _LARGEST)
+        try:
+            incomplete = files.size(name) != size
+        except OSError:
+            incomplete = True
+        if incomplete:
             raise BundleError(f"{name} is missing or incomplete")
-        if verify and sha256(Folder(place), name) != entry.text("sha256"):
+        if verify and sha256(files, name) != entry.text("sha256"):
             raise BundleError(f"{name} has been altered (its SHA-256 differs)")
 
 

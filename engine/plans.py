@@ -30,7 +30,7 @@ _LARGEST_COUNT = 2**40
 
 
 class NewerSchemaError(BundleError):
-    """A plan's metadata was written by a newer fgdm."""
+    """The metadata of a plan or a compiled context was written by a newer fgdm."""
 
 
 @dataclass(frozen=True)
