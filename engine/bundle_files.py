@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fgdm.errors import BundleError
-from fgdm.file_tree import FileTree, open_tree
+from fgdm.file_tree import FileTree, open_tree, reading
 from fgdm.manifest import Manifest
 
 
@@ -50,10 +50,5 @@ def _raise_damaged(bundle: Path, problems: list[str]) -> None:
 
 def sha256(files: FileTree, name: str) -> str:
     """A file's SHA-256 in hex; BundleError if it can't be read."""
-    try:
+    with reading(files, name):
         return files.sha256(name)
-    except OSError as error:
-        raise BundleError(
-            f"can't read {files.root / name}: {error.strerror}; check its permissions, or copy it "
-            "again"
-        ) from None

@@ -7,6 +7,7 @@ archives by itself, and takes none that is refused here.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fgdm.errors import BundleError, RequestError
+from fgdm.fields import is_plain
 from fgdm.files import MOST_JSON, read_regular
 
 #: Where members of an archive begin: at multiples of as many bytes.
@@ -29,13 +31,17 @@ SUFFIX = ".fgdm"
 _CHUNK = 2**20
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x2041
+# What zipfile raises for another CRC, a size beyond the end, a flag, a name that isn't UTF-8.
+_DAMAGES = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError)
 
 
 class FileTree(ABC):
     """Files by their names, with "/" between their parts.
 
-    What can't be read raises OSError.
+    What can't be read raises OSError. remedy: what to do about it.
     """
+
+    remedy: str
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -75,11 +81,13 @@ class FileTree(ABC):
 
 
 class Folder(FileTree):
-    """The files of a folder."""
+    """The files of a folder, and of those that links in it lead to."""
+
+    remedy = "check its permissions, or copy the bundle again"
 
     def names(self) -> list[str]:
-        """Of all files, sorted; links to folders aren't followed."""
-        found = (path for path in self.root.rglob("*") if path.is_file())
+        """Of all files, sorted, but those of folders that can't be read."""
+        found = _files_below(self.root, frozenset())
         return sorted(path.relative_to(self.root).as_posix() for path in found)
 
     def size(self, name: str) -> int:
@@ -103,6 +111,8 @@ class Folder(FileTree):
 class Archive(FileTree):
     """The members of an archive. Raises BundleError for what is none."""
 
+    remedy = "fetch a fresh copy of the archive, or pack the bundle again with fgdm pack"
+
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         try:
@@ -114,6 +124,7 @@ class Archive(FileTree):
         except (
             OSError,
             ValueError,
+            OverflowError,
             NotImplementedError,
             zipfile.BadZipFile,
             struct.error,
@@ -141,13 +152,42 @@ class Archive(FileTree):
             with zipfile.ZipFile(self.root) as archive, archive.open(member) as stream:
                 while chunk := stream.read(_CHUNK):
                     yield chunk
-        except zipfile.BadZipFile as error:  # its CRC, for one
-            raise OSError(errno.EIO, f"it is damaged ({error})") from None
+        except _DAMAGES as error:
+            reason = str(error) or "it ends too early"
+            raise OSError(errno.EIO, f"it is damaged ({reason})") from None
 
     def _member(self, name: str) -> zipfile.ZipInfo:
         if name not in self._members:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         return self._members[name]
+
+
+def _files_below(place: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """A file itself, those of a folder and of all in it; links are followed. above: the device and
+    inode of each folder on the way, into which a link may lead back."""
+    try:
+        status = place.stat()
+        is_file = stat.S_ISREG(status.st_mode)
+        entries = [] if is_file else list(place.iterdir())
+    except OSError:
+        return
+    here = (status.st_dev, status.st_ino)
+    if is_file:
+        yield place
+    elif here not in above:
+        for entry in entries:
+            yield from _files_below(entry, above | {here})
+
+
+@contextlib.contextmanager
+def reading(files: FileTree, name: str) -> Iterator[None]:
+    """Raises BundleError, with what to do, in place of the OSError of a file that can't be read."""
+    try:
+        yield
+    except OSError as error:
+        raise BundleError(
+            f"can't read {files.root / name}: {error.strerror or error}; {files.remedy}"
+        ) from None
 
 
 class _RefusedError(Exception):
@@ -173,7 +213,7 @@ def _check_member(info: zipfile.ZipInfo, offset: int) -> None:
             f"{member} is compressed (method {info.compress_type}), expected stored, so that it "
             "can be used where it lies"
         )
-    if not is_inner_name(name) or "\\" in name or info.orig_filename != info.filename:
+    if not is_member_name(name) or info.orig_filename != info.filename:
         raise _RefusedError(f"{member} has a name that doesn't stay inside the bundle")
     if info.file_size and offset % ALIGNMENT:
         raise _RefusedError(f"{member} begins at byte {offset}, expected a multiple of {ALIGNMENT}")
@@ -182,6 +222,11 @@ def _check_member(info: zipfile.ZipInfo, offset: int) -> None:
 def is_inner_name(name: str) -> bool:
     """Whether a name stays inside its tree and is in its shortest form."""
     return all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def is_member_name(name: str) -> bool:
+    """Whether a file of an archive may have a name; the core has the same rule."""
+    return is_inner_name(name) and is_plain(name) and "\\" not in name
 
 
 def _unusable(root: Path, reason: str) -> BundleError:

@@ -65,7 +65,7 @@ class OutputFolder:
             _prove(self.path / self._names[0])
         except (OSError, ValueError) as error:
             remove_empty(self._created)
-            raise _refusal(self.path, error) from None
+            raise refusal(self.path, error) from None
         except BaseException:
             remove_empty(self._created)
             raise
@@ -155,7 +155,7 @@ def write_all(
             temporary[path].replace(path)
             del temporary[path]
     except OSError as error:
-        raise _refusal(path, error, remedy) from None
+        raise refusal(path, error, remedy) from None
     finally:
         for leftover in temporary.values():
             leftover.unlink(missing_ok=True)
@@ -171,7 +171,7 @@ def check_replaceable(paths: Iterable[Path], remedy: str) -> None:
                 raise OSError(errno.EACCES, "it is read-only")
             _prove(path)
         except OSError as error:
-            raise _refusal(path, error, remedy) from None
+            raise refusal(path, error, remedy) from None
 
 
 def temporary_beside(path: Path) -> Path:
@@ -206,8 +206,9 @@ def _write_beside(path: Path, content: bytes | memoryview) -> Path:
     return temporary
 
 
-def _refusal(
+def refusal(
     path: Path, error: OSError | ValueError, remedy: str = "choose another output folder"
 ) -> OutputError:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
+    """The error that says why a place can't be written, and what to do."""
+    reason = (isinstance(error, OSError) and error.strerror) or str(error)
     return OutputError(f"can't write to {path}: {reason}; {remedy}")

@@ -3,6 +3,7 @@ and an archive that can't be used as it lies is refused with what to do."""
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import shutil
@@ -10,15 +11,19 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import fgdm
 import numpy as np
 import pytest
 from fgdm.cli.command import main
 from fgdm.errors import BundleError, RequestError
+from fgdm.file_tree import Archive, FileTree, Folder
 from fgdm.files import OutputError
 from fgdm.inspect import describe
+from fgdm.manifest import read_manifest
 from fgdm.packing import pack, unpack
+from fgdm.plans import find_plans
 
 MakeBundle = Callable[..., Path]
 
@@ -96,6 +101,42 @@ def test_links_go_in_as_what_they_lead_to(bundle: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "back") == contents(bundle)
 
 
+def test_folders_that_links_lead_to_go_in_as_folders(bundle: Path, tmp_path: Path) -> None:
+    (bundle / "plans").rename(tmp_path / "elsewhere")
+    (bundle / "plans").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/tensorrt" / f"{'0' * 64}.plan").write_bytes(b"plan")
+    (plan,) = find_plans(bundle, read_manifest(bundle))
+    assert plan.size == 4 and plan.obsolete
+    pack(bundle, tmp_path / "a.fgdm")
+    assert f"plans/tensorrt/{plan.key}.plan" in Archive(tmp_path / "a.fgdm").names()
+
+
+def test_links_that_lead_in_circles_or_nowhere_are_left_out(bundle: Path, tmp_path: Path) -> None:
+    before = Folder(bundle).names()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "notes").write_text("seen by two names")
+    (outside / "back").symlink_to(bundle)
+    for name, target in (("one", outside), ("two", outside), ("self", "self"), ("no", "where")):
+        (bundle / name).symlink_to(target)
+    (bundle / "plans/up").symlink_to("..")
+    assert Folder(bundle).names() == sorted([*before, "one/notes", "two/notes"])
+
+
+@pytest.mark.parametrize(
+    "name", ["Icon\r", "left\u202eright", "back\\slash", "line\u2028", os.fsdecode(b"caf\xe9")]
+)
+def test_a_name_that_no_engine_takes_is_refused_before_anything_is_written(
+    bundle: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bundle / "notes").mkdir()
+    (bundle / "notes" / name).write_text("stray")
+    assert main(["pack", str(bundle), str(tmp_path / "made/a.fgdm")]) == 3
+    said = capsys.readouterr().err
+    assert ascii(f"notes/{name}") in said and "rename it or remove it" in said
+    assert not (tmp_path / "made").exists()
+
+
 def test_what_is_there_stays_unless_it_is_to_be_replaced(bundle: Path, tmp_path: Path) -> None:
     archive = tmp_path / "a.fgdm"
     archive.write_text("precious")
@@ -121,6 +162,80 @@ def test_a_damaged_bundle_is_not_packed(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=f"{graph.name} has been altered"):
         pack(bundle, tmp_path / "a.fgdm")
     assert not list(tmp_path.glob("*.fgdm*")) and not list(tmp_path.glob(".*"))
+
+
+def test_messages_name_what_is_there_and_no_partial_file(bundle: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "a.fgdm"
+    pack(bundle, archive)
+    altered = altered_inside(archive, tmp_path / "b.fgdm")
+    graph = bundle / "backbone.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"?")
+    with pytest.raises(BundleError) as of_pack:
+        pack(bundle, tmp_path / "c.fgdm")
+    with pytest.raises(BundleError) as of_unpack:
+        unpack(altered, tmp_path / "out")
+    assert f"bundle {bundle} is damaged" in str(of_pack.value)
+    assert f"bundle {altered} is damaged" in str(of_unpack.value)
+    assert ".part" not in f"{of_pack.value} {of_unpack.value}"
+
+
+@pytest.mark.parametrize("failing", ["size", "chunks"])
+def test_a_file_that_cannot_be_read_is_the_bundles_fault(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    honest = getattr(Folder, failing)
+
+    def fail(files: Folder, name: str) -> Any:
+        if name == "README.md":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return honest(files, name)
+
+    monkeypatch.setattr(Folder, failing, fail)
+    with pytest.raises(
+        BundleError, match=r"can't read .*README\.md: Permission denied; check its p"
+    ):
+        pack(bundle, tmp_path / "a.fgdm")
+    assert not list(tmp_path.glob("*.fgdm*")) and not list(tmp_path.glob(".*"))
+
+
+def test_where_there_is_no_room_another_place_is_asked_for(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "a.fgdm"
+    pack(bundle, archive)
+
+    def fail(files: FileTree, name: str, target: IO[bytes]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("fgdm.packing._copy", fail)
+    for job in (lambda: pack(bundle, tmp_path / "b"), lambda: unpack(archive, tmp_path / "b")):
+        with pytest.raises(OutputError, match="b: No space left on device; choose another place"):
+            job()
+    assert not (tmp_path / "b").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_an_empty_folder_is_filled_but_not_the_current_one(
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    archive = tmp_path / "a.fgdm"
+    pack(bundle, archive)
+    for name in ("empty", "linked", "current"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("linked")
+    unpack(archive, tmp_path / "empty")
+    unpack(archive, tmp_path / "link")
+    assert contents(tmp_path / "empty") == contents(tmp_path / "linked") == contents(bundle)
+    monkeypatch.chdir(tmp_path / "current")
+    for here in (".", str(tmp_path / "current")):
+        assert main(["unpack", str(archive), here]) == 5
+        assert f"{here} is the current folder; give another one" in capsys.readouterr().err
+    assert main(["unpack", str(archive), ".."]) == 5
+    assert main(["unpack", str(archive), "/"]) == 5
+    assert "/ exists and isn't empty" in capsys.readouterr().err
+    assert main(["unpack", str(archive), "./new"]) == 0
 
 
 def test_inspect_says_the_same_of_both(bundle: Path, tmp_path: Path) -> None:
@@ -176,6 +291,15 @@ def with_twins(archive: Path, target: Path) -> Path:
     return target
 
 
+def far_away(archive: Path, target: Path) -> Path:
+    """The directory says that the first member begins where no file can be read."""
+    shutil.copy(archive, target)
+    with zipfile.ZipFile(target, "a") as made:
+        made.infolist()[0].header_offset = 2**63
+        made.comment = b""  # so that the directory is written again
+    return target
+
+
 DAMAGES: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "compressed": (deflated, r"is compressed \(method 8\), expected stored"),
     "encrypted": (encrypted, "is encrypted"),
@@ -184,6 +308,11 @@ DAMAGES: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
         lambda a, b: rewritten(a, b, lambda name: name.replace("palette", "../palette")),
         "doesn't stay inside the bundle",
     ),
+    "unprintable": (
+        lambda a, b: rewritten(a, b, lambda name: name.replace("palette", "palette\r")),
+        "doesn't stay inside the bundle",
+    ),
+    "far away": (far_away, "cut short"),
     "twice": (with_twins, "two members called"),
 }
 
@@ -194,13 +323,99 @@ def test_an_archive_that_cannot_be_used_is_refused_with_what_to_do(
 ) -> None:
     spoil, words = DAMAGES[damage]
     archive = spoil(scenes, tmp_path / "spoilt.fgdm")
-    for opening in (describe, fgdm.Engine, lambda path: fgdm.Engine(path.read_bytes())):
+    for opening in (Archive, describe, fgdm.Engine, lambda path: fgdm.Engine(path.read_bytes())):
         with pytest.raises(BundleError, match=words) as refusal:
             opening(archive)
         assert "fgdm pack" in str(refusal.value)
     with pytest.raises(BundleError, match=words):
         unpack(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists() and not (tmp_path / "palette.json").exists()
+
+
+def directory_entry(content: bytearray, name: str) -> int:
+    """Where the directory speaks of a member."""
+    return content.rindex(name.encode()) - 46
+
+
+def flipped(archive: Path, target: Path, name: str) -> Path:
+    """One byte of a member's content."""
+    content = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as listed:
+        info = listed.getinfo(name)
+    (size, extra) = struct.unpack_from("<HH", content, info.header_offset + 26)
+    content[info.header_offset + 30 + size + extra + info.file_size // 2] ^= 1
+    target.write_bytes(content)
+    return target
+
+
+def altered_inside(archive: Path, target: Path) -> Path:
+    """A graph whose content isn't the manifest's, in an archive that is sound."""
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as made:
+        for info in source.infolist():
+            content = source.read(info)
+            if info.filename == "backbone.onnx":
+                content = content[:-1] + bytes([content[-1] ^ 1])
+            made.writestr(info, content)
+    return target
+
+
+def too_long(archive: Path, target: Path, name: str) -> Path:
+    """The directory says of a member that it goes on beyond the archive's end."""
+    content = bytearray(archive.read_bytes())
+    struct.pack_into("<LL", content, directory_entry(content, name) + 20, 2**30, 2**30)
+    target.write_bytes(content)
+    return target
+
+
+def too_short(archive: Path, target: Path, name: str) -> Path:
+    content = bytearray(archive.read_bytes())
+    struct.pack_into("<LL", content, directory_entry(content, name) + 20, 1, 1)
+    target.write_bytes(content)
+    return target
+
+
+def patched(archive: Path, target: Path, name: str) -> Path:
+    """The directory and the member say that it is a patch of another file: bit 5."""
+    content = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as listed:
+        header = listed.getinfo(name).header_offset
+    content[header + 6] |= 0x20
+    content[directory_entry(content, name) + 8] |= 0x20
+    target.write_bytes(content)
+    return target
+
+
+def misnamed(archive: Path, target: Path, name: str) -> Path:
+    """The member's own header has another name, which isn't UTF-8."""
+    content = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as listed:
+        header = listed.getinfo(name).header_offset
+    content[header + 7] |= 8
+    content[header + 30] = 0xFF
+    target.write_bytes(content)
+    return target
+
+
+@pytest.mark.parametrize("spoil", [flipped, too_long, too_short, patched, misnamed])
+def test_a_damaged_member_is_the_archives_fault(
+    bundle: Path,
+    tmp_path: Path,
+    spoil: Callable[[Path, Path, str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pack(bundle, tmp_path / "a.fgdm")
+    name = Archive(tmp_path / "a.fgdm").names()[-1]
+    archive = spoil(tmp_path / "a.fgdm", tmp_path / "spoilt.fgdm", name)
+    with pytest.raises(OSError, match="it is damaged"):
+        Archive(archive).sha256(name)
+    assert main(["unpack", str(archive), str(tmp_path / "out/back")]) == 3
+    said = capsys.readouterr().err
+    assert str(archive) in said and "fetch a fresh copy" in said and "fgdm pack" in said
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr("fgdm.packing.check_archive", lambda _: None)  # where no core is built
+    assert main(["unpack", str(archive), str(tmp_path / "out/back")]) == 3
+    assert "it is damaged" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_a_member_that_the_manifest_names_must_be_there(scenes: Path, tmp_path: Path) -> None:
