@@ -278,11 +278,17 @@ tensorrt-headers: $(TEST_VENV)/.ready
 	done
 
 # A wheel for other machines than this one, in build/dist: auditwheel finds out from which C library on
-# it runs, and names it so. A build on an older distribution runs on more.
+# it runs, and names it so. A build on an older distribution runs on more. Where nvcc is, it carries the
+# compiled CUDA kernels (WHEEL_CUDA=OFF leaves them out).
+WHEEL_CUDA ?= $(if $(shell command -v nvcc),ON,OFF)
 wheel: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) $(WHEEL)"[dist]"
-	PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/auditwheel repair --wheel-dir build/dist $(WHEEL)
-	ls build/dist
+	rm -rf build/release build/dist
+	PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/python -m pip wheel --quiet --no-deps \
+	  --disable-pip-version-check --no-build-isolation -C cmake.define.FGDM_CUDA=$(WHEEL_CUDA) \
+	  --wheel-dir build/release .
+	PATH="$(CURDIR)/$(TEST_VENV)/bin:$$PATH" $(TEST_VENV)/bin/auditwheel repair --wheel-dir build/dist build/release/fgdm-*.whl
+	$(TEST_VENV)/bin/python -m zipfile --list build/dist/fgdm-*.whl | grep '\.so'
 
 # Cross-compiled, and its C++ tests run under emulation; AARCH64_ROOMS="base;maths;maps;text" are those that
 # another architecture's arithmetic, characters and alignment change most. An emulator on this one has this

@@ -239,12 +239,18 @@ def _unusable(root: Path, reason: str) -> BundleError:
 def open_tree(bundle: Path) -> FileTree:
     """A bundle's files. Raises BundleError for a file that is no archive; a folder need not be
     there yet."""
-    return Archive(bundle) if bundle.is_file() else Folder(bundle)
+    return Archive(bundle) if is_archive(bundle) else Folder(bundle)
+
+
+def is_archive(bundle: Path) -> bool:
+    """Whether a bundle is one file. What is wrong with a path that can't be asked, whoever reads
+    from it is told."""
+    return os.path.isfile(bundle)  # noqa: PTH113 (Path's raises where a folder is locked)
 
 
 def require_folder(bundle: Path, purpose: str) -> None:
     """Raises RequestError for an archive, where `purpose`, such as "fgdm build", needs a folder."""
-    if bundle.is_file():
+    if is_archive(bundle):
         raise RequestError(
             f"{bundle} is an archive, and {purpose} needs a folder; unpack it: "
             f"fgdm unpack {bundle} FOLDER"

@@ -189,9 +189,17 @@ def _prove(path: Path) -> None:
     _write_beside(path, b"").unlink()
 
 
+def check_is_file(path: Path) -> None:
+    """Raises OSError for what a file would take the place of: a folder, a device, a pipe."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "it is there, and no regular file")
+
+
 def _write_beside(path: Path, content: bytes | memoryview) -> Path:
     """Writes `content` to a new hidden file in the folder of `path`, with the mode of what is there
     already; its path."""
+    check_is_file(path)
     temporary = temporary_beside(path)
     try:
         with open(temporary, "xb") as stream:

@@ -13,7 +13,7 @@ from pathlib import Path
 from fgdm import __version__
 from fgdm.errors import BundleError
 from fgdm.fields import Fields, is_plain, parse_object
-from fgdm.file_tree import FileTree, is_inner_name, open_tree
+from fgdm.file_tree import FileTree, is_archive, is_inner_name, open_tree
 
 #: The newest manifest schema that this version reads.
 SCHEMA = 3
@@ -173,7 +173,7 @@ def check_archive(bundle: Path) -> None:
         from fgdm import _core  # noqa: PLC0415 (the rest works where the core isn't built)
     except ImportError:
         return
-    if bundle.is_file():
+    if is_archive(bundle):
         _core.check_archive(str(bundle))
 
 

@@ -19,11 +19,19 @@ from fgdm.file_tree import (
     Archive,
     FileTree,
     Folder,
+    is_archive,
     is_member_name,
     reading,
     require_folder,
 )
-from fgdm.files import OutputError, create_folder, refusal, remove_empty, temporary_beside
+from fgdm.files import (
+    OutputError,
+    check_is_file,
+    create_folder,
+    refusal,
+    remove_empty,
+    temporary_beside,
+)
 from fgdm.manifest import (
     MANIFEST,
     MANIFEST_HASH,
@@ -76,10 +84,13 @@ def unpack(archive: Path, folder: Path) -> None:
     Raises BundleError for a damaged archive, RequestError for a folder in place of an archive, and
     OutputError where `folder` holds something, is the current one or can't be written.
     """
-    if archive.is_dir():
+    if os.path.isdir(archive):  # noqa: PTH112 (Path's raises where a folder is locked)
         raise RequestError(f"{archive} is a folder already; expected an archive of fgdm pack")
-    if not archive.is_file():
-        raise BundleError(f"there is no archive {archive}; expected a file of fgdm pack")
+    if not is_archive(archive):
+        raise BundleError(
+            f"{archive} isn't there, or can't be read; expected a file of fgdm pack that this user "
+            "may read"
+        )
     check_archive(archive)
     files = Archive(archive)
     manifest = read_manifest(archive)
@@ -151,17 +162,19 @@ def _said_of(place: Path, partial: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _replacing(archive: Path, overwrite: bool, bundle: Path) -> Iterator[Path]:
     """A name beside `archive`; what has it then takes that one's place, or vanishes."""
-    if archive.is_dir() or (archive.exists() and not overwrite):
-        raise OutputError(f"{archive} exists; give another name, or --overwrite for an archive")
-    if archive.resolve().is_relative_to(bundle.resolve()):
+    target = Path(os.path.realpath(archive))  # a link stays one
+    if target.is_relative_to(os.path.realpath(bundle)):
         raise OutputError(f"{archive} lies in the bundle's own folder; give a place outside")
     created: list[Path] = []
-    partial = temporary_beside(archive)
+    partial = temporary_beside(target)
     try:
         try:
-            create_folder(archive.parent, created)
+            check_is_file(target)
+            if target.exists() and not overwrite:
+                raise OutputError(f"{archive} exists; give another name, or --overwrite")
+            create_folder(target.parent, created)
             yield partial
-            partial.replace(archive)
+            partial.replace(target)
         except OSError as error:
             raise refusal(archive, error, _REMEDY) from None
     finally:

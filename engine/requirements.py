@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict
 
+import numpy as np
 from fgdm.errors import RequestError
 
 
@@ -129,9 +130,9 @@ def as_filters(name: str, value: object) -> str:
 
 def flag(name: str, value: object) -> bool:
     """True or false. Raises RequestError otherwise."""
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, np.bool_)):
         raise RequestError(f"{name} must be True or False, got {type(value).__name__}")
-    return value
+    return bool(value)
 
 
 def _as_json(name: str, value: object) -> str:

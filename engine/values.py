@@ -48,9 +48,12 @@ def text(name: str, value: object) -> str:
 def path(name: str, value: object) -> str:
     """A path as text. Raises RequestError otherwise."""
     try:
-        return text(name, os.fspath(value))  # type: ignore[call-overload]
+        given = text(name, os.fspath(value))  # type: ignore[call-overload]
     except TypeError:
         raise RequestError(f"{name} must be a path, got {type(value).__name__}") from None
+    if "\0" in given:
+        raise RequestError(f"{name} is {shown(given)}, and no path has a NUL character")
+    return given
 
 
 def path_or_bytes(name: str, value: object) -> str | memoryview:

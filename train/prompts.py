@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from .captions import caption
@@ -35,10 +35,6 @@ def held_out_prompts(per_level: int = 25, levels: int = 8) -> list[HeldOutPrompt
             texts.add(text)
             prompts.append(HeldOutPrompt(text, sorted(scene.things)))
     return [prompt for level in sorted(found) for prompt in found[level]]
-
-
-def save_prompts(path: Path, prompts: list[HeldOutPrompt]) -> None:
-    path.write_text(json.dumps([asdict(prompt) for prompt in prompts], indent=1) + "\n")
 
 
 def load_prompts(path: Path) -> list[HeldOutPrompt]:

@@ -166,7 +166,8 @@ py::object take_array(const Engine& engine, const std::string& name, const py::o
 }
 
 void bind_arrays(py::module_& module) {
-  py::class_<DeviceArray>(module, "DeviceArray")
+  // The last one of an array waits for what the GPU still does with it; Python goes on meanwhile.
+  py::class_<DeviceArray>(module, "DeviceArray", py::release_gil_before_calling_cpp_dtor())
       .def_property_readonly(
           "shape", [](const DeviceArray& self) { return py::tuple(py::cast(self.shape)); })
       .def_property_readonly(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fgdm.contexts import CONTEXTS
 from fgdm.errors import OutOfMemoryError
-from fgdm.file_tree import open_tree
+from fgdm.file_tree import is_archive, open_tree
 from fgdm.plans import PLANS
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -36,16 +36,12 @@ def check_memory(bundles: Sequence[Path], available: int | None = None) -> None:
 def _weights(bundle: Path) -> int:
     """Bytes of a bundle without its plans and compiled contexts, which stand in for graphs of it;
     of what isn't there, the engine will tell."""
-    if bundle.is_file():
-        files = open_tree(bundle)
-        return sum(files.size(name) for name in files.names() if _is_own(name))
-    sizes = {
-        (stat.st_dev, stat.st_ino): stat.st_size
-        for path in bundle.rglob("*")
-        if path.is_file() and _is_own(path.relative_to(bundle).as_posix())
-        for stat in (path.stat(),)
-    }
-    return sum(sizes.values())
+    files = open_tree(bundle)
+    own = [name for name in files.names() if _is_own(name)]
+    if is_archive(bundle):
+        return sum(files.size(name) for name in own)
+    stats = [(bundle / name).stat() for name in own]  # links may lead to one file twice
+    return sum({(stat.st_dev, stat.st_ino): stat.st_size for stat in stats}.values())
 
 
 def _is_own(name: str) -> bool:

@@ -144,6 +144,15 @@ def test_what_is_there_stays_unless_it_is_to_be_replaced(bundle: Path, tmp_path:
         pack(bundle, archive)
     assert archive.read_text() == "precious"
     pack(bundle, archive, overwrite=True)
+    link, pipe = tmp_path / "link.fgdm", tmp_path / "pipe"
+    link.symlink_to(archive)
+    pack(bundle, link, overwrite=True)
+    assert link.is_symlink() and not archive.is_symlink()
+    os.mkfifo(pipe)
+    for place in (pipe, tmp_path):
+        with pytest.raises(OutputError, match="no regular file"):
+            pack(bundle, place, overwrite=True)
+    assert pipe.is_fifo()
     with pytest.raises(OutputError, match="isn't empty"):
         unpack(archive, bundle)
     with pytest.raises(OutputError, match="own folder"):

@@ -156,7 +156,7 @@ def test_sizes_of_images(value: object) -> None:
         values.image_sizes("image_sizes", value)
 
 
-@pytest.mark.parametrize("value", [None, 3, [], "\ud800"])
+@pytest.mark.parametrize("value", [None, 3, [], "\ud800", "sc\0enes"])
 def test_paths(value: object) -> None:
     with pytest.raises(RequestError, match="bundle"):
         values.path("bundle", value)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fgdm.train.captions import caption
 from fgdm.train.classes import BACKGROUNDS, CLASSES, INDEX, THINGS
-from fgdm.train.prompts import held_out_prompts
+from fgdm.train.prompts import held_out_prompts, load_prompts
 from fgdm.train.render import colorize, render
 from fgdm.train.world import is_held_out, sample_scene
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_palette_colours_are_far_apart_and_never_black() -> None:
@@ -75,6 +78,10 @@ def test_held_out_prompts_are_graded_and_unseen() -> None:
     assert [len(p.things) for p in prompts] == [n for n in range(1, 9) for _ in range(5)]
     assert all(is_held_out(frozenset(p.things)) for p in prompts)
     assert len({p.prompt for p in prompts}) == len(prompts)
+
+
+def test_the_benchmarks_prompts_are_the_held_out_ones() -> None:
+    assert load_prompts(ROOT / "benchmarks/prompts.json") == held_out_prompts()
 
 
 def test_colorize_uses_the_palette() -> None:

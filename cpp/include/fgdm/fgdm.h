@@ -83,8 +83,8 @@ FGDM_API fgdm_status fgdm_engine_open_memory(const void* archive, size_t size, c
 // valid. In a forked child it frees nothing.
 FGDM_API void fgdm_engine_close(fgdm_engine* engine);
 
-// {"version", "bundle", "backend", "precision", "runtime", "factors", "notes", "load_seconds"} in
-// *json, which lives as long as the engine. Any thread.
+// {"version", "bundle", "backend", "precision", "attention", "runtime", "factors", "notes",
+// "load_seconds"} in *json, which lives as long as the engine. Any thread.
 FGDM_API fgdm_status fgdm_engine_info(const fgdm_engine* engine, const char** json);
 
 // What the engine has done since it was opened, as JSON: requests accepted, finished, failed,

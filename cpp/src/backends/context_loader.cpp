@@ -51,10 +51,9 @@ std::optional<fs::path> contexts_folder(const EngineOptions& options, const Bund
     return std::nullopt;
   }
   if (options.backend != "auto")
-    throw RequestError(
-        "contexts is \"" + options.contexts.string() + "\", and backend \"" + options.backend +
-        "\" compiles none that could be kept; \"openvino\" and \"tensorrt-rtx\" do, by "
-        "plugins (onnxruntime-ep-openvino, onnxruntime-ep-nv-tensorrt-rtx)");
+    throw RequestError("contexts is \"" + options.contexts.string() + "\", and backend \"" +
+                       options.backend + "\" compiles none that could be kept; " +
+                       std::string(context_makers));
   return std::nullopt;
 }
 
@@ -108,7 +107,8 @@ std::unique_ptr<Session> ContextLoader::load_checked(const Graph& graph, const O
 
 ContextLoader::Loaded ContextLoader::load(const Graph& graph) {
   std::string problem;
-  if (const auto model = folder_.find(graph.covers, problem)) {
+  const auto model = folder_.find(graph.covers, problem);
+  if (model) {
     try {
       return {load_checked(graph, {*model}, how_to_load(graph)), true, folder_.bytes(graph.covers)};
     } catch (const OutOfMemoryError&) {
@@ -121,10 +121,10 @@ ContextLoader::Loaded ContextLoader::load(const Graph& graph) {
     notes_.push_back("the compiled context of " + graph.name + " was made anew: " + problem);
   if (given_up_)
     return {load_checked(graph, graph.file, how_), false, 0};
-  return compile(graph);
+  return compile(graph, model.has_value());
 }
 
-ContextLoader::Loaded ContextLoader::compile(const Graph& graph) {
+ContextLoader::Loaded ContextLoader::compile(const Graph& graph, bool replaces) {
   std::optional<ContextDraft> draft;
   try {
     draft.emplace(folder_, graph.covers);
@@ -153,7 +153,7 @@ ContextLoader::Loaded ContextLoader::compile(const Graph& graph) {
     return loaded;
   }
   try {
-    draft->keep(took.count());
+    draft->keep(took.count(), replaces);
     loaded.bytes = folder_.bytes(graph.covers);
     tell(LogLevel::info, graph.name + " was compiled in " + shown(took.count()) +
                              " s; its context is kept in " + folder_.path().string());

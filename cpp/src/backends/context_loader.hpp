@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,11 @@
 #include "fgdm/ort_session.hpp"
 
 namespace fgdm {
+
+// For messages: who makes contexts.
+inline constexpr std::string_view context_makers =
+    "\"openvino\" and \"tensorrt-rtx\" do, by plugins (onnxruntime-ep-openvino, "
+    "onnxruntime-ep-nv-tensorrt-rtx)";
 
 // Whether EngineOptions::contexts asks for compiled contexts of whatever backend.
 bool asks_for_contexts(const EngineOptions& options);
@@ -59,7 +65,8 @@ private:
   OrtLoadOptions how_to_load(const Graph& graph) const;
   std::unique_ptr<Session> load_checked(const Graph& graph, const OrtGraph& file,
                                         const OrtLoadOptions& how) const;
-  Loaded compile(const Graph& graph);
+  // replaces: whether a context is there, which the provider refuses.
+  Loaded compile(const Graph& graph, bool replaces);
   void give_up(const std::string& why);
 
   std::shared_ptr<OrtRuntime> runtime_;

@@ -69,13 +69,13 @@ void Timings::add(const Timings& other) {
 }
 
 Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(options.trace) {
-  if (options.device != 0 && (options.backend == "cpu" || options.backend == "openvino"))
-    throw RequestError("device is " + std::to_string(options.device) +
-                       ", which chooses a GPU, and backend \"" + options.backend + "\" uses none");
   const bool low_memory = wants_low_memory(options);
   check_attention(options);
   if (!low_memory && options.attention == "auto" && load_plans(bundle, options))
     return;
+  if (options.backend == "auto" && has_plans(bundle) && (low_memory || options.attention != "auto"))
+    notes_.push_back("tensorrt was passed over: plans know nothing of " +
+                     (low_memory ? "memory \"low\"" : "attention \"" + options.attention + '"'));
   runtime_ = OrtRuntime::open(options.library, options.threads, plugins_for(options));
   const auto providers =
       low_memory ? std::vector{Provider::cpu} : providers_for(options.backend, *runtime_);
@@ -110,6 +110,10 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
     precision_ = bfloat16 ? "bf16" : made;
     attention_ = runtime_->attention(provider, how);
     note_absent_contexts(options, makes_contexts(provider, *runtime_));
+    if (options.device != 0 && !uses_gpu(provider))
+      notes_.push_back("device " + std::to_string(options.device) +
+                       " is a GPU, and \"auto\" took backend \"" + backend_ +
+                       "\", which uses none");
     return;
   }
   throw BackendError("this ONNX Runtime library has none of the providers cpu, openvino and cuda");

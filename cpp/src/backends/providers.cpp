@@ -4,6 +4,7 @@
 #include <array>
 #include <iterator>
 #include <sstream>
+#include <thread>
 
 #include "fgdm/error.hpp"
 #include "library.hpp"
@@ -33,6 +34,24 @@ constexpr std::array<Backend, 5> backends{
       "newer"}}};
 
 }  // namespace
+
+void check_machine(const EngineOptions& options) {
+  // A runtime's threads wait actively: with a hundred a processor, opening takes minutes.
+  const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (options.threads < 0 || options.threads > 8 * processors)
+    throw RequestError("threads is " + std::to_string(options.threads) + ", expected 0 to " +
+                       std::to_string(8 * processors) + ", eight for each of the " +
+                       std::to_string(processors) + " processors here");
+  if (options.device < 0)
+    throw RequestError("device is " + std::to_string(options.device) + ", expected 0 or more");
+  if (options.device != 0 && (options.backend == "cpu" || options.backend == "openvino"))
+    throw RequestError("device is " + std::to_string(options.device) +
+                       ", which chooses a GPU, and backend \"" + options.backend + "\" uses none");
+}
+
+bool uses_gpu(Provider provider) {
+  return provider != Provider::cpu && provider != Provider::openvino;
+}
 
 std::vector<std::filesystem::path> plugins_for(const EngineOptions& options) {
   if (options.backend == "cpu" || !options.plugins.empty())

@@ -10,6 +10,12 @@
 
 namespace fgdm {
 
+// Throws RequestError for threads or a device that no machine, or not the backend, has.
+void check_machine(const EngineOptions& options);
+
+// Whether EngineOptions::device says where a provider computes.
+bool uses_gpu(Provider provider);
+
 // Plugins that a backend may need: "cpu" none, others those that are given or named.
 std::vector<std::filesystem::path> plugins_for(const EngineOptions& options);
 

@@ -160,7 +160,8 @@ std::shared_ptr<const FileTree> archive_tree(const fs::path& file) {
 }
 
 std::shared_ptr<const FileTree> archive_tree(Bytes archive) {
-  if (reinterpret_cast<std::uintptr_t>(archive.data.data()) % memory_alignment != 0)
+  if (!archive.data.empty() &&
+      reinterpret_cast<std::uintptr_t>(archive.data.data()) % memory_alignment != 0)
     throw RequestError("the archive in memory begins at an address that is no multiple of " +
                        std::to_string(memory_alignment) +
                        "; give the whole block that malloc or mmap gave, or align it");

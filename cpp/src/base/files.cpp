@@ -29,7 +29,12 @@ constexpr int deepest = 64;
 }
 
 [[noreturn]] void fail_to_read(const std::filesystem::path& path) {
-  fail(path, "cannot be read (" + std::error_code(errno, std::generic_category()).message() + ")");
+  const std::error_code reason(errno, std::generic_category());
+  const auto what = "cannot be read (" + reason.message() + ")";
+  if (reason == std::errc::permission_denied)
+    throw BundleError(excerpt(path.string(), 300) + " " + what +
+                      "; let this process's user read it");
+  fail(path, what);
 }
 
 // A regular file that is open. Throws BundleError for any other.

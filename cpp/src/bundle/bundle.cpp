@@ -84,9 +84,10 @@ Bundle Bundle::open(const fs::path& folder_or_archive) {
     return open(archive_tree(folder_or_archive));
   if (!fs::is_directory(folder_or_archive, unknown))
     throw BundleError(
-        folder_or_archive.string() +
-        " is neither a folder nor an archive; give the path of a bundle, the folder " +
-        "that holds manifest.json or what fgdm pack made of it");
+        excerpt(folder_or_archive.string(), 300) + " is neither a folder nor an archive" +
+        (unknown ? " (" + unknown.message() + ")" : "") +
+        "; give the path of a bundle, the folder that holds manifest.json or what fgdm pack made "
+        "of it");
   return open(folder_tree(folder_or_archive));
 }
 

@@ -69,6 +69,9 @@ void check_context(const fs::path& context, const Json& covers) {
     throw BundleError(std::string("it has no ") + model_name);
 }
 
+// How often a draft is put in a place that other processes put theirs in.
+constexpr int most_attempts = 5;
+
 std::string random_name() {
   std::random_device device;
   return std::to_string(device()) + std::to_string(device());
@@ -83,10 +86,14 @@ void remove_leftovers(const fs::path& folder) {
   std::error_code failed;
   const auto yesterday = fs::file_time_type::clock::now() - std::chrono::hours(24);
   std::vector<fs::path> old;
-  for (const auto& entry : fs::directory_iterator(folder, failed))
-    if (entry.path().extension() == ".part" && entry.path().filename().string().front() == '.' &&
-        entry.last_write_time(failed) < yesterday && !failed)
-      old.push_back(entry.path());
+  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    std::error_code unknown;
+    const auto& path = entry->path();
+    if (path.extension() == ".part" && path.filename().string().front() == '.' &&
+        entry->last_write_time(unknown) < yesterday && !unknown)
+      old.push_back(path);
+  }
   for (const auto& path : old)
     fs::remove_all(path, failed);
 }
@@ -140,10 +147,14 @@ std::optional<fs::path> ContextFolder::find(const Json& covers, std::string& pro
 
 std::uint64_t ContextFolder::bytes(const Json& covers) const {
   std::uint64_t sum = 0;
-  std::error_code failed;
-  for (const auto& entry : fs::recursive_directory_iterator(place(covers), failed))
-    if (entry.is_regular_file(failed))
-      sum += entry.file_size();
+  std::error_code gone;  // another process may replace or prune it meanwhile
+  for (fs::recursive_directory_iterator entry(place(covers), gone), end; !gone && entry != end;
+       entry.increment(gone)) {
+    std::error_code unknown;
+    const auto size = entry->is_regular_file(unknown) ? entry->file_size(unknown) : 0;
+    if (!unknown)
+      sum += size;
+  }
   return sum;
 }
 
@@ -151,11 +162,12 @@ std::uint64_t ContextFolder::bytes(const Json& covers) const {
 std::string ContextFolder::differences(const Json& covers) const {
   std::vector<std::string> fewest;
   std::error_code absent;
-  for (const auto& entry : fs::directory_iterator(place(covers).parent_path(), absent)) {
-    if (entry.path().filename().string().front() == '.')
+  for (fs::directory_iterator entry(place(covers).parent_path(), absent), end;
+       !absent && entry != end; entry.increment(absent)) {
+    if (entry->path().filename().string().front() == '.')
       continue;
     try {
-      const auto other = read_metadata(entry.path()).at("covers");
+      const auto other = read_metadata(entry->path()).at("covers");
       if (other.at("graph") != covers.at("graph"))
         continue;
       std::vector<std::string> found;
@@ -197,25 +209,33 @@ bool ContextDraft::is_written() const {
   return fs::is_regular_file(model(), absent);
 }
 
-void ContextDraft::keep(double seconds) {
+bool ContextDraft::is_kept_soundly() const {
+  try {
+    check_context(place_, covers_);
+    return true;
+  } catch (const BundleError&) {
+    return false;
+  }
+}
+
+void ContextDraft::keep(double seconds, bool replaces) {
   const Json document{{"schema", context_schema},
                       {"covers", covers_},
                       {"files", describe_files(draft_)},
                       {"built", {{"by", "fgdm " FGDM_VERSION}, {"seconds", seconds}}}};
   write_file(draft_ / metadata_name, document.dump(1) + "\n");
-  std::error_code failed;
-  fs::rename(draft_, place_, failed);
-  if (!failed)
-    return;
-  if (!fs::exists(place_))
-    throw fs::filesystem_error("renaming", draft_, place_, failed);
-  try {
-    check_context(place_, covers_);  // of another process, which was first
-  } catch (const BundleError&) {
-    const auto spoilt = hidden_beside(place_);
-    fs::rename(place_, spoilt);
-    fs::rename(draft_, place_);
-    fs::remove_all(spoilt, failed);
+  // Several processes may do this at once: who is first with a sound one has done it for all.
+  for (int attempt = 1;; ++attempt) {
+    std::error_code failed;
+    fs::rename(draft_, place_, failed);
+    if (!failed || (!replaces && is_kept_soundly()))
+      return;
+    if (attempt == most_attempts)
+      throw fs::filesystem_error("renaming", draft_, place_, failed);
+    const auto aside = hidden_beside(place_);
+    fs::rename(place_, aside, failed);
+    fs::remove_all(aside, failed);
+    replaces = false;  // what comes there now is another process's
   }
 }
 

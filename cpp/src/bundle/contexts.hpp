@@ -24,7 +24,7 @@ public:
   std::optional<std::filesystem::path> find(const nlohmann::json& covers,
                                             std::string& problem) const;
 
-  // The bytes of all files of that context.
+  // The bytes of all files of that context that are there.
   std::uint64_t bytes(const nlohmann::json& covers) const;
 
   // Where the context that covers this lies, or would.
@@ -52,10 +52,13 @@ public:
   bool is_written() const;
 
   // Puts the context where it is looked for, after so many seconds of work. A sound one that
-  // another process was first with stays. Throws std::filesystem::filesystem_error.
-  void keep(double seconds);
+  // another process was first with stays, unless this one `replaces` it: its provider refuses it.
+  // Throws std::filesystem::filesystem_error.
+  void keep(double seconds, bool replaces = false);
 
 private:
+  bool is_kept_soundly() const;
+
   nlohmann::json covers_;
   std::filesystem::path place_, draft_;
 };

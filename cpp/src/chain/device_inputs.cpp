@@ -22,15 +22,26 @@ std::string place_of(int gpu) {
   throw RequestError(name + " holds a value that is not finite");
 }
 
-// Every array of a request, with the name of its option.
+// Where an array of a request stands in it: an option, and in some of them an entry and its part.
+struct ArrayPlace {
+  const char* option;
+  const std::string* entry = nullptr;
+  const char* part = "";
+
+  std::string worded() const {
+    return entry == nullptr ? option : std::string(option) + "[\"" + *entry + "\"]" + part;
+  }
+};
+
+// Every array of a request. It allocates nothing: requests end where memory has run out, too.
 template <typename Of, typename Visit> void each_array(Of& request, const Visit& visit) {
-  visit("image", request.image_on_device);
-  visit("latents", request.latents_on_device);
-  visit("condition_latents", request.condition_latents_on_device);
+  visit(ArrayPlace{"image"}, request.image_on_device);
+  visit(ArrayPlace{"latents"}, request.latents_on_device);
+  visit(ArrayPlace{"condition_latents"}, request.condition_latents_on_device);
   for (auto& [name, picture] : request.control_images_on_device)
-    visit("control_images[\"" + name + "\"]", picture);
+    visit(ArrayPlace{"control_images", &name}, picture);
   for (auto& [name, options] : request.factors)
-    visit("factors[\"" + name + "\"] latents", options.latents_on_device);
+    visit(ArrayPlace{"factors", &name, " latents"}, options.latents_on_device);
 }
 
 }  // namespace
@@ -59,16 +70,16 @@ std::vector<std::int64_t> latents_shape(const Manifest& manifest, const FactorSi
 }
 
 void check_places(const Request& request, const Exchange& exchange) {
-  each_array(request, [&](const std::string& name, const DeviceArray& array) {
+  each_array(request, [&](const ArrayPlace& place, const DeviceArray& array) {
     if (array.memory != nullptr && array.memory->gpu() != exchange.gpu)
-      throw RequestError(name + " lies " + place_of(array.memory->gpu()) +
+      throw RequestError(place.worded() + " lies " + place_of(array.memory->gpu()) +
                          ", but what this engine's networks read lies " + place_of(exchange.gpu) +
                          "; give it there, or on the host");
   });
 }
 
-void release_arrays(Request& request) {
-  each_array(request, [](const std::string&, DeviceArray& array) { array.memory.reset(); });
+void release_arrays(Request& request) noexcept {
+  each_array(request, [](const ArrayPlace&, DeviceArray& array) { array.memory.reset(); });
 }
 
 RowBuffer planes_of(const DeviceArray& picture, const FactorSize& size, Levels levels,

@@ -26,7 +26,7 @@ std::vector<std::int64_t> latents_shape(const Manifest& manifest, const FactorSi
 void check_places(const Request& request, const Exchange& exchange);
 
 // Lets go of all arrays; what they were is still known.
-void release_arrays(Request& request);
+void release_arrays(Request& request) noexcept;
 
 // A picture as planes of numbers: one row.
 RowBuffer planes_of(const DeviceArray& picture, const FactorSize& size, Levels levels,

@@ -20,6 +20,7 @@
 #include "job.hpp"
 #include "log.hpp"
 #include "processor.hpp"
+#include "providers.hpp"
 #include "request.hpp"
 #include "scheduler.hpp"
 #include "texts.hpp"
@@ -92,14 +93,7 @@ struct Engine::Implementation {
 
 std::unique_ptr<Engine::Implementation>
 Engine::Implementation::make(const std::function<Bundle()>& open, const EngineOptions& options) {
-  // A runtime's threads wait actively: with a hundred a processor, opening takes minutes.
-  const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  if (options.threads < 0 || options.threads > 8 * processors)
-    throw RequestError("threads is " + std::to_string(options.threads) + ", expected 0 to " +
-                       std::to_string(8 * processors) + ", eight for each of the " +
-                       std::to_string(processors) + " processors here");
-  if (options.device < 0)
-    throw RequestError("device is " + std::to_string(options.device) + ", expected 0 or more");
+  check_machine(options);
   if (options.max_batch_rows < 2)
     throw RequestError("max_batch_rows is " + std::to_string(options.max_batch_rows) +
                        ", expected 2 or more: a candidate needs two rows");

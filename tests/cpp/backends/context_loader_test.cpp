@@ -123,6 +123,18 @@ TEST_F(ContextLoaderTest, OneThatTheProviderRefusesIsCompiledAnew) {
   expect_words(note(), {"made anew", "can't be loaded", "made for another driver"});
 }
 
+TEST_F(ContextLoaderTest, WhatIsCompiledInPlaceOfARefusedOneIsKept) {
+  load();
+  std::filesystem::last_write_time(model(), {});
+  const auto refused = std::filesystem::last_write_time(model());
+  runtime_->refuses_contexts_ = true;
+  EXPECT_GT(load().bytes, 0U);
+  EXPECT_NE(std::filesystem::last_write_time(model()), refused);
+  runtime_->refuses_contexts_ = false;
+  EXPECT_TRUE(load().was_kept);
+  EXPECT_EQ(runtime_->compiled_, 2);
+}
+
 TEST_F(ContextLoaderTest, WhereNothingCanBeWrittenGraphsAreLoadedWithANote) {
   std::ofstream(place_ / "contexts") << "a file";
   const auto loaded = load();

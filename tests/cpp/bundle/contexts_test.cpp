@@ -201,6 +201,29 @@ TEST_F(ContextsTest, ManyWritersAndReadersSeeWholeOnes) {
   EXPECT_EQ(entries(place_ / "contexts/openvino"), 1U);
 }
 
+TEST_F(ContextsTest, ManyThatFindASpoiltOneAllSucceed) {
+  for (int round = 0; round < 20; ++round) {
+    keep(covered(), "sound");
+    write(folder_.place(covered()) / "context.onnx", "spoilt");
+    std::vector<std::thread> threads;
+    for (int writer = 0; writer < 6; ++writer)
+      threads.emplace_back([&] { EXPECT_NO_THROW(keep(covered(), "sound")); });
+    for (auto& thread : threads)
+      thread.join();
+    EXPECT_EQ(problem_of(covered()), "found");
+    EXPECT_EQ(entries(place_ / "contexts/openvino"), 1U) << "and nothing is left of the spoilt";
+  }
+}
+
+TEST_F(ContextsTest, ASoundOneThatIsRefusedIsReplaced) {
+  keep(covered(), "refused");
+  ContextDraft draft(folder_, covered());
+  write(draft.model(), "another");
+  draft.keep(1, true);
+  std::string problem;
+  EXPECT_EQ(read(*folder_.find(covered(), problem)), "another");
+}
+
 TEST_F(ContextsTest, AGraphsFilesAreThoseThatItNames) {
   auto manifest = test::valid_manifest();
   for (const char* name : {"unet/weights.bin", "other/weights.bin"})

@@ -123,7 +123,11 @@ TEST_F(ArchiveDamageTest, IsABundleErrorThatSaysWhatToDo) {
 
 TEST_F(ArchiveDamageTest, APathThatIsNeitherFolderNorArchiveIsSaidToBe) {
   expect_words(refusal<BundleError>([&] { Bundle::open(files_ / "absent"); }),
-               {"absent", "neither a folder nor an archive"});
+               {"absent", "neither a folder nor an archive", "No such file"});
+}
+
+TEST_F(ArchiveDamageTest, NoBytesAreNoArchive) {
+  expect_words(refusal<BundleError>([] { Bundle::open(Bytes()); }), {"in memory", "no ZIP archive"});
 }
 
 }  // namespace
