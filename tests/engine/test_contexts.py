@@ -170,6 +170,10 @@ def test_backends_that_make_none_are_refused(tiny_bundle: Path, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RequestError, match='"openvino" and "tensorrt-rtx" do'):
         compile_graphs(tiny_bundle, backend="cpu", contexts=tmp_path)
+    with pytest.raises(RequestError, match='"tensorrt" runs plans, which fgdm build makes'):
+        compile_graphs(tiny_bundle, backend="tensorrt", contexts=tmp_path)
+    with pytest.raises(RequestError, match="threads is -1"):
+        compile_graphs(tiny_bundle, backend="openvino", threads=-1, contexts=tmp_path)
     with pytest.raises(BackendError, match="RTX card"):
         compile_graphs(tiny_bundle, backend="tensorrt-rtx", contexts=tmp_path)
 
@@ -180,10 +184,15 @@ def test_auto_tells_that_its_backend_makes_none(tiny_bundle: Path, tmp_path: Pat
 import sys, fgdm
 with fgdm.Engine(sys.argv[1], backend="auto", contexts=sys.argv[2]) as engine:
     print(*engine.notes, sep="\\n")
+try:
+    fgdm.compile_graphs(sys.argv[1], backend="auto", contexts="auto")
+except fgdm.RequestError as error:
+    print(error)
 """
     command = [sys.executable, "-c", program, str(tiny_bundle), str(tmp_path)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert '"auto" took backend "cpu", which makes none' in told
+    assert "no provider here makes compiled contexts" in told and '"tensorrt-rtx" do' in told
     assert list(tmp_path.iterdir()) == []
 
 

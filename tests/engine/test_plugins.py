@@ -171,5 +171,7 @@ def test_the_variable_names_plugins_for_programs_without_python(
 def test_device_chooses_among_gpus_only(tiny_bundle: Path) -> None:
     with pytest.raises(RequestError, match='device is 1, which chooses a GPU, and backend "cpu"'):
         Engine(tiny_bundle, backend="cpu", device=1)
+    with Engine(tiny_bundle, backend="auto", device=7, threads=1) as engine:
+        assert any(note.startswith('device 7 is a GPU, and "auto" took') for note in engine.notes)
     with pytest.raises(RequestError, match="device is -1, expected 0 or more"):
         Engine(tiny_bundle, device=-1)

@@ -127,7 +127,8 @@ TEST_F(ArchiveDamageTest, APathThatIsNeitherFolderNorArchiveIsSaidToBe) {
 }
 
 TEST_F(ArchiveDamageTest, NoBytesAreNoArchive) {
-  expect_words(refusal<BundleError>([] { Bundle::open(Bytes()); }), {"in memory", "no ZIP archive"});
+  expect_words(refusal<BundleError>([] { Bundle::open(Bytes()); }),
+               {"in memory", "no ZIP archive"});
 }
 
 }  // namespace
