@@ -251,7 +251,7 @@ def kill_at_random(folder: Path, count: int, kills: int, seed: int) -> None:
                     time.sleep(drawn.random() * 0.2)
                     process.kill()
                     break
-                time.sleep(0.005)
+                time.sleep(0.02)
     subprocess.run(command(folder, count), check=True)
 
 
