@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from fgdm.compiling import compile_graphs
     from fgdm.compliance import MapCheck, check_map
     from fgdm.engine import Engine
+    from fgdm.factor_result import Candidate, MapInfo
     from fgdm.inversion import Edit, Inversion
     from fgdm.job import Job
     from fgdm.pictures import candidates_picture, overview_picture
-    from fgdm.result import Candidate, MapInfo, Result
+    from fgdm.result import Result
 
 __version__ = "0.1.0"
 
@@ -64,7 +65,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "Candidate": "fgdm.result",
+    "Candidate": "fgdm.factor_result",
     "DeviceArray": "fgdm._core",
     "Edit": "fgdm.inversion",
     "Engine": "fgdm.engine",
@@ -72,7 +73,7 @@ _HOME = {
     "Job": "fgdm.job",
     "MapCheck": "fgdm.compliance",
     "Result": "fgdm.result",
-    "MapInfo": "fgdm.result",
+    "MapInfo": "fgdm.factor_result",
     "StepInfo": "fgdm._core",
     "candidates_picture": "fgdm.pictures",
     "check_map": "fgdm.compliance",

@@ -6,7 +6,8 @@ docs/arrays.md says which options are read where.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
@@ -85,6 +86,20 @@ def _by_dlpack(name: str, array: Any, device: tuple[int, int]) -> object:
         ) from None
 
 
+@contextmanager
+def own_errors_named(name: str, value: object, done: str) -> Iterator[None]:
+    """RequestError for what a value's own methods raise: `name` can't be `done`."""
+    try:
+        yield
+    except Error:
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"{name} can't be {done}: its {type(value).__name__} raises {type(error).__name__} "
+            f"({error!s:.200})"
+        ) from error
+
+
 def brought(
     options: Mapping[str, object], take: Callable[[str, object], DeviceArray | None]
 ) -> dict[str, object]:
@@ -99,15 +114,8 @@ def brought(
         device = None if isinstance(value, np.ndarray) else device_of(value)
         if device is None or (device[0] in _ON_HOST and not is_taken(value)):
             return value
-        try:
+        with own_errors_named(name, value, "taken"):
             made = take(name, value)
-        except Error:
-            raise
-        except Exception as error:  # of the array's own methods
-            raise RequestError(
-                f"{name} can't be taken: its {type(value).__name__} raises "
-                f"{type(error).__name__} ({error!s:.200})"
-            ) from error
         if made is None and is_taken(value):
             return value.numpy()
         return value if made is None else made

@@ -10,15 +10,15 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fgdm.bundle_files import sha256
 from fgdm.errors import BundleError
 from fgdm.fields import Fields, JsonObject, parse_object
-from fgdm.file_tree import FileTree, Folder
+from fgdm.file_tree import FileTree, Folder, is_inner_name
 from fgdm.files import OutputError, read_regular
 from fgdm.manifest import Manifest
-from fgdm.plans import NewerSchemaError, is_key, plan_key
+from fgdm.plans import PLANS, NewerSchemaError, is_key, plan_key
 
 #: Their folder in a bundle: contexts/<target>/<key>/ with context.json, context.onnx and more.
 CONTEXTS = "contexts"
@@ -56,6 +56,11 @@ class Context:
         names = ("provider", "runtime", "device", "precision")
         found = [] if self.covers is None else [str(self.covers.get(name, "")) for name in names]
         return ", ".join(filter(None, found))
+
+
+def is_compiled(name: str) -> bool:
+    """Whether a file of a bundle is a plan's or a compiled context's."""
+    return name.split("/", maxsplit=1)[0] in (PLANS, CONTEXTS)
 
 
 def find_contexts(folder: Path, manifest: Manifest, *, verify: bool = False) -> tuple[Context, ...]:
@@ -152,7 +157,7 @@ def _check_files(files: FileTree, described: Fields, verify: bool) -> None:
         raise BundleError(f"it has no {_MODEL}")
     for name in names:
         entry = described.fields(name)
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if not is_inner_name(name):
             raise BundleError(f"{name} is no file of it")
         size = entry.whole("size", 0, _LARGEST)
         try:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fgdm.errors import BundleError, RequestError
-from fgdm.fields import is_plain
+from fgdm.fields import JsonObject, is_plain, parse_object
 from fgdm.files import MOST_JSON, read_regular
 
 #: Where members of an archive begin: at multiples of as many bytes.
@@ -188,6 +188,12 @@ def reading(files: FileTree, name: str) -> Iterator[None]:
         raise BundleError(
             f"can't read {files.root / name}: {error.strerror or error}; {files.remedy}"
         ) from None
+
+
+def read_object(files: FileTree, name: str) -> JsonObject:
+    """A file that is a JSON object. Raises BundleError."""
+    with reading(files, name):
+        return parse_object(files.read(name), name)
 
 
 class _RefusedError(Exception):

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from fgdm import machine
 from fgdm.bundle_files import check_hashes, check_sizes
-from fgdm.contexts import CONTEXTS, Context, find_contexts
-from fgdm.errors import BundleError
-from fgdm.file_tree import FileTree, open_tree
+from fgdm.contexts import CONTEXTS, Context, find_contexts, is_compiled
+from fgdm.file_tree import FileTree, open_tree, reading
 from fgdm.manifest import (
     MANIFEST,
     MANIFEST_HASH,
@@ -26,7 +25,7 @@ from fgdm.manifest import (
     sampling_weaknesses,
 )
 from fgdm.onnx_file import check_graph
-from fgdm.plans import PLANS, Host, Plan, find_plans, look, obstacles, profile_label
+from fgdm.plans import Host, Plan, find_plans, look, obstacles, profile_label
 
 #: ONNX files end at 2 GiB, as all of protobuf does.
 _LARGEST_GRAPH = 2**31
@@ -167,18 +166,13 @@ def describe(bundle: Path, *, verify: bool = False) -> Description:
 
 
 def _graph_file(files: FileTree, name: str) -> bytes:
-    try:
+    with reading(files, name):
         return files.read(name, _LARGEST_GRAPH)
-    except OSError as error:
-        raise BundleError(
-            f"can't read {files.root / name}: {error.strerror}; export the bundle again"
-        ) from None
 
 
 def _unlisted(files: FileTree, manifest: Manifest) -> tuple[str, ...]:
     listed = {entry.path for entry in manifest.files} | {MANIFEST, MANIFEST_HASH}
-    others = {name for name in files.names() if name.split("/")[0] not in (PLANS, CONTEXTS)}
-    return tuple(sorted(others - listed))
+    return tuple(sorted(name for name in {*files.names()} - listed if not is_compiled(name)))
 
 
 def _plan_lines(plan: Plan, reasons: tuple[str, ...]) -> Iterator[str]:

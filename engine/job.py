@@ -17,7 +17,8 @@ from fgdm.values import required_real
 
 if TYPE_CHECKING:
     from fgdm import _core
-    from fgdm.result import MapInfo, Result
+    from fgdm.factor_result import MapInfo
+    from fgdm.result import Result
     from typing_extensions import TypeVar
 
     #: What the request results in.

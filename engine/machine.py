@@ -139,18 +139,23 @@ def find_runtimes() -> tuple[Runtime, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def _onnxruntime_wheels() -> Iterator[tuple[str, importlib.metadata.Distribution]]:
-    """Distributions called onnxruntime or onnxruntime-<variant>, in the order of sys.path.
+def _wheels(prefix: str) -> Iterator[tuple[str, importlib.metadata.Distribution]]:
+    """Installed distributions whose names begin so, in the order of sys.path.
 
     Chosen by the names of their folders: to read all metadata takes as long as to open a small
     bundle.
     """
     for place in dict.fromkeys(sys.path):
-        for folder in sorted(Path(place or ".").glob("onnxruntime*-info")):
+        for folder in sorted(Path(place or ".").glob(f"{prefix}*-info")):
             distribution = importlib.metadata.Distribution.at(folder)
-            name = str(distribution.metadata["Name"] or "").lower().replace("_", "-")
-            if name == "onnxruntime" or name.startswith("onnxruntime-"):
-                yield name, distribution
+            yield str(distribution.metadata["Name"] or "").lower().replace("_", "-"), distribution
+
+
+def _onnxruntime_wheels() -> Iterator[tuple[str, importlib.metadata.Distribution]]:
+    """Those called onnxruntime or onnxruntime-<variant>."""
+    for name, distribution in _wheels("onnxruntime"):
+        if name == "onnxruntime" or name.startswith("onnxruntime-"):
+            yield name, distribution
 
 
 def find_plugins() -> tuple[Plugin, ...]:
@@ -270,11 +275,10 @@ def open_cuda_libraries() -> None:
 def _versioned_libraries(prefix: str) -> Iterator[tuple[str, str]]:
     """Names and paths of the shared libraries with a version, such as libcudart.so.13, in the
     wheels whose names begin with `prefix`."""
-    for distribution in importlib.metadata.distributions():
-        if str(distribution.metadata["Name"] or "").lower().startswith(prefix):
-            for file in distribution.files or ():
-                if ".so." in file.name:
-                    yield file.name, str(distribution.locate_file(file))
+    for _, distribution in _wheels(prefix):
+        for file in distribution.files or ():
+            if ".so." in file.name:
+                yield file.name, str(distribution.locate_file(file))
 
 
 def find_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Processor:
@@ -358,7 +362,9 @@ def find_tensorrt() -> str:
     The wheels keep it in a package of its own, out of the loader's sight.
     """
     major = core_tensorrt().partition(".")[0]
-    wanted = f"libnvinfer.so.{major}" if major else ""
+    if not major:
+        return ""
+    wanted = f"libnvinfer.so.{major}"
     return next((path for name, path in _versioned_libraries("tensorrt") if name == wanted), "")
 
 

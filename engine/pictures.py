@@ -6,7 +6,8 @@ import math
 
 from fgdm import drawing
 from fgdm.drawing import Chip
-from fgdm.result import Candidate, Result
+from fgdm.factor_result import Candidate
+from fgdm.result import Result
 from PIL import Image, ImageDraw
 
 _MAP_SIDE = 192  # pixels: the least side of a map on the sheet

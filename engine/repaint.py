@@ -17,8 +17,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fgdm.errors import RequestError
+from fgdm.factor_result import Candidate
 from fgdm.requirements import Reading, Requirements
-from fgdm.result import Attempt, Candidate, Repaint, Result
+from fgdm.result import Attempt, Repaint, Result
 from fgdm.values import required_integer
 
 if TYPE_CHECKING:

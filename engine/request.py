@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from fgdm.arrays import own_errors_named
 from fgdm.errors import RequestError
 from fgdm.requirements import as_filters, as_requirements, flag
 from fgdm.values import (
@@ -32,8 +33,8 @@ from fgdm.values import (
 )
 
 if TYPE_CHECKING:
+    from fgdm.factor_result import Candidate
     from fgdm.requirements import Filters, Reading, Requirements
-    from fgdm.result import Candidate
 
 Value = TypeVar("Value")
 
@@ -148,15 +149,8 @@ def select(name: str, value: object) -> object:
 
 def read(name: str, value: object, check: Callable[[str, object], Value]) -> Value:
     """What `check` makes of a value. RequestError, too, for what the value's own methods raise."""
-    try:
+    with own_errors_named(name, value, "read"):
         return check(name, value)
-    except RequestError:
-        raise
-    except Exception as error:  # of the value's own methods
-        raise RequestError(
-            f"{name} can't be read: its {type(value).__name__} raises {type(error).__name__} "
-            f"({error!s:.200})"
-        ) from error
 
 
 def factors(name: str, value: object) -> dict[str, dict[str, object] | None]:

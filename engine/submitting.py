@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from fgdm import arrays, open_engines, request, values
 from fgdm.errors import RequestError
+from fgdm.factor_result import Candidate, MapInfo
 from fgdm.job import CallbackGuard, Job, MapCallback, R, SelectGuard, StepCallback
 from fgdm.requirements import Reading
-from fgdm.result import Candidate, Color, EngineInfo, MapInfo, Result
+from fgdm.result import Color, EngineInfo, Result
 
 if TYPE_CHECKING:
     from fgdm import _core

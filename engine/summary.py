@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fgdm.result import FactorResult, Result
+    from fgdm.factor_result import FactorResult
+    from fgdm.result import Result
 
 
 def summary(result: Result, measured: str | None, left_out: Iterable[str]) -> list[str]:

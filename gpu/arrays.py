@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from fgdm import Engine, Result
+from fgdm.manifest import MANIFEST, MANIFEST_HASH, hash_line
 from fgdm.statistics import psnr
 from torch.utils.dlpack import from_dlpack
 
@@ -46,12 +46,10 @@ def painted_from_control_images(folder: Path) -> Path:
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     manifest["factors"] = manifest["factors"][-1:]
     manifest.pop("segmenter", None)
-    text = json.dumps(manifest)
-    for name in ("manifest.json", "manifest.sha256"):
+    content = json.dumps(manifest).encode()
+    for name, changed in ((MANIFEST, content), (MANIFEST_HASH, hash_line(content))):
         (bundle / name).unlink()  # it may be the shipped one
-    (bundle / "manifest.json").write_text(text, encoding="utf-8")
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    (bundle / "manifest.sha256").write_text(f"{digest}  manifest.json\n", encoding="utf-8")
+        (bundle / name).write_bytes(changed)
     return bundle
 
 

@@ -27,12 +27,12 @@ constexpr std::intptr_t legacy_stream = 1;
 // ---- To others ----
 
 // The capsule gives its tensor back, unless somebody took it over, who renames the capsule.
-template <typename T> py::capsule capsule_of(T* managed, const char* name) {
+template <typename T> py::capsule capsule_of(T* managed) {
+  constexpr auto name = std::is_same_v<T, dlpack::Managed> ? capsule_name : versioned_name;
   auto* const capsule = PyCapsule_New(managed, name, [](PyObject* self) {
-    const char* const still = std::is_same_v<T, dlpack::Managed> ? capsule_name : versioned_name;
-    if (PyCapsule_IsValid(self, still) == 0)
+    if (PyCapsule_IsValid(self, name) == 0)
       return;
-    auto* const tensor = static_cast<T*>(PyCapsule_GetPointer(self, still));
+    auto* const tensor = static_cast<T*>(PyCapsule_GetPointer(self, name));
     tensor->deleter(tensor);
   });
   if (capsule == nullptr) {
@@ -83,9 +83,8 @@ py::capsule to_dlpack(const DeviceArray& self, const std::optional<std::intptr_t
   if (array.memory == self.memory)  // a copy is complete
     wait_on(array, stream);
   if (max_version && max_version->first >= static_cast<int>(dlpack::version_major))
-    return capsule_of(dlpack::managed_versioned(array, array.memory != self.memory),
-                      versioned_name);
-  return capsule_of(dlpack::managed(array), capsule_name);
+    return capsule_of(dlpack::managed_versioned(array, array.memory != self.memory));
+  return capsule_of(dlpack::managed(array));
 }
 
 py::array numpy_of(const DeviceArray& self) {
@@ -120,10 +119,8 @@ py::object exported(const py::object& value, const Exchange& exchange) {
 // Producers' deleters may be Python's.
 template <typename T> std::shared_ptr<void> owner_of(T* managed) {
   return {managed, [](T* last) {
-            if (last->deleter == nullptr || is_finalizing())
-              return;
-            const py::gil_scoped_acquire lock;
-            last->deleter(last);
+            if (last->deleter != nullptr)
+              in_interpreter([&] { last->deleter(last); });
           }};
 }
 

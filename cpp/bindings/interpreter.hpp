@@ -21,6 +21,15 @@ private:
   PyThreadState* state_;
 };
 
+// Does work that needs the interpreter, on whatever thread, unless the interpreter is on its way
+// out.
+template <typename Work> void in_interpreter(const Work& work) {
+  if (is_finalizing())
+    return;
+  const pybind11::gil_scoped_acquire lock;
+  work();
+}
+
 // In any interpreter but the process's main one, sets an ImportError and returns true: the module's
 // types and its callbacks from other threads belong to one interpreter.
 bool refuse_sub_interpreter();

@@ -72,12 +72,7 @@ private:
 // The last reference may go on the engine's thread, which must hold the interpreter lock then. An
 // interpreter that is on its way out keeps the object: nobody may enter it any more.
 std::shared_ptr<py::object> shared_python(const py::object& object) {
-  return {new py::object(object), [](py::object* last) {
-            if (is_finalizing())
-              return;
-            const py::gil_scoped_acquire lock;
-            delete last;
-          }};
+  return {new py::object(object), [](py::object* last) { in_interpreter([&] { delete last; }); }};
 }
 
 // Whether a callback wants its request to stop; what it raises stops it too.
@@ -182,14 +177,13 @@ void bind_job(py::module_& module) {
             auto held = shared_python(function);
             const Unlocked unlocked;
             job.when_done([held] {
-              if (is_finalizing())
-                return;
-              const py::gil_scoped_acquire lock;
-              try {
-                (*held)();
-              } catch (py::error_already_set& error) {
-                error.discard_as_unraisable("a function given to Job.when_done");
-              }
+              in_interpreter([&] {
+                try {
+                  (*held)();
+                } catch (py::error_already_set& error) {
+                  error.discard_as_unraisable("a function given to Job.when_done");
+                }
+              });
             });
           },
           py::arg("function"));
@@ -217,11 +211,10 @@ Bytes bytes_of(const py::object& object) {
   const std::span bytes(static_cast<const std::byte*>(view->buf),
                         static_cast<std::size_t>(view->len));
   return {bytes, std::shared_ptr<const Py_buffer>(view.release(), [](const Py_buffer* last) {
-            if (is_finalizing())
-              return;
-            const py::gil_scoped_acquire lock;
-            const std::unique_ptr<Py_buffer> held(const_cast<Py_buffer*>(last));
-            PyBuffer_Release(held.get());
+            in_interpreter([&] {
+              const std::unique_ptr<Py_buffer> held(const_cast<Py_buffer*>(last));
+              PyBuffer_Release(held.get());
+            });
           })};
 }
 

@@ -13,19 +13,21 @@ namespace {
 
 using FloatArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
 
+template <typename T> T converted(const py::object& value, const std::string& name) {
+  try {
+    return value.cast<T>();
+  } catch (const py::cast_error&) {
+    throw RequestError(name + " is " + py::repr(value).cast<std::string>() +
+                       ", which is of the wrong type or out of range");
+  }
+}
+
 // Takes an option out of the dictionary, converted, if it is there and not None.
 template <typename T> std::optional<T> take(py::dict& options, const char* name) {
   if (!options.contains(name))
     return std::nullopt;
   const py::object value = options.attr("pop")(name);
-  if (value.is_none())
-    return std::nullopt;
-  try {
-    return value.cast<T>();
-  } catch (const py::cast_error&) {
-    throw RequestError(std::string(name) + " is " + py::repr(value).cast<std::string>() +
-                       ", which is of the wrong type or out of range");
-  }
+  return value.is_none() ? std::nullopt : std::optional(converted<T>(value, name));
 }
 
 // Takes an array out that lies on the device, if the option is one.
@@ -69,11 +71,10 @@ std::map<std::string, Pixels> take_images(py::dict& options, const char* name,
       on_device[key] = value.cast<DeviceArray>();
       continue;
     }
-    py::dict one;
-    one["picture"] = value;
-    const auto array = take<ByteArray>(one, "picture").value();
+    const auto which = std::string(name) + "[\"" + key + "\"]";
+    const auto array = converted<ByteArray>(value, which);
     if (array.ndim() != 3 || array.shape(2) != 3)
-      throw RequestError(std::string(name) + "[\"" + key + "\"] is not (height, width, 3)");
+      throw RequestError(which + " is not (height, width, 3)");
     images[key] = {static_cast<int>(array.shape(0)),
                    static_cast<int>(array.shape(1)),
                    {array.data(), array.data() + array.size()}};

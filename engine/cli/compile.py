@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fgdm.cli.opening import default_bundle
+from fgdm.cli.opening import add_runtime_arguments, default_bundle
 from fgdm.contexts import CONTEXTS, prune_contexts
 from fgdm.errors import BackendError
 from fgdm.inspect import human_size
@@ -27,10 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("bundle", nargs="?", type=Path, help="folder; default: bundles/scenes, if it is here")
     add("--backend", metavar="NAME", help="openvino or tensorrt-rtx")
-    add("--device", type=int, default=0, metavar="N", help="which GPU; default: 0, the first")
-    add("--precision", default="auto", metavar="NAME", help="auto (default), fp32, bf16 or fp16")
-    add("--threads", type=int, default=0, metavar="N", help="of the runtime; default: it chooses")
-    add("--library", default="", metavar="FILE", help="libonnxruntime; default: the wheel's")
+    add_runtime_arguments(add)
     add(
         "--contexts",
         default="bundle",

@@ -23,10 +23,7 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     add = machine.add_argument
     backends = "auto (default), cpu, openvino, cuda, tensorrt, tensorrt-rtx or webgpu"
     add("--backend", default="auto", metavar="NAME", help=backends)
-    add("--device", type=int, default=0, metavar="N", help="which GPU; default: 0, the first")
-    add("--precision", default="auto", metavar="NAME", help="auto (default), fp32, bf16 or fp16")
-    add("--threads", type=int, default=0, metavar="N", help="of the runtime; default: it chooses")
-    add("--library", default="", metavar="FILE", help="libonnxruntime; default: the wheel's")
+    add_runtime_arguments(add)
     add("--memory", default="full", metavar="NAME", help="full (default) or low (docs/memory.md)")
     attention = "auto (default), kernel (fgdm's own) or standard (docs/runtimes.md)"
     add("--attention-op", default="auto", metavar="NAME", help=attention)
@@ -38,6 +35,14 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         "the bundle, of tensorrt-rtx (docs/runtimes.md)",
     )
     add("--trace", default="", metavar="FILE", help="write a timeline for ui.perfetto.dev")
+
+
+def add_runtime_arguments(add: Callable[..., object]) -> None:
+    """By an ``add_argument``: how a runtime loads a bundle's graphs, and on what."""
+    add("--device", type=int, default=0, metavar="N", help="which GPU; default: 0, the first")
+    add("--precision", default="auto", metavar="NAME", help="auto (default), fp32, bf16 or fp16")
+    add("--threads", type=int, default=0, metavar="N", help="of the runtime; default: it chooses")
+    add("--library", default="", metavar="FILE", help="libonnxruntime; default: the wheel's")
 
 
 def add_marking_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,10 +109,7 @@ def open_engine(args: argparse.Namespace, bundle: Path) -> Engine:
 
 def engine_options(args: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``fgdm.Engine`` that the machine arguments say."""
-    names = (
-        *("backend", "device", "precision", "threads", "library", "memory", "contexts"),
-        "trace",
-    )
+    names = ("backend", "device", "precision", "threads", "library", "memory", "contexts", "trace")
     given = {name: getattr(args, name) for name in names}
     return {**given, "attention": args.attention_op}  # an edit has an --attention of its own
 

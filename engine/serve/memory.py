@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fgdm.contexts import CONTEXTS
+from fgdm.contexts import is_compiled
 from fgdm.errors import OutOfMemoryError
 from fgdm.file_tree import is_archive, open_tree
-from fgdm.plans import PLANS
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -37,15 +36,11 @@ def _weights(bundle: Path) -> int:
     """Bytes of a bundle without its plans and compiled contexts, which stand in for graphs of it;
     of what isn't there, the engine will tell."""
     files = open_tree(bundle)
-    own = [name for name in files.names() if _is_own(name)]
+    own = [name for name in files.names() if not is_compiled(name)]
     if is_archive(bundle):
         return sum(files.size(name) for name in own)
     stats = [(bundle / name).stat() for name in own]  # links may lead to one file twice
     return sum({(stat.st_dev, stat.st_ino): stat.st_size for stat in stats}.values())
-
-
-def _is_own(name: str) -> bool:
-    return name.split("/", maxsplit=1)[0] not in (PLANS, CONTEXTS)
 
 
 def _available() -> int | None:

@@ -96,7 +96,7 @@ class Task:
     stream: bool
     partial_images: int
     map_previews: int = 0
-    repaint: Whole | None = None
+    repaint: int | None = None
     kind: Literal["image_generation", "image_edit"] = "image_generation"
     editing: Editing | None = None
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from fgdm.factor_result import MapInfo
 from fgdm.job import Job
-from fgdm.result import MapInfo, Result
+from fgdm.result import Result
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from fgdm.compliance import check_map
 from fgdm.engine import Engine
+from fgdm.factor_result import FactorResult
 from fgdm.picture_files import png
-from fgdm.result import FactorResult
 from PIL import Image
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool

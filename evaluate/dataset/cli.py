@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgdm.cli.arguments import names
-from fgdm.cli.opening import add_machine_arguments, default_bundle
+from fgdm.cli.opening import add_machine_arguments, default_bundle, engine_options
 from fgdm.errors import RequestError
 from fgdm.fields import parse_object
-from fgdm.file_tree import open_tree
+from fgdm.file_tree import open_tree, read_object
 from fgdm.manifest import MANIFEST, read_checked
 from fgdm.progress import Progress
 from fgdm.tuning.prompts import read_prompts
@@ -193,11 +193,8 @@ def _setup(args: argparse.Namespace, in_flight: int) -> Setup:
         segmenter=args.segmenter,
     )
     engine = {
-        "backend": args.backend,
-        "precision": args.precision,
+        **engine_options(args),
         "threads": args.threads or threads_of_each(args.workers),
-        "library": args.library,
-        "trace": args.trace,
         "policy": "throughput",
         "max_queue": max(256, in_flight + 1),
     }
@@ -220,7 +217,7 @@ def _palette(bundle: Path) -> dict[str, Any] | None:
     manifest = parse_object(read_checked(bundle), f"{bundle / MANIFEST}")
     factors: Any = manifest["factors"]
     files = [one["palette"] for one in factors if one.get("palette")]
-    return parse_object(open_tree(bundle).read(files[-1]), files[-1]) if files else None
+    return read_object(open_tree(bundle), files[-1]) if files else None
 
 
 def _summary(outcome: Outcome, folder: Path) -> str:

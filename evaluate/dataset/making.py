@@ -13,9 +13,8 @@ from typing import Any
 
 import fgdm
 from fgdm.engine import Engine
-from fgdm.errors import BackendError, BundleError, RequestError
-from fgdm.fields import parse_object
-from fgdm.file_tree import open_tree
+from fgdm.errors import BackendError, RequestError
+from fgdm.file_tree import open_tree, read_object
 from fgdm.job import Job
 from fgdm.manifest import read_checked
 from fgdm.picture_files import png
@@ -216,9 +215,4 @@ class Maker:
         }
 
     def _palette(self, file: str) -> Json:
-        try:
-            return parse_object(open_tree(self._bundle).read(file), file)
-        except OSError as error:
-            raise BundleError(
-                f"can't read {self._bundle / file}: {error}; export the bundle again"
-            ) from None
+        return read_object(open_tree(self._bundle), file)

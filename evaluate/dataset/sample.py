@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from fgdm.compliance import number_instances
-from fgdm.result import FactorResult, Result
+from fgdm.factor_result import FactorResult
+from fgdm.result import Result
 from numpy.typing import NDArray
 from PIL import Image
 

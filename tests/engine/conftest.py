@@ -14,8 +14,9 @@ import numpy as np
 import onnx
 import pytest
 from fgdm import machine
+from fgdm.factor_result import Candidate, FactorResult
 from fgdm.manifest import hash_line
-from fgdm.result import Candidate, EngineInfo, FactorResult, Result
+from fgdm.result import EngineInfo, Result
 from PIL import Image
 
 COLORS = {"dog": (128, 0, 0), "house": (128, 0, 128), "tree": (0, 128, 255), "snow": (255,) * 3}

@@ -328,10 +328,12 @@ DAMAGES: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_an_archive_that_cannot_be_used_is_refused_with_what_to_do(
-    scenes: Path, tmp_path: Path, damage: str
+    bundle: Path, tmp_path: Path, damage: str
 ) -> None:
     spoil, words = DAMAGES[damage]
-    archive = spoil(scenes, tmp_path / "spoilt.fgdm")
+    whole = tmp_path / "whole.fgdm"
+    pack(bundle, whole)
+    archive = spoil(whole, tmp_path / "spoilt.fgdm")
     for opening in (Archive, describe, fgdm.Engine, lambda path: fgdm.Engine(path.read_bytes())):
         with pytest.raises(BundleError, match=words) as refusal:
             opening(archive)
@@ -499,14 +501,16 @@ WRITERS = {
 
 @pytest.mark.parametrize("command", WRITERS)
 def test_what_needs_a_folder_says_to_unpack(
-    scenes: Path, command: str, capsys: pytest.CaptureFixture[str]
+    bundle: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = scenes.read_bytes()
-    words = [str(scenes) if word == "ARCHIVE" else word for word in WRITERS[command]]
+    archive = tmp_path / "a.fgdm"
+    pack(bundle, archive)
+    before = archive.read_bytes()
+    words = [str(archive) if word == "ARCHIVE" else word for word in WRITERS[command]]
     assert main(words) == 2
     said = capsys.readouterr().err
-    assert "is an archive, and" in said and f"fgdm unpack {scenes} FOLDER" in said
-    assert scenes.read_bytes() == before
+    assert "is an archive, and" in said and f"fgdm unpack {archive} FOLDER" in said
+    assert archive.read_bytes() == before
 
 
 def test_the_commands(

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from fgdm.result import FactorResult, Result
+from fgdm.factor_result import FactorResult
+from fgdm.result import Result
 from fgdm.summary import summary
 
 MakeResult = Callable[..., Result]

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fgdm.errors import RequestError
-from fgdm.result import Candidate, EngineInfo, FactorResult, Result
+from fgdm.factor_result import Candidate, FactorResult
+from fgdm.result import EngineInfo, Result
 from fgdm.train.classes import CLASSES, TOLERANCE
 from PIL import Image
 

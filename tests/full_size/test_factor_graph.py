@@ -12,7 +12,7 @@ import pytest
 import torch
 from fgdm import Engine, Result
 from fgdm.export.reference import Reference
-from fgdm.result import FactorResult
+from fgdm.factor_result import FactorResult
 from fgdm.statistics import psnr
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate

@@ -116,7 +116,6 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
                        "\", which uses none");
     return;
   }
-  throw BackendError("this ONNX Runtime library has none of the providers cpu, openvino and cuda");
 }
 
 // With backend "tensorrt", or with "auto" where the bundle's plans fit this machine.
@@ -190,10 +189,11 @@ void Graphs::load_all(const Bundle& bundle, Provider provider, const OrtLoadOpti
   if (how.low_memory)
     steps_.emplace(bundle.manifest());
   for (const auto& name : names) {
-    auto session = loader(name)();
+    auto load = loader(name);
+    auto session = load();
     // Where memory is short it has shown that it can be loaded, and goes.
     if (how.low_memory)
-      later_[name] = loader(name);
+      later_[name] = std::move(load);
     else
       sessions_[name] = std::move(session);
     session.reset();

@@ -72,6 +72,9 @@ std::vector<Provider> providers_for(const std::string& backend, const OrtRuntime
     std::ranges::copy_if(here, std::back_inserter(tried), [](Provider provider) {
       return provider != Provider::tensorrt_rtx && provider != Provider::webgpu;
     });
+    if (tried.empty())
+      throw BackendError(
+          "this ONNX Runtime library has none of the providers cpu, openvino and cuda");
     return tried;
   }
   for (const auto& [provider, how_to_get_it] : backends)

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "fgdm/error.hpp"
+#include "wording.hpp"
 
 namespace fgdm::dlpack {
 namespace {
@@ -58,13 +59,6 @@ std::string words_of(const DataType& type) {
   return kind + std::to_string(type.bits);
 }
 
-std::string shown(const std::int64_t* extents, std::int32_t count) {
-  std::string text = "(";
-  for (std::int32_t i = 0; i < count; ++i)
-    text += (i > 0 ? ", " : "") + std::to_string(extents[i]);
-  return text + ")";
-}
-
 }  // namespace
 
 Device device_of(int gpu) {
@@ -94,12 +88,12 @@ DeviceArray described(const Tensor& tensor, const std::string& name) {
   std::vector<std::int64_t> shape(tensor.shape, tensor.shape + rank);
   if (shape.empty() || std::ranges::count(shape, 0) > 0)
     throw RequestError(name + " is an empty array or a single number, of shape " +
-                       shown(tensor.shape, tensor.ndim));
+                       shown_extents(shape));
   std::int64_t dense = 1;
   for (std::size_t i = rank; i-- > 0;) {
     if (tensor.strides != nullptr && shape[i] != 1 && tensor.strides[i] != dense)
-      throw RequestError(name + " has the strides " + shown(tensor.strides, tensor.ndim) +
-                         " for the shape " + shown(tensor.shape, tensor.ndim) +
+      throw RequestError(name + " has the strides " + shown_extents({tensor.strides, rank}) +
+                         " for the shape " + shown_extents(shape) +
                          ", expected a dense array; give a contiguous copy of it");
     dense *= shape[i];
   }

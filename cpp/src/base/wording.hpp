@@ -1,6 +1,8 @@
 #pragma once
 
 #include <charconv>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -25,6 +27,14 @@ template <typename T> std::string shown(T value) {
     return {text, std::to_chars(text, text + sizeof text, static_cast<double>(value),
                                 std::chars_format::general, 6)
                       .ptr};
+}
+
+// A shape or strides, as Python writes them.
+inline std::string shown_extents(std::span<const std::int64_t> extents) {
+  std::string text;
+  for (const auto extent : extents)
+    text += (text.empty() ? "" : ", ") + shown(extent);
+  return "(" + text + ")";
 }
 
 // Whether UTF-8 can be shown as it is: it has no control characters, line breaks or changes of

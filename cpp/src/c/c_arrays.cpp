@@ -15,12 +15,10 @@ namespace {
 constexpr std::int64_t most_elements = std::int64_t{1} << 31;
 
 [[noreturn]] void refuse_array(const fgdm_array& array, const std::string& expected) {
-  std::string shape;
-  for (int i = 0; i < std::clamp(array.rank, 0, 4); ++i)
-    shape += (i > 0 ? ", " : "") + shown(array.shape[i]);
+  const auto rank = static_cast<std::size_t>(std::clamp(array.rank, 0, 4));
   throw RequestError(excerpt(array.name) + " is " +
-                     (array.type == FGDM_UINT8 ? "uint8" : "float32") + " of shape (" + shape +
-                     "), expected " + expected);
+                     (array.type == FGDM_UINT8 ? "uint8" : "float32") + " of shape " +
+                     shown_extents({array.shape, rank}) + ", expected " + expected);
 }
 
 std::size_t elements_of(const fgdm_array& array, const std::string& expected) {

@@ -55,9 +55,8 @@ extern "C" fgdm_status fgdm_engine_open_memory(const void* archive, size_t size,
         release(context);
     });
     required(engine, "engine") = nullptr;
-    if (archive == nullptr)
-      throw fgdm::RequestError("archive is NULL");
-    fgdm::Bytes bytes{{static_cast<const std::byte*>(archive), size}, std::move(owner)};
+    const auto* const begin = &required(static_cast<const std::byte*>(archive), "archive");
+    fgdm::Bytes bytes{{begin, size}, std::move(owner)};
     open_engine(options, engine, [&](const fgdm::EngineOptions& parsed) {
       return std::make_unique<fgdm::Engine>(std::move(bytes), parsed);
     });

@@ -7,13 +7,6 @@
 namespace fgdm {
 namespace {
 
-std::string shown_shape(const std::vector<std::int64_t>& shape) {
-  std::vector<std::string> extents;
-  for (const auto extent : shape)
-    extents.push_back(std::to_string(extent));
-  return "(" + joined(extents, ", ") + ")";
-}
-
 std::string place_of(int gpu) {
   return gpu < 0 ? "in the host's memory" : "on GPU " + std::to_string(gpu);
 }
@@ -54,8 +47,8 @@ void check_array(const std::string& name, const DeviceArray& array, DType dtype,
     throw RequestError(name + " is given twice, on the host and on the device; give one");
   if (array.dtype != dtype || array.shape != shape)
     throw RequestError(name + " is an array of " + std::string(dtype_name(array.dtype)) +
-                       " of shape " + shown_shape(array.shape) + ", expected " +
-                       std::string(dtype_name(dtype)) + " of shape " + shown_shape(shape));
+                       " of shape " + shown_extents(array.shape) + ", expected " +
+                       std::string(dtype_name(dtype)) + " of shape " + shown_extents(shape));
   if (array.memory == nullptr)
     throw RequestError(name + " is an array whose memory was given back; give it again");
 }

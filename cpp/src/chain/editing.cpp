@@ -190,11 +190,6 @@ void put_back(std::span<const std::uint8_t> anew, std::span<const std::uint8_t> 
                         picture.subspan(pixel * channels, channels).begin());
 }
 
-void keep_unedited(const Trajectory& trajectory, std::span<const std::uint8_t> original,
-                   std::span<std::uint8_t> picture) {
-  put_back(touched_pixels(trajectory), original, picture);
-}
-
 std::shared_ptr<const Inversion> found_inversion(const Trajectory& trajectory, const JobState& job,
                                                  const Bundle& bundle) {
   const auto& run = *trajectory.run;

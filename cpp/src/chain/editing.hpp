@@ -52,10 +52,6 @@ std::vector<std::uint8_t> touched_pixels(const Trajectory& trajectory);
 void put_back(std::span<const std::uint8_t> anew, std::span<const std::uint8_t> original,
               std::span<std::uint8_t> picture);
 
-// Both: puts the pixels of `original` back wherever no edit has acted.
-void keep_unedited(const Trajectory& trajectory, std::span<const std::uint8_t> original,
-                   std::span<std::uint8_t> picture);
-
 // What a trajectory that has taken all its steps has found.
 std::shared_ptr<const Inversion> found_inversion(const Trajectory& trajectory, const JobState& job,
                                                  const Bundle& bundle);

@@ -64,14 +64,15 @@ std::optional<Measured> Measuring::picture(const RowBuffer& pictures, std::size_
     snapped = std::move(made.snapped);
     if (run.keeps_unedited()) {
       const auto original = read_map(bundle_, run.factor, run.editing->inversion->picture);
-      keep_unedited(trajectory, original.labels, labels);
-      keep_unedited(trajectory, original.snapped, snapped);
+      const auto touched = touched_pixels(trajectory);
+      put_back(touched, original.labels, labels);
+      put_back(touched, original.snapped, snapped);
     }
     render_labels(palette, snapped, rgb);
   } else {
     image_to_rgb(pictures.floats(1, row), size.height, size.width, rgb);
     if (run.keeps_unedited())
-      keep_unedited(trajectory, run.editing->inversion->picture.data, rgb);
+      put_back(touched_pixels(trajectory), run.editing->inversion->picture.data, rgb);
   }
   return map(run.index, trajectory.candidate, trajectory.steps_taken(), std::move(labels), snapped,
              std::move(rgb));

@@ -47,11 +47,12 @@ bool Painting::take_to_host(const FactorRun& run, const Trajectory* image,
   if (!picture)
     return false;
   const auto [anew, original] = stays_of(request_, image);
-  std::vector<std::uint8_t> from_device;
-  if (!anew.empty() && original.empty())
-    from_device = bytes_of(request_.image_on_device, *graphs_.device());
-  if (!anew.empty())
+  if (!anew.empty()) {
+    std::vector<std::uint8_t> from_device;
+    if (original.empty())
+      from_device = bytes_of(request_.image_on_device, *graphs_.device());
     put_back(anew, original.empty() ? from_device : original, picture->data);
+  }
   result_.image = std::move(*picture);
   return true;
 }

@@ -202,8 +202,7 @@ std::string Engine::bundle_file(const std::string& name) const {
     throw RequestError("the bundle lists no file \"" + excerpt(name) +
                        "\"; expected a name under \"files\" of its manifest");
   const auto& files = *bundle.files();
-  const auto content = files.read(name, 0, files.size(name));
-  return {reinterpret_cast<const char*>(content.data.data()), content.data.size()};
+  return read_text(files, name, files.size(name));
 }
 
 Exchange Engine::exchange() const {

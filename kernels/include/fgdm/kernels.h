@@ -148,10 +148,11 @@ int fgdm_picture_to_planes(int height, int width, int centred, const unsigned ch
 
 /* Rounds a decoded picture to 8 bits as fgdm::image_to_rgb does.
  *   planes     (3, height, width) float32 in [-1, 1]; values outside are clamped, NaN is black
- *   original   (height, width, 3) bytes, and
- *   anew       (height, width) bytes: where it is 0, the pixel is the original's; both NULL:
- * nowhere rgb        (height, width, 3) bytes; not the same memory as any input nonfinite  set to 1
- * where `planes` holds an infinity or NaN; otherwise left as it is */
+ *   original   (height, width, 3) bytes
+ *   anew       (height, width) bytes: where it is 0, the pixel is the original's
+ *              (both NULL: nowhere)
+ *   rgb        (height, width, 3) bytes; not the same memory as any input
+ *   nonfinite  set to 1 where `planes` holds an infinity or NaN; otherwise left as it is */
 int fgdm_planes_to_picture(int height, int width, const float* planes,
                            const unsigned char* original, const unsigned char* anew,
                            unsigned char* rgb, int* nonfinite, fgdm_stream stream);

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "fgdm/error.hpp"
+#include "refusal.hpp"
 
 namespace fgdm::dlpack_test {
 namespace {
@@ -66,12 +67,7 @@ std::string refusal(const dlpack::DataType& type, std::vector<std::int64_t> shap
                               shape.data(),
                               strides.empty() ? nullptr : strides.data(),
                               0};
-  try {
-    dlpack::described(tensor, "image");
-  } catch (const RequestError& error) {
-    return error.what();
-  }
-  return "";
+  return testing::refusal<RequestError>([&] { dlpack::described(tensor, "image"); });
 }
 
 TEST(Dlpack, WhatNoOptionTakesIsNamed) {

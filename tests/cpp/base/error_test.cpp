@@ -8,9 +8,9 @@
 namespace fgdm {
 namespace {
 
-template <typename T> class ErrorTest : public testing::Test {};
+template <typename T> class ErrorTest : public ::testing::Test {};
 
-using Errors = testing::Types<BundleError, RequestError, BackendError, OutOfMemoryError,
+using Errors = ::testing::Types<BundleError, RequestError, BackendError, OutOfMemoryError,
                               CancelledError, DeadlineError>;
 TYPED_TEST_SUITE(ErrorTest, Errors);
 

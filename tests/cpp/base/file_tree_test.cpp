@@ -9,6 +9,7 @@
 
 #include "fgdm/error.hpp"
 #include "fgdm/sha256.hpp"
+#include "refusal.hpp"
 #include "temp_folder.hpp"
 #include "zip_file.hpp"
 
@@ -16,18 +17,10 @@ namespace fgdm::file_tree_test {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::refusal;
 
 std::string text(const Bytes& bytes) {
   return {reinterpret_cast<const char*>(bytes.data.data()), bytes.data.size()};
-}
-
-template <typename E, typename F> std::string refusal(F&& function) {
-  try {
-    function();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "";
 }
 
 class FileTreeTest : public ::testing::Test {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "fgdm/error.hpp"
+#include "refusal.hpp"
 #include "zip_file.hpp"
 
 namespace fgdm::zip_test {
@@ -18,12 +19,7 @@ std::map<std::string, ZipMember, std::less<>> read(const std::string& bytes) {
 }
 
 std::string refusal(const std::string& bytes) {
-  try {
-    read(bytes);
-  } catch (const BundleError& error) {
-    return error.what();
-  }
-  return "";
+  return testing::refusal<BundleError>([&] { read(bytes); });
 }
 
 std::string refused(const std::vector<ZipPart>& parts) {

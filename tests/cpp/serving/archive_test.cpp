@@ -6,6 +6,7 @@
 #include "bundle_folder.hpp"
 #include "fgdm/engine.hpp"
 #include "fgdm/error.hpp"
+#include "files.hpp"
 #include "onnx_file.hpp"
 #include "runtime_fixture.hpp"
 #include "scheduler_fixture.hpp"
@@ -106,8 +107,7 @@ TEST_F(ArchiveDamageTest, IsABundleErrorThatSaysWhatToDo) {
   const auto whole = testing::archive_of(folder_.path());
   EXPECT_EQ(refused(whole), "");
   expect_words(refused(whole.substr(0, whole.size() / 2)), {"a.fgdm", "cut short", "fgdm pack"});
-  std::ifstream stream(folder_.path() / "palette.json", std::ios::binary);
-  const std::string palette{std::istreambuf_iterator<char>(stream), {}};
+  const auto palette = read_file(folder_.path() / "palette.json");
   auto altered = whole;
   altered[whole.find(palette) + 5] ^= 1;
   expect_words(refused(altered), {"a.fgdm/palette.json was altered", "fetch a fresh copy"});

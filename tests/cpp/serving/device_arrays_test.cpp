@@ -7,6 +7,7 @@
 #include "cuda_device.hpp"
 #include "fake_kernels.hpp"
 #include "fgdm/error.hpp"
+#include "refusal.hpp"
 #include "scheduler_fixture.hpp"
 
 namespace fgdm::device_arrays_test {
@@ -241,13 +242,10 @@ TEST_P(DeviceArrays, AJointImageStaysToo) {
 }
 
 std::string failure_of(const JobState& job) {
-  try {
+  return testing::refusal<RequestError>([&] {
     if (job.error)
       std::rethrow_exception(job.error);
-  } catch (const RequestError& error) {
-    return error.what();
-  }
-  return "";
+  });
 }
 
 TEST_P(DeviceArrays, LatentsThatAreNotFiniteEndTheirRequest) {
@@ -281,13 +279,9 @@ TEST_P(DeviceArrays, APictureThatIsNotFiniteEndsItsRequest) {
 }
 
 TEST_P(DeviceArrays, WrongTypesAndShapesAreNamed) {
-  const auto refusal = [](Request request) -> std::string {
-    try {
-      resolve(std::move(request), scenes().manifest());
-    } catch (const RequestError& error) {
-      return error.what();
-    }
-    return "";
+  const auto refusal = [](Request request) {
+    return testing::refusal<RequestError>(
+        [&] { resolve(std::move(request), scenes().manifest()); });
   };
   auto request = small_request(1, 2);
   request.image_on_device = on_device(DType::float32, {64, 64, 3}, std::vector<float>(3 * pixels));

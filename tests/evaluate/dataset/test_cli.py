@@ -66,6 +66,19 @@ def test_arguments_become_a_recipe(calls: Calls, capsys: pytest.CaptureFixture[s
     )
 
 
+def test_the_engine_gets_all_machine_options(calls: Calls) -> None:
+    arguments = [
+        "--prompts",
+        str(SCENES.parents[1] / "benchmarks/prompts.json"),
+        "--backend",
+        "cpu",
+    ]
+    assert main(*arguments, "--memory", "low", "--attention-op", "kernel", "--contexts", "off") == 0
+    ((setup, _),) = calls
+    told = {"memory": "low", "attention": "kernel", "contexts": "off", "device": 0}
+    assert told.items() <= setup.engine.items() and setup.engine["policy"] == "throughput"
+
+
 def test_json_and_quiet(calls: Calls, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a dog\na cat\n", encoding="utf-8")
     assert main("--prompts", str(tmp_path / "prompts.txt"), "--json", "--quiet") == 0

@@ -11,6 +11,7 @@
 #include "attention.hpp"
 #include "fgdm/error.hpp"
 #include "ort_custom_op.hpp"
+#include "wording.hpp"
 
 namespace fgdm::ort {
 namespace {
@@ -29,13 +30,6 @@ Dimensions dimensions_of(const Table& api, const TensorInfo* info) {
   Dimensions found(rank);
   check(api, api.call<GetDimensions>(info, found.data(), rank), "SegFreeAttention");
   return found;
-}
-
-std::string text_of(const Dimensions& dimensions) {
-  std::string text;
-  for (const auto size : dimensions)
-    text += (text.empty() ? "(" : ", ") + std::to_string(size);
-  return text.empty() ? "()" : text + ")";
 }
 
 struct Input {
@@ -57,7 +51,7 @@ Input input(const Table& api, const KernelContext* context, std::size_t index) {
 fgdm_attention_shape shape_of(const std::array<Input, num_inputs>& inputs, fgdm_argmax argmax) {
   const auto refuse = [&](std::size_t index, const std::string& expected) {
     throw BackendError("SegFreeAttention: " + std::string(input_names[index]) + " is " +
-                       text_of(inputs[index].dimensions) + ", expected " + expected);
+                       shown_extents(inputs[index].dimensions) + ", expected " + expected);
   };
   const auto& q = inputs[position_q].dimensions;
   const auto& k = inputs[position_k].dimensions;
@@ -72,7 +66,7 @@ fgdm_attention_shape shape_of(const std::array<Input, num_inputs>& inputs, fgdm_
       q, of_tokens, of_tokens, {rows}, {rows, tokens}};
   for (std::size_t i = 0; i < num_inputs; ++i)
     if (inputs[i].dimensions != expected[i])
-      refuse(i, text_of(expected[i]));
+      refuse(i, shown_extents(expected[i]));
   for (const auto size : {rows, heads, q[2], tokens, head_size})
     if (size > (1 << 24))
       throw BackendError("SegFreeAttention: a size is " + std::to_string(size) +

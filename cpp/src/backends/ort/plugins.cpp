@@ -153,16 +153,13 @@ void Plugins::append(SessionOptions* options, Provider provider, int device,
     throw BackendError("device " + std::to_string(device) + " was asked for, and " +
                        std::string(name_of(provider)->execution_provider) + " offers " +
                        std::to_string(devices.size()));
-  std::vector<const char*> keys, values;
-  for (const auto& [key, value] : provider_options) {
-    keys.push_back(key.c_str());
-    values.push_back(value.c_str());
-  }
+  const KeysAndValues given(provider_options);
   const auto* chosen = devices[static_cast<std::size_t>(device)];
   check(api_,
         api_.call<AppendEpDevices>(options, environment_, &chosen, std::size_t{1},
-                                   static_cast<const char* const*>(keys.data()),
-                                   static_cast<const char* const*>(values.data()), keys.size()),
+                                   static_cast<const char* const*>(given.keys.data()),
+                                   static_cast<const char* const*>(given.values.data()),
+                                   given.keys.size()),
         "adding " + name(provider));
 }
 

@@ -18,17 +18,14 @@ std::string openvino_config(bool bfloat16, int threads) {
   return config + "}}";
 }
 
-struct KeysAndValues {
-  explicit KeysAndValues(const ProviderOptions& options) {
-    for (const auto& [key, value] : options) {
-      keys.push_back(key.c_str());
-      values.push_back(value.c_str());
-    }
-  }
-  std::vector<const char*> keys, values;
-};
-
 }  // namespace
+
+KeysAndValues::KeysAndValues(const ProviderOptions& options) {
+  for (const auto& [key, value] : options) {
+    keys.push_back(key.c_str());
+    values.push_back(value.c_str());
+  }
+}
 
 ProviderOptions provider_options(Provider provider, bool built_in, const OrtLoadOptions& wanted,
                                  int threads) {
