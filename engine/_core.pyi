@@ -461,6 +461,12 @@ def select_map(maps: Sequence[tuple[float, float]]) -> int:
 def finish_closing() -> None:
     """Waits for engines that were dropped within their own callbacks."""
 
+def next_log_line() -> tuple[bool, str] | None:
+    """Waits for a line that the core tells, and whether it is a warning. None after end_log()."""
+
+def end_log() -> None:
+    """What waits in next_log_line() returns when it has had all lines."""
+
 def compile_graphs(
     bundle: str,
     *,

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
+from fgdm import log
 from fgdm.errors import Error, RequestError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def call() -> Iterator[None]:
         if _exiting:
             raise RequestError("the interpreter is exiting; use engines before")
         _calls += 1
+    log.start()
     try:
         yield
     finally:
@@ -68,6 +70,7 @@ def _at_exit() -> None:
         _changed.wait_for(lambda: _calls <= 0, _LONGEST_WAIT)  # less after a fork within one
     _close_all()  # what was being opened
     _core.finish_closing()
+    log.end()
 
 
 def _close_all() -> None:

@@ -18,6 +18,7 @@
 #include "fgdm/version.hpp"
 #include "interpreter.hpp"
 #include "inversion.hpp"
+#include "log_lines.hpp"
 #include "request.hpp"
 #include "results.hpp"
 #include "rules.hpp"
@@ -362,6 +363,7 @@ PYBIND11_MODULE(_core_module, module) {
   using namespace fgdm::python;
   module.doc() = "The C++ core of fgdm.";
   bind_errors(module);
+  bind_log_lines(module);
   bind_arrays(module);
   bind_step(module);
   bind_inversion(module);

@@ -1,5 +1,7 @@
 #include "log.hpp"
 
+#include <pthread.h>
+
 #include <mutex>
 #include <utility>
 
@@ -11,9 +13,18 @@ struct ProcessLogger {
   Logger logger;
 };
 
-// Never destroyed: engines may be closed by destructors at the process's end.
+ProcessLogger& process_logger();
+
+// Never destroyed: engines may be closed by destructors at the process's end. No line is being told
+// while the process is forked: the child would find the lock taken for ever.
+ProcessLogger* new_logger() {
+  pthread_atfork([] { process_logger().mutex.lock(); }, [] { process_logger().mutex.unlock(); },
+                 [] { process_logger().mutex.unlock(); });
+  return new ProcessLogger;
+}
+
 ProcessLogger& process_logger() {
-  static auto* const shared = new ProcessLogger;
+  static auto* const shared = new_logger();
   return *shared;
 }
 
