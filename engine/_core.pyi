@@ -321,6 +321,7 @@ class Engine:
         memory: str = "full",
         attention: str = "auto",
         contexts: str = "auto",
+        stream: int = 0,
     ) -> None: ...
     @property
     def manifest(self) -> str:

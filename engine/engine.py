@@ -26,6 +26,7 @@ from fgdm.result import EngineInfo, Result
 
 if TYPE_CHECKING:
     from fgdm.request import RequestOptions
+    from fgdm.values import SupportsCudaStream
     from fgdm.watermark import Watermark
     from typing_extensions import Buffer, Unpack
 
@@ -71,6 +72,9 @@ class Engine(Editor):
     compile the bundle's graphs again: a folder, "bundle" (its folder contexts), or "off". "auto" is
     the bundle for "tensorrt-rtx", else "off" (docs/runtimes.md#compiled-contexts). `notes` tell why
     one was made anew, or couldn't be kept.
+    stream: a CUDA stream of the caller's on the GPU `device`, on which backends "cuda" and
+    "tensorrt" queue all work; it must outlive the engine. An object with ``__cuda_stream__`` (of
+    cuda.core, CuPy, PyTorch), or the address of a cudaStream_t. 0 is a stream of the engine's own.
 
     Close it, or use it in a ``with`` statement; one that is open when the interpreter exits is
     closed then. From within a callback of its own, what would wait for that callback raises
@@ -102,6 +106,7 @@ class Engine(Editor):
         memory: str = "full",
         attention: str = "auto",
         contexts: str | os.PathLike[str] = "auto",
+        stream: SupportsCudaStream | int = 0,
     ) -> None:
         self.watermark = _watermark(values.text("watermark", watermark))
         opened = values.path_or_bytes("bundle", bundle)
@@ -120,6 +125,7 @@ class Engine(Editor):
             "memory": values.text("memory", memory),
             "attention": values.text("attention", attention),
             "contexts": values.path("contexts", contexts),
+            "stream": values.cuda_stream("stream", stream),
         }
         options |= find_libraries(backend, values.path("library", library))
         with open_engines.call():

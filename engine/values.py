@@ -18,12 +18,22 @@ from fgdm.errors import RequestError
 from PIL import Image
 
 if TYPE_CHECKING:
-    from typing import TypeGuard
+    from typing import Protocol, TypeGuard
 
     from fgdm._core import DeviceArray
 
+    class SupportsCudaStream(Protocol):
+        """A CUDA stream of another library."""
+
+        def __cuda_stream__(self) -> tuple[int, int]:
+            """The protocol's version, and the address of the cudaStream_t."""
+
+
 _INT_RANGE = (-(2**31), 2**31 - 1)
-_SEED_RANGE = (0, 2**64 - 1)
+_UNSIGNED_RANGE = (0, 2**64 - 1)
+_UNSIGNED = ("seed", "stream")
+#: cudaStreamLegacy and cudaStreamPerThread.
+_CUDAS_OWN_STREAMS = (1, 2)
 
 #: A picture as a request takes it.
 Picture = Image.Image | npt.NDArray[np.uint8] | SupportsDLPack
@@ -112,8 +122,8 @@ def _is_list(value: object) -> TypeGuard[Iterable[object]]:
 
 
 def required_integer(name: str, value: object) -> int:
-    """A whole number that the core's type holds: int32, or uint64 for a seed."""
-    low, high = _SEED_RANGE if name == "seed" else _INT_RANGE
+    """A whole number that the core's type holds: int32, or uint64 for a seed or an address."""
+    low, high = _UNSIGNED_RANGE if name in _UNSIGNED else _INT_RANGE
     if isinstance(value, bool):
         raise RequestError(f"{name} must be a whole number, got {value}")
     try:
@@ -124,6 +134,19 @@ def required_integer(name: str, value: object) -> int:
         given = str(number) if number.bit_length() <= 128 else f"{number.bit_length()} bits"
         raise RequestError(f"{name} must be from {low} to {high}, got {given}")
     return number
+
+
+def cuda_stream(name: str, value: object) -> int:
+    """The address of a cudaStream_t, as a number or by CUDA's protocol for Python. Raises
+    RequestError for the streams that CUDA has by itself, which each thread or context means another
+    by, and for what is none."""
+    ask = getattr(value, "__cuda_stream__", None)
+    address = required_integer(name, value if ask is None else ask()[1])
+    if address in _CUDAS_OWN_STREAMS or (address == 0 and ask is not None):
+        raise RequestError(
+            f"{name} is CUDA's default stream; make one, or leave {name} out for the engine's own"
+        )
+    return address
 
 
 def integers(name: str, value: object) -> list[int]:

@@ -228,7 +228,7 @@ void bind_engine(py::module_& module) {
                       const std::vector<std::string>& plugins, int device, int max_batch_rows,
                       int max_queue, int max_active, std::string policy, const std::string& profile,
                       const std::string& trace, const std::string& forbid, std::string memory,
-                      std::string attention, const std::string& contexts) {
+                      std::string attention, const std::string& contexts, std::uintptr_t stream) {
             const EngineOptions options{std::move(backend),
                                         std::move(precision),
                                         threads,
@@ -245,7 +245,8 @@ void bind_engine(py::module_& module) {
                                         forbid,
                                         std::move(memory),
                                         std::move(attention),
-                                        contexts};
+                                        contexts,
+                                        reinterpret_cast<void*>(stream)};
             if (py::isinstance<py::str>(bundle)) {
               const auto path = bundle.cast<std::string>();
               const Unlocked unlocked;
@@ -261,7 +262,7 @@ void bind_engine(py::module_& module) {
           py::arg("device") = 0, py::arg("max_batch_rows") = 32, py::arg("max_queue") = 256,
           py::arg("max_active") = 16, py::arg("policy") = "latency", py::arg("profile") = "",
           py::arg("trace") = "", py::arg("forbid") = "", py::arg("memory") = "full",
-          py::arg("attention") = "auto", py::arg("contexts") = "auto")
+          py::arg("attention") = "auto", py::arg("contexts") = "auto", py::arg("stream") = 0)
       .def_property_readonly("manifest", &Engine::manifest_json)
       .def(
           "bundle_file",

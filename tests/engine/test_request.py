@@ -53,6 +53,32 @@ def test_whole_numbers(value: object) -> None:
         values.required_integer("candidates", value)
 
 
+class CudaStream:
+    def __init__(self, address: int) -> None:
+        self.address = address
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.address
+
+
+def test_cuda_streams() -> None:
+    assert values.cuda_stream("stream", 0) == 0
+    assert values.cuda_stream("stream", 2**47) == 2**47
+    assert values.cuda_stream("stream", CudaStream(2**47)) == 2**47
+
+
+@pytest.mark.parametrize("value", [1, 2, CudaStream(0), CudaStream(1)])
+def test_cudas_own_streams_are_refused(value: object) -> None:
+    with pytest.raises(RequestError, match="stream is CUDA's default stream"):
+        values.cuda_stream("stream", value)
+
+
+@pytest.mark.parametrize("value", ["0x7000", -1, 2**64, None, True])
+def test_what_is_no_stream(value: object) -> None:
+    with pytest.raises(RequestError, match="stream must be"):
+        values.cuda_stream("stream", value)
+
+
 @pytest.mark.parametrize("value", [-1, 2**64, 0.5])
 def test_seeds(value: object) -> None:
     with pytest.raises(RequestError, match="seed must be"):

@@ -40,6 +40,7 @@ struct FGDM_API OrtGraph {
 struct FGDM_API OrtLoadOptions {
   bool bfloat16 = false;    // arithmetic (OpenVINO only)
   int device = 0;           // which GPU
+  void* stream = nullptr;   // the caller's cudaStream_t, of CUDA; nullptr: the provider's own
   bool low_memory = false;  // large float16 weights stay packed (CPU only, ONNX Runtime 1.27)
   // fgdm::SegFreeAttention by our own kernel: on the CPU, where the graph gives it float32 (others
   // are refused); on CUDA, where libfgdm_ort_ops.so lies beside the core.

@@ -45,6 +45,13 @@ void check_attention(const EngineOptions& options) {
                        "attention out");
 }
 
+// Throws RequestError for a stream that the backend can't queue its work on.
+void check_stream(const EngineOptions& options) {
+  if (options.stream != nullptr && options.backend != "cuda" && options.backend != "tensorrt")
+    throw RequestError("stream is a CUDA stream, and backend is \"" + options.backend +
+                       "\"; name backend \"cuda\" or \"tensorrt\", or leave stream out");
+}
+
 // Whether the op is to be run by a kernel of ours where there is one. On the processor it is no
 // faster in a whole step (docs/benchmarks.md), so it is asked for by name.
 bool wants_own_attention(const EngineOptions& options, Provider provider, const std::string& made) {
@@ -71,6 +78,7 @@ void Timings::add(const Timings& other) {
 Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(options.trace) {
   const bool low_memory = wants_low_memory(options);
   check_attention(options);
+  check_stream(options);
   if (!low_memory && options.attention == "auto" && load_plans(bundle, options))
     return;
   if (options.backend == "auto" && has_plans(bundle) && (low_memory || options.attention != "auto"))
@@ -86,6 +94,7 @@ Graphs::Graphs(const Bundle& bundle, const EngineOptions& options) : trace_(opti
     const bool bfloat16 = wants_bfloat16(options.precision, made, provider);
     const OrtLoadOptions how{.bfloat16 = bfloat16,
                              .device = options.device,
+                             .stream = options.stream,
                              .low_memory = low_memory,
                              .own_attention = wants_own_attention(options, provider, made)};
     if (options.attention == "kernel" && runtime_->attention(provider, how) == "standard")
@@ -127,7 +136,8 @@ bool Graphs::load_plans(const Bundle& bundle, const EngineOptions& options) {
   if (!asked && (options.backend != "auto" || !has_plans(bundle)))
     return false;
   try {
-    auto loaded = open_plans(bundle, options.tensorrt_library, options.precision, options.device);
+    auto loaded = open_plans(bundle, options.tensorrt_library, options.precision, options.device,
+                             options.stream);
     tensorrt_ = std::move(loaded.backend);
     device_ = std::move(loaded.device);
     precision_ = std::move(loaded.precision);
@@ -167,9 +177,15 @@ void Graphs::load_all(const Bundle& bundle, Provider provider, const OrtLoadOpti
                       const std::optional<std::filesystem::path>& contexts) {
   std::vector<std::string> notes;
   // Plugins take their rows from the host: what their own memory is called differs.
-  if (provider == Provider::cuda && runtime_->built_in(provider)) {
+  const bool built_in = runtime_->built_in(provider);
+  if (how.stream != nullptr && !built_in)
+    throw BackendError(
+        "stream can't be given to a plugin's CUDA provider; use an ONNX Runtime that "
+        "was built with CUDA (onnxruntime-gpu), or leave stream out");
+  if (provider == Provider::cuda && built_in) {
     const auto gpu = std::make_shared<cuda::Gpu>(cuda::driver(), how.device);
-    device_ = rows_on(gpu, std::make_shared<cuda::OwnedStream>(gpu), notes);
+    device_ = rows_on(
+        gpu, std::make_shared<cuda::WorkStream>(gpu, static_cast<cuda::Stream>(how.stream)), notes);
   }
   const auto compiled =
       contexts ? std::make_shared<ContextLoader>(runtime_, provider, how, *contexts) : nullptr;

@@ -51,6 +51,9 @@ EngineOptions parse_engine_options(std::string_view text) {
   given.read("memory", options.memory);
   given.read("attention", options.attention);
   read_path(given, "contexts", options.contexts);
+  std::uint64_t stream = 0;
+  given.read("stream", stream);
+  options.stream = reinterpret_cast<void*>(stream);
   if (const auto* forbid = given.find("forbid"))
     options.forbid = forbid->dump();
   given.check_all_read();

@@ -183,6 +183,12 @@ TEST(ProviderOptions, AreWhatTheProvidersDocumentationCallsThem) {
   EXPECT_EQ(provider_options(Provider::tensorrt_rtx, false, {}, 2), Options{});
   EXPECT_EQ(provider_options(Provider::tensorrt_rtx, false, {.kernels = "/kernels"}, 2),
             (Options{{"nv_runtime_cache_path", "/kernels"}}));
+  int stream = 0;
+  const auto cuda = provider_options(Provider::cuda, true, {.device = 1, .stream = &stream}, 2);
+  EXPECT_EQ(cuda.at("user_compute_stream"),
+            std::to_string(reinterpret_cast<std::uintptr_t>(&stream)));
+  EXPECT_EQ(cuda.at("device_id"), "1");
+  EXPECT_FALSE(provider_options(Provider::cuda, true, {}, 2).contains("user_compute_stream"));
   EXPECT_EQ(provider_options(Provider::openvino, false, {.bfloat16 = true}, 2),
             (Options{{"load_config", R"({"CPU": {"INFERENCE_PRECISION_HINT": "bf16", )"
                                      R"("INFERENCE_NUM_THREADS": "2"}})"}}));

@@ -49,6 +49,8 @@ TEST(CudaAbi, EveryFunctionHasTheHeadersSymbolAndArguments) {
   FGDM_EXPECT(stream_create, cuStreamCreate);
   FGDM_EXPECT(stream_destroy, cuStreamDestroy);
   FGDM_EXPECT(stream_synchronize, cuStreamSynchronize);
+#undef cuStreamGetCtx  // newer headers mean the form that tells green contexts, too
+  FGDM_EXPECT(stream_context, cuStreamGetCtx);
   FGDM_EXPECT(stream_wait_event, cuStreamWaitEvent);
   FGDM_EXPECT(event_create, cuEventCreate);
   FGDM_EXPECT(event_destroy, cuEventDestroy);
@@ -65,6 +67,7 @@ TEST(CudaAbi, EveryFunctionHasTheHeadersSymbolAndArguments) {
 TEST(CudaAbi, ValuesAreTheHeaders) {
   EXPECT_EQ(success, CUDA_SUCCESS);
   EXPECT_EQ(out_of_memory, CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_EQ(not_supported, CUDA_ERROR_NOT_SUPPORTED);
   EXPECT_EQ(compute_capability_major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
   EXPECT_EQ(compute_capability_minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
   EXPECT_EQ(stream_non_blocking, static_cast<unsigned>(CU_STREAM_NON_BLOCKING));

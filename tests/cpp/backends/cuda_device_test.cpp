@@ -24,7 +24,7 @@ protected:
   void SetUp() override {
     fake_cuda() = {};
     gpu_ = std::make_shared<cuda::Gpu>(testing::fake_driver());
-    device_ = std::make_shared<CudaDevice>(gpu_, std::make_shared<cuda::OwnedStream>(gpu_),
+    device_ = std::make_shared<CudaDevice>(gpu_, std::make_shared<cuda::WorkStream>(gpu_),
                                            testing::fake_kernels());
   }
 
@@ -121,8 +121,8 @@ TEST(CudaDeviceOnACard, DoesWhatTheHostDoes) {
   std::shared_ptr<Device> device;
   try {
     const auto gpu = std::make_shared<cuda::Gpu>(cuda::driver());
-    device = std::make_shared<CudaDevice>(gpu, std::make_shared<cuda::OwnedStream>(gpu),
-                                          cuda::kernels());
+    device =
+        std::make_shared<CudaDevice>(gpu, std::make_shared<cuda::WorkStream>(gpu), cuda::kernels());
   } catch (const BackendError& error) {
     GTEST_SKIP() << error.what();
   }
@@ -162,7 +162,7 @@ TEST_F(CudaDeviceTest, KernelsThatThisGpuCannotRunAreFoundBeforeTheyAreNeeded) {
     return 209;  // cudaErrorNoKernelImageForDevice
   };
   try {
-    try_kernels(std::make_shared<CudaDevice>(gpu_, std::make_shared<cuda::OwnedStream>(gpu_),
+    try_kernels(std::make_shared<CudaDevice>(gpu_, std::make_shared<cuda::WorkStream>(gpu_),
                                              for_another_gpu));
     FAIL();
   } catch (const BackendError& error) {
@@ -178,7 +178,7 @@ TEST_F(CudaDeviceTest, WithoutKernelsRowsStayOnTheHostAndItIsSaid) {
     // as it should be here
   }
   std::vector<std::string> notes;
-  const auto device = rows_on(gpu_, std::make_shared<cuda::OwnedStream>(gpu_), notes);
+  const auto device = rows_on(gpu_, std::make_shared<cuda::WorkStream>(gpu_), notes);
   EXPECT_EQ(device->place(), Place::host);
   ASSERT_EQ(notes.size(), 1U);
   EXPECT_NE(notes[0].find("FGDM_KERNELS"), std::string::npos) << notes[0];

@@ -23,7 +23,7 @@ protected:
   void SetUp() override {
     fake_cuda() = {};
     const auto gpu = std::make_shared<cuda::Gpu>(fake_driver());
-    device_ = std::make_shared<CudaDevice>(gpu, std::make_shared<cuda::OwnedStream>(gpu),
+    device_ = std::make_shared<CudaDevice>(gpu, std::make_shared<cuda::WorkStream>(gpu),
                                            testing::fake_kernels());
   }
 
@@ -137,7 +137,7 @@ TEST_F(SharedMemoryOnAGpu, WithoutMemoryForTheEventNothingLeaks) {
   auto failing = fake_driver();
   failing.event_create = [](cuda::Event*, unsigned) -> cuda::Result { return cuda::out_of_memory; };
   const auto gpu = std::make_shared<cuda::Gpu>(failing);
-  const auto device = std::make_shared<CudaDevice>(gpu, std::make_shared<cuda::OwnedStream>(gpu),
+  const auto device = std::make_shared<CudaDevice>(gpu, std::make_shared<cuda::WorkStream>(gpu),
                                                    testing::fake_kernels());
   RowBuffer rows(device, DType::uint8, {16}, 1);
   EXPECT_THROW(std::move(rows).give({16}), OutOfMemoryError);
@@ -193,8 +193,8 @@ TEST(SharedMemoryOnACard, IsWrittenReadCopiedAndFreed) {
   std::shared_ptr<Device> device;
   try {
     const auto gpu = std::make_shared<cuda::Gpu>(cuda::driver());
-    device = std::make_shared<CudaDevice>(gpu, std::make_shared<cuda::OwnedStream>(gpu),
-                                          cuda::kernels());
+    device =
+        std::make_shared<CudaDevice>(gpu, std::make_shared<cuda::WorkStream>(gpu), cuda::kernels());
   } catch (const BackendError& error) {
     GTEST_SKIP() << error.what();
   }

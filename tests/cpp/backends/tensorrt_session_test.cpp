@@ -123,9 +123,9 @@ protected:
     return made;
   }
 
-  void use(std::vector<Plan> plans) {
+  void use(std::vector<Plan> plans, cuda::Stream stream = nullptr) {
     backend_ = std::make_unique<TensorRtBackend>(gpu_, runtime_, folder_tree(folder_.path()),
-                                                 std::move(plans));
+                                                 std::move(plans), stream);
     const GraphSpec spec{"graph.onnx",
                          {{"x", DType::float32, {-1, 2}}, {"scale", DType::float32, {-1}}},
                          {{"y", DType::float32, {-1, 2}}}};
@@ -236,6 +236,30 @@ TEST_F(TensorRtSessionTest, WhatCannotBeRecordedRunsAsItIs) {
     expect_run(2, static_cast<float>(i));
   EXPECT_EQ(fake_cuda().launches, 0);
   EXPECT_EQ(backend_->recorded_graphs(), 0);
+}
+
+// Protects a caller's other work on that stream from being recorded with ours.
+TEST_F(TensorRtSessionTest, ACallersStreamIsUsedAndNotRecorded) {
+  const auto callers = reinterpret_cast<cuda::Stream>(0x7000);
+  use({plan(2)}, callers);
+  for (int i = 0; i < 3; ++i)
+    expect_run(2, static_cast<float>(i));
+  EXPECT_EQ(backend_->recorded_graphs(), 0);
+  EXPECT_TRUE(fake_cuda().graphs.empty());
+  EXPECT_EQ(fake_cuda().pending.size(), 1U);
+  EXPECT_TRUE(fake_cuda().pending.contains(callers));
+  session_.reset();
+  backend_.reset();
+  EXPECT_EQ(fake_cuda().destroyed_streams, 0);
+}
+
+TEST_F(TensorRtSessionTest, AStreamOfAnotherGpuIsRefused) {
+  const auto stream = reinterpret_cast<cuda::Stream>(0x7000);
+  fake_cuda().others = {stream};
+  EXPECT_THROW(use({plan(2)}, stream), RequestError);
+  fake_cuda().others = {};
+  fake_cuda().green = {stream};
+  EXPECT_NO_THROW(use({plan(2)}, stream));
 }
 
 TEST_F(TensorRtSessionTest, AGraphThatCannotBeLaunchedGivesWay) {

@@ -105,7 +105,7 @@ TEST(RequestJson, AnEnginesOptionsAreRead) {
       R"({"backend": "cpu", "precision": "fp32", "threads": 2, "library": "a.so",
           "tensorrt_library": "b.so", "plugins": ["c.so", "d.so"], "device": 1,
           "memory": "low", "attention": "standard", "contexts": "kept",
-          "max_batch_rows": 4, "max_queue": 5, "max_active": 6,
+          "stream": 140737488355328, "max_batch_rows": 4, "max_queue": 5, "max_active": 6,
           "policy": "throughput", "profile": "p.json", "trace": "t.json", "forbid": ["person"]})");
   EXPECT_EQ(options.backend, "cpu");
   EXPECT_EQ(options.precision, "fp32");
@@ -117,6 +117,7 @@ TEST(RequestJson, AnEnginesOptionsAreRead) {
   EXPECT_EQ(options.memory, "low");
   EXPECT_EQ(options.attention, "standard");
   EXPECT_EQ(options.contexts, "kept");
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(options.stream), 1ULL << 47U);
   EXPECT_EQ(options.max_batch_rows, 4);
   EXPECT_EQ(options.max_queue, 5);
   EXPECT_EQ(options.max_active, 6);

@@ -50,7 +50,7 @@ protected:
       device_ = std::make_shared<FarDevice>();
     } else {
       const auto gpu = std::make_shared<cuda::Gpu>(testing::fake_driver());
-      device_ = std::make_shared<CudaDevice>(gpu, std::make_shared<cuda::OwnedStream>(gpu),
+      device_ = std::make_shared<CudaDevice>(gpu, std::make_shared<cuda::WorkStream>(gpu),
                                              testing::fake_kernels());
     }
   }

@@ -382,6 +382,10 @@ TEST_F(EngineRefuses, WhatDoesNotFitTogether) {
   EXPECT_NO_THROW(Engine(folder_.path(), cpu_options()));
   expect_words(told<RequestError>(with(&EngineOptions::backend, "tpu")), {"backend is \"tpu\""});
   expect_words(told<RequestError>(with(&EngineOptions::policy, "haste")), {"policy is \"haste\""});
+  int stream = 0;
+  auto streamed = cpu_options();
+  streamed.stream = &stream;
+  expect_words(told<RequestError>(streamed), {"stream is a CUDA stream", "backend is \"cpu\""});
   expect_words(told<RequestError>(with(&EngineOptions::profile, "/absent.json")),
                {"/absent.json", "no file"});
 }

@@ -39,7 +39,7 @@ void CudaDevice::trim() noexcept {
   spare_.clear();
 }
 
-const cuda::OwnedStream& CudaDevice::stream() const {
+const cuda::WorkStream& CudaDevice::stream() const {
   gpu_->make_current();
   return *stream_;
 }
@@ -237,7 +237,7 @@ void try_kernels(const std::shared_ptr<Device>& device) {
 }
 
 std::shared_ptr<Device> rows_on(std::shared_ptr<const cuda::Gpu> gpu,
-                                std::shared_ptr<const cuda::OwnedStream> stream,
+                                std::shared_ptr<const cuda::WorkStream> stream,
                                 std::vector<std::string>& notes) {
   try {
     auto device = std::make_shared<CudaDevice>(std::move(gpu), std::move(stream), cuda::kernels());

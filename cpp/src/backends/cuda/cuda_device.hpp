@@ -16,7 +16,7 @@ namespace fgdm {
 // next who asks for as much, until trim().
 class CudaDevice final : public Device {
 public:
-  CudaDevice(std::shared_ptr<const cuda::Gpu> gpu, std::shared_ptr<const cuda::OwnedStream> stream,
+  CudaDevice(std::shared_ptr<const cuda::Gpu> gpu, std::shared_ptr<const cuda::WorkStream> stream,
              const cuda::Kernels& kernels)
       : gpu_(gpu), stream_(std::move(stream)), exchange_(gpu), kernels_(kernels),
         scratch_(std::move(gpu), cuda::Block::Place::device) {}
@@ -50,13 +50,13 @@ public:
 
 private:
   // The stream, on whatever thread this is.
-  const cuda::OwnedStream& stream() const;
+  const cuda::WorkStream& stream() const;
   void check_launch(int error, const char* kernel) const;
 
   std::shared_ptr<const cuda::Gpu> gpu_;
-  std::shared_ptr<const cuda::OwnedStream> stream_;
+  std::shared_ptr<const cuda::WorkStream> stream_;
   // Of its own: other threads' events would spoil a graph that is being recorded from stream_.
-  cuda::OwnedStream exchange_;
+  cuda::WorkStream exchange_;
   const cuda::Kernels& kernels_;
   cuda::Block scratch_;  // what a kernel needs besides rows
   std::multimap<std::size_t, std::byte*> spare_;
@@ -68,7 +68,7 @@ void try_kernels(const std::shared_ptr<Device>& device);
 // Rows on this GPU, queued on `stream`. Without fgdm's kernels they pass through the host's memory,
 // which is slower; why is added to `notes`.
 std::shared_ptr<Device> rows_on(std::shared_ptr<const cuda::Gpu> gpu,
-                                std::shared_ptr<const cuda::OwnedStream> stream,
+                                std::shared_ptr<const cuda::WorkStream> stream,
                                 std::vector<std::string>& notes);
 
 }  // namespace fgdm

@@ -22,6 +22,7 @@ using GraphExecutable = struct GraphExecutableState*;
 
 inline constexpr Result success = 0;
 inline constexpr Result out_of_memory = 2;
+inline constexpr Result not_supported = 801;
 inline constexpr int compute_capability_major = 75;
 inline constexpr int compute_capability_minor = 76;
 inline constexpr unsigned stream_non_blocking = 1;
@@ -48,6 +49,7 @@ struct Driver {
   Result (*stream_create)(Stream* stream, unsigned flags);
   Result (*stream_destroy)(Stream stream);
   Result (*stream_synchronize)(Stream stream);
+  Result (*stream_context)(Stream stream, Context* context);
   Result (*stream_wait_event)(Stream stream, Event event, unsigned flags);
   Result (*event_create)(Event* event, unsigned flags);
   Result (*event_destroy)(Event event);
@@ -81,6 +83,7 @@ template <typename Visit> void for_each_function(Visit visit) {
   visit(&Driver::stream_create, "cuStreamCreate");
   visit(&Driver::stream_destroy, "cuStreamDestroy_v2");
   visit(&Driver::stream_synchronize, "cuStreamSynchronize");
+  visit(&Driver::stream_context, "cuStreamGetCtx");
   visit(&Driver::stream_wait_event, "cuStreamWaitEvent");
   visit(&Driver::event_create, "cuEventCreate");
   visit(&Driver::event_destroy, "cuEventDestroy_v2");

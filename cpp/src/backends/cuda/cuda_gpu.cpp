@@ -60,6 +60,19 @@ void Gpu::check(Result result, const std::string& what) const {
   throw BackendError(message);
 }
 
+void Gpu::check_is_here(Stream stream) const {
+  Context found = nullptr;
+  const auto asked = driver_.stream_context(stream, &found);
+  if (asked == not_supported)  // a green context's stream, which has none that could be told
+    return;
+  check(asked, "asking the given stream for its GPU");
+  if (found != context_)
+    throw RequestError("stream is of another GPU, or another context, than device " +
+                       std::to_string(ordinal_) +
+                       "; give one that was made while that GPU was current, or name its GPU as "
+                       "device");
+}
+
 CallersContext::CallersContext() noexcept : CallersContext(driver_if_any()) {}
 
 CallersContext::CallersContext(const Driver* driver) noexcept : driver_(driver) {
@@ -114,44 +127,48 @@ void Block::reserve(std::size_t bytes) {
   size_ = bytes;
 }
 
-OwnedStream::OwnedStream(std::shared_ptr<const Gpu> gpu) : gpu_(std::move(gpu)) {
-  gpu_->check(gpu_->driver().stream_create(&stream_, stream_non_blocking), "creating a stream");
+WorkStream::WorkStream(std::shared_ptr<const Gpu> gpu, Stream callers)
+    : gpu_(std::move(gpu)), stream_(callers), owned_(callers == nullptr) {
+  if (owned_)
+    gpu_->check(gpu_->driver().stream_create(&stream_, stream_non_blocking), "creating a stream");
+  else
+    gpu_->check_is_here(callers);
 }
 
-OwnedStream::~OwnedStream() {
-  gpu_->release_on().stream_destroy(stream_);
+WorkStream::~WorkStream() {
+  if (owned_)
+    gpu_->release_on().stream_destroy(stream_);
 }
 
-void OwnedStream::upload(std::byte* to_device, const std::byte* from_host,
-                         std::size_t bytes) const {
+void WorkStream::upload(std::byte* to_device, const std::byte* from_host, std::size_t bytes) const {
   if (bytes > 0)
     gpu_->check(gpu_->driver().copy_to_device(pointer(to_device), from_host, bytes, stream_),
                 "copying to the GPU");
 }
 
-void OwnedStream::download(std::byte* to_host, const std::byte* from_device,
-                           std::size_t bytes) const {
+void WorkStream::download(std::byte* to_host, const std::byte* from_device,
+                          std::size_t bytes) const {
   if (bytes > 0)
     gpu_->check(gpu_->driver().copy_to_host(to_host, pointer(from_device), bytes, stream_),
                 "copying from the GPU");
 }
 
-void OwnedStream::copy(std::byte* to, const std::byte* from, std::size_t bytes) const {
+void WorkStream::copy(std::byte* to, const std::byte* from, std::size_t bytes) const {
   if (bytes > 0)
     gpu_->check(gpu_->driver().copy_on_device(pointer(to), pointer(from), bytes, stream_),
                 "copying within the GPU");
 }
 
-void OwnedStream::clear(std::byte* memory, std::size_t bytes) const {
+void WorkStream::clear(std::byte* memory, std::size_t bytes) const {
   if (bytes > 0)
     gpu_->check(gpu_->driver().fill(pointer(memory), 0, bytes, stream_), "clearing GPU memory");
 }
 
-void OwnedStream::synchronize() const {
+void WorkStream::synchronize() const {
   gpu_->check(gpu_->driver().stream_synchronize(stream_), "waiting for the GPU");
 }
 
-bool RecordedGraph::finish(const OwnedStream& stream, bool keep) {
+bool RecordedGraph::finish(const WorkStream& stream, bool keep) {
   const Driver& driver = gpu_->driver();
   Graph graph = nullptr;
   if (driver.stream_end_capture(stream.get(), &graph) != success || graph == nullptr)
@@ -162,7 +179,7 @@ bool RecordedGraph::finish(const OwnedStream& stream, bool keep) {
   return ready();
 }
 
-bool RecordedGraph::launch(const OwnedStream& stream) const {
+bool RecordedGraph::launch(const WorkStream& stream) const {
   return gpu_->driver().graph_launch(executable_, stream.get()) == success;
 }
 

@@ -26,6 +26,9 @@ public:
   // As plans name it, such as "sm_89".
   std::string architecture() const;
 
+  // Throws RequestError if a stream is of another GPU or context.
+  void check_is_here(Stream stream) const;
+
   // As CUDA counts them.
   int ordinal() const { return ordinal_; }
 
@@ -93,15 +96,17 @@ private:
   int generation_ = 0;
 };
 
-// The stream that everything of one engine is queued on.
-class OwnedStream {
+// A stream that work is queued on: one of its own, or the caller's, which must outlive it.
+class WorkStream {
 public:
-  explicit OwnedStream(std::shared_ptr<const Gpu> gpu);
-  ~OwnedStream();
-  OwnedStream(const OwnedStream&) = delete;
-  OwnedStream& operator=(const OwnedStream&) = delete;
+  explicit WorkStream(std::shared_ptr<const Gpu> gpu, Stream callers = nullptr);
+  ~WorkStream();
+  WorkStream(const WorkStream&) = delete;
+  WorkStream& operator=(const WorkStream&) = delete;
 
   Stream get() const { return stream_; }
+  // Others may queue work there too.
+  bool is_callers() const { return !owned_; }
   void upload(std::byte* to_device, const std::byte* from_host, std::size_t bytes) const;
   void download(std::byte* to_host, const std::byte* from_device, std::size_t bytes) const;
   void copy(std::byte* to, const std::byte* from, std::size_t bytes) const;
@@ -110,7 +115,8 @@ public:
 
 private:
   std::shared_ptr<const Gpu> gpu_;
-  Stream stream_ = nullptr;
+  Stream stream_;
+  bool owned_;
 };
 
 // A CUDA graph: work that was recorded from a stream once and is launched in one call.
@@ -123,7 +129,7 @@ public:
 
   // Records what `work()` queues on the stream; nothing of it runs. False, with nothing recorded,
   // if the driver refuses; what `work` throws passes through.
-  template <typename Work> bool record(const OwnedStream& stream, Work work) {
+  template <typename Work> bool record(const WorkStream& stream, Work work) {
     clear();
     if (gpu_->driver().stream_begin_capture(stream.get(), capture_thread_local) != success)
       return false;
@@ -138,11 +144,11 @@ public:
 
   bool ready() const { return executable_ != nullptr; }
   // False if the driver can't, which may lack memory for it.
-  bool launch(const OwnedStream& stream) const;
+  bool launch(const WorkStream& stream) const;
   void clear();
 
 private:
-  bool finish(const OwnedStream& stream, bool keep);
+  bool finish(const WorkStream& stream, bool keep);
 
   std::shared_ptr<const Gpu> gpu_;
   GraphExecutable executable_ = nullptr;

@@ -56,7 +56,7 @@ public:
   void read(void* to) const override {
     const CallersContext kept(&gpu_->driver());
     gpu_->make_current();
-    const OwnedStream queue(gpu_);
+    const WorkStream queue(gpu_);
     written_->wait_on(queue.get());
     queue.download(static_cast<std::byte*>(to), data_, bytes_);
     queue.synchronize();
@@ -67,7 +67,7 @@ public:
     gpu_->make_current();
     auto* const made = allocate_memory(*gpu_, bytes_);
     auto owner = freed_by_the_last(gpu_, made);
-    const OwnedStream queue(gpu_);
+    const WorkStream queue(gpu_);
     written_->wait_on(queue.get());
     queue.copy(made, data_, bytes_);
     auto copy = shared_memory(gpu_, made, bytes_, std::move(owner), queue.get());

@@ -48,6 +48,8 @@ ProviderOptions provider_options(Provider provider, bool built_in, const OrtLoad
       own.merge(ProviderOptions{{"cudnn_conv_algo_search", "HEURISTIC"},
                                 {"arena_extend_strategy", "kSameAsRequested"},
                                 {"device_id", std::to_string(wanted.device)}});
+    if (wanted.stream != nullptr)
+      own["user_compute_stream"] = std::to_string(reinterpret_cast<std::uintptr_t>(wanted.stream));
     break;
   case Provider::tensorrt_rtx:
     if (!wanted.kernels.empty())

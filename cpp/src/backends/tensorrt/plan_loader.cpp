@@ -58,7 +58,7 @@ std::vector<Plan> fitting_plans(const Manifest& manifest, std::vector<Plan> plan
 }
 
 LoadedPlans open_plans(const Bundle& bundle, const std::filesystem::path& library,
-                       const std::string& precision, int device) {
+                       const std::string& precision, int device, void* stream) {
   if (tensorrt_headers().empty())
     open_tensorrt(library);  // throws, with what to do
   LoadedPlans loaded;
@@ -71,8 +71,8 @@ LoadedPlans open_plans(const Bundle& bundle, const std::filesystem::path& librar
   check_precision(precision, loaded.precision, "plans");
   if (std::ranges::any_of(plans, &Plan::uses_plugin))
     runtime->load_plugin(find_plugin());
-  loaded.backend =
-      std::make_unique<TensorRtBackend>(gpu, std::move(runtime), bundle.files(), std::move(plans));
+  loaded.backend = std::make_unique<TensorRtBackend>(
+      gpu, std::move(runtime), bundle.files(), std::move(plans), static_cast<cuda::Stream>(stream));
   loaded.device = rows_on(std::move(gpu), loaded.backend->stream(), loaded.problems);
   return loaded;
 }

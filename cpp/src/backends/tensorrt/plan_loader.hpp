@@ -24,11 +24,11 @@ struct LoadedPlans {
 
 // Opens the GPU number `device`, TensorRT (see open_tensorrt), fgdm's kernels and, if a plan needs
 // it, the op's plugin: the library that FGDM_TENSORRT_PLUGIN names, or libfgdm_tensorrt.so beside
-// the core. `precision` is "auto" or what the plans should have. Throws BackendError, or
-// RequestError for an unknown precision, with what to do if no plans fit, or if they don't cover
-// what the bundle's chain runs at its own sizes.
+// the core. `precision` is "auto" or what the plans should have. `stream`: the caller's, or
+// nullptr. Throws BackendError, or RequestError for an unknown precision, with what to do if no
+// plans fit, or if they don't cover what the bundle's chain runs at its own sizes.
 LoadedPlans open_plans(const Bundle& bundle, const std::filesystem::path& library,
-                       const std::string& precision, int device);
+                       const std::string& precision, int device, void* stream);
 
 // Of `plans`, those that fit `host`; why others don't is added to `problems`. Throws BackendError
 // if those that fit don't cover the bundle's chain.

@@ -147,15 +147,16 @@ public:
 private:
   // A profile with its execution context; its CUDA graph holds addresses, which `generation` dates.
   struct Lane {
-    Lane(std::unique_ptr<PlanContext> made, Layout laid_out, std::shared_ptr<const cuda::Gpu> gpu)
-        : context(std::move(made)), layout(std::move(laid_out)), cuda_graph(std::move(gpu)) {}
+    Lane(std::unique_ptr<PlanContext> made, Layout laid_out, const TensorRtBackend& backend)
+        : context(std::move(made)), layout(std::move(laid_out)), cuda_graph(backend.gpu_),
+          can_record(!backend.stream_->is_callers()) {}
 
     std::unique_ptr<PlanContext> context;
     Layout layout;
     cuda::RecordedGraph cuda_graph;
     std::vector<int> generation;
     bool has_run = false;
-    bool can_record = true;
+    bool can_record;
     bool counted = false;
   };
 
@@ -167,7 +168,7 @@ private:
       backend_.stream_->synchronize();
       found = std::make_unique<Lane>(
           std::move(context), lay_out(*choice.plan, choice.profile, engine.tensors(choice.profile)),
-          backend_.gpu_);
+          backend_);
     }
     return *found;
   }
@@ -282,9 +283,10 @@ private:
 
 TensorRtBackend::TensorRtBackend(std::shared_ptr<const cuda::Gpu> gpu,
                                  std::shared_ptr<PlanRuntime> runtime,
-                                 std::shared_ptr<const FileTree> files, std::vector<Plan> plans)
+                                 std::shared_ptr<const FileTree> files, std::vector<Plan> plans,
+                                 cuda::Stream callers)
     : gpu_(std::move(gpu)), runtime_(std::move(runtime)), files_(std::move(files)),
-      plans_(std::move(plans)), stream_(std::make_shared<cuda::OwnedStream>(gpu_)),
+      plans_(std::move(plans)), stream_(std::make_shared<cuda::WorkStream>(gpu_, callers)),
       scratch_(gpu_, cuda::Block::Place::device), tensors_(gpu_, cuda::Block::Place::device),
       staging_(gpu_, cuda::Block::Place::pinned_host) {}
 

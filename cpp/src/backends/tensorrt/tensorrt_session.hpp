@@ -17,9 +17,10 @@ namespace fgdm {
 class TensorRtBackend {
 public:
   // `plans` fit the device and the runtime. Their engines are loaded from the bundle's files when a
-  // run first needs them.
+  // run first needs them. Work is queued on `callers`, or, without one, on a stream of its own.
   TensorRtBackend(std::shared_ptr<const cuda::Gpu> gpu, std::shared_ptr<PlanRuntime> runtime,
-                  std::shared_ptr<const FileTree> files, std::vector<Plan> plans);
+                  std::shared_ptr<const FileTree> files, std::vector<Plan> plans,
+                  cuda::Stream callers = nullptr);
 
   // The graph of that name. The backend must outlive its sessions. Throws BackendError if no plan
   // is of this graph.
@@ -28,13 +29,13 @@ public:
   std::string version() const { return runtime_->version(); }
 
   // Where all sessions queue their work.
-  const std::shared_ptr<const cuda::OwnedStream>& stream() const { return stream_; }
+  const std::shared_ptr<const cuda::WorkStream>& stream() const { return stream_; }
 
   // Bytes of the scratch memory that all contexts share.
   std::size_t scratch_bytes() const { return scratch_.size(); }
 
   // How many profiles run as a recorded CUDA graph. One that the runtime can't record runs as it
-  // is, with the same result.
+  // is, with the same result; so do all on a caller's stream, where others' work would be recorded.
   int recorded_graphs() const { return recorded_graphs_; }
 
 private:
@@ -46,7 +47,7 @@ private:
   std::shared_ptr<PlanRuntime> runtime_;
   std::shared_ptr<const FileTree> files_;
   std::vector<Plan> plans_;
-  std::shared_ptr<const cuda::OwnedStream> stream_;
+  std::shared_ptr<const cuda::WorkStream> stream_;
   cuda::Block scratch_, tensors_, staging_;
   std::map<const Plan*, std::unique_ptr<PlanEngine>> engines_;
   int recorded_graphs_ = 0;
