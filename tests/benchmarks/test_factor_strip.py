@@ -14,6 +14,7 @@ from benchmarks.factor_strip import main, strip
 PROMPT = "a dog beside a house"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_all_factors_are_in_the_strip(
     untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

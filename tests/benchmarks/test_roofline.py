@@ -18,6 +18,7 @@ def tera_operations(call: Callable[[], object]) -> float:
     return float(counter.get_total_flops()) / 1e12
 
 
+@pytest.mark.nightly
 def test_operations_and_bytes_are_the_models_own() -> None:
     """On PyTorch's meta device, which has shapes and computes nothing."""
     with torch.device("meta"):

@@ -92,6 +92,7 @@ def test_two_loras_at_once_are_merged_weights(
     assert difference(painted(engine, **caching), expected) > 0.05
 
 
+@pytest.mark.nightly
 def test_openvino_weighs_them_too(
     lora_bundle: Path, merged: Path, openvino: machine.Plugin
 ) -> None:

@@ -67,6 +67,7 @@ def test_pictures_are_the_same_and_so_are_those_that_follow() -> None:
             assert [c.recall for c in found.candidates] == [c.recall for c in expected.candidates]
 
 
+@pytest.mark.nightly
 def test_requests_of_other_factors_go_beside_each_other() -> None:
     """Graphs that take turns are loaded again, whatever the order of the batches."""
     with (

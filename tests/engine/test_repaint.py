@@ -251,6 +251,7 @@ def test_the_command_scores_by_two_encoders(
         assert f"the cosine of --dual-encoder is '{cosine}'" in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 def test_the_scenes_dual_encoder_paints_until_a_picture_fits(tmp_path: Path) -> None:
     """The graphs that ship, with the bundle's tokenizer: of what was painted the picture is kept
     that they find nearest to the prompt."""

@@ -227,6 +227,7 @@ def test_a_schema_is_one_of_draft_2020_12(name: str) -> None:
     Draft202012Validator.check_schema(schema(name))
 
 
+@pytest.mark.nightly
 def test_the_manifests_schema_and_the_core_agree(sound_manifest: Json) -> None:
     broken = {MANIFEST.broken_rule(manifest) for manifest in single_changes(sound_manifest)}
     manifest = full(sound_manifest)

@@ -191,6 +191,7 @@ def test_the_page_needs_nothing_else_and_shows_prompts_as_text(run: Run, tmp_pat
     assert len({line.count("|") - line.count("\\|") for line in table[:9]}) == 1
 
 
+@pytest.mark.nightly
 def test_more_networks_make_no_picture_anew(run: Run, engine: Any) -> None:
     run(*TWO, *SCENES)
     engine.calls.clear()

@@ -210,6 +210,7 @@ def test_fp32_weights_are_the_checkpoints(tiny_checkpoint: TinyCheckpoint, tmp_p
     assert set(external) == {onnx.TensorProto.FLOAT}
 
 
+@pytest.mark.nightly
 def test_a_tokenizer_of_new_transformers_and_a_lora(
     tiny_checkpoint: TinyCheckpoint, tiny_bundle: Path, tmp_path: Path
 ) -> None:

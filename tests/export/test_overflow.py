@@ -48,6 +48,7 @@ def overflowing(tiny_checkpoint: TinyCheckpoint) -> UNet2DConditionModel:
     return unet
 
 
+@pytest.mark.nightly
 def test_overflow_names_the_layer(overflowing: UNet2DConditionModel, tmp_path: Path) -> None:
     store = WeightStore(tmp_path, "fp16")
     store.save(overflowing, "unet", "model.safetensors")

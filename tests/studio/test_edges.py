@@ -372,6 +372,7 @@ def pictures_alone(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.nightly
 def test_a_bundle_without_maps(pictures_alone: Path, open_page: Opened, engine: Engine) -> None:
     """Nothing of maps is shown; pictures are painted, and a part of one is painted again. A bundle
     with maps beside it has all of it."""

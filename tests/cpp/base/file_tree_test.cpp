@@ -79,10 +79,10 @@ TEST_F(FileTreeTest, WhatIsNotThereIsABundleErrorThatNamesIt) {
   for (const auto& files : all()) {
     EXPECT_NE(refusal<BundleError>([&] { files->size("absent"); }).find("absent is missing"),
               std::string::npos);
-    for (const auto& [offset, size] : {std::pair(0, 15), std::pair(15, 0), std::pair(-1, 2)})
+    for (const auto& part : {std::pair(0, 15), std::pair(15, 0), std::pair(-1, 2)})
       EXPECT_NE(refusal<BundleError>([&] {
-                  files->read("palette.json", static_cast<std::uint64_t>(offset),
-                              static_cast<std::uint64_t>(size));
+                  files->read("palette.json", static_cast<std::uint64_t>(part.first),
+                              static_cast<std::uint64_t>(part.second));
                 }).find("ends before byte"),
                 std::string::npos);
     EXPECT_NE(refusal<BundleError>([&] { read_text(*files, "palette.json", 13); }).find("14 bytes"),

@@ -190,7 +190,7 @@ TEST(Manifest, ChainsThatCannotRun) {
          f[0]["conditionings"][0]["condition"] = "nobody";
        }}};
   for (const auto& [expected, change] : cases) {
-    const auto message = refusal_after([&](json& m) { change(m["factors"]); });
+    const auto message = refusal_after([&, made = change](json& m) { made(m["factors"]); });
     EXPECT_NE(message.find(expected), std::string::npos) << expected << ": " << message;
   }
 }

@@ -82,7 +82,8 @@ TEST(RequestJson, ValuesOfAnotherTypeAreRefusedByName) {
     if (value.is_null() || name == "requirements" || name == "forbid" || name == "control_images")
       continue;  // arrays, and what is checked with the palette
     const json wrong = value.is_object() || value.is_string() ? json(true) : json("wrong");
-    const auto said = refusal<RequestError>([&] { request_from({{name, wrong}}); });
+    const json spoilt = {{name, wrong}};
+    const auto said = refusal<RequestError>([&] { request_from(spoilt); });
     expect_words(said, {name.c_str(), "expected"});
   }
   const auto refused = [](const char* text) {

@@ -57,27 +57,29 @@ protected:
   static inline std::string archive_;
 };
 
-TEST_F(ArchiveTest, PaintsWhatTheFolderPaints) {
-  for (const char* memory : {"full", "low"}) {
-    const auto options = with(&EngineOptions::memory, memory);
-    Engine from_folder(scenes_folder, options);
-    const auto expected = paint(from_folder);
-    Engine from_file(file(), options);
-    std::filesystem::remove(folder_ / "scenes.fgdm");  // it is mapped
-    EXPECT_EQ(paint(from_file).image.data, expected.image.data) << memory;
-    std::weak_ptr<const void> watched;
-    {
-      Engine from_memory(on_the_heap(archive_, watched), options);
-      const auto made = paint(from_memory);
-      EXPECT_EQ(made.image.data, expected.image.data) << memory;
-      ASSERT_EQ(made.candidates.size(), expected.candidates.size());
-      for (std::size_t i = 0; i < made.candidates.size(); ++i)
-        EXPECT_EQ(made.candidates[i].map.data, expected.candidates[i].map.data) << memory;
-      EXPECT_EQ(from_memory.bundle_file("palette.json"), from_folder.bundle_file("palette.json"));
-      EXPECT_FALSE(watched.expired());
-    }
-    EXPECT_TRUE(watched.expired()) << "it isn't needed any more";
+class ArchiveWithMemory : public ArchiveTest, public ::testing::WithParamInterface<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Memory, ArchiveWithMemory, ::testing::Values("full", "low"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST_P(ArchiveWithMemory, PaintsWhatTheFolderPaints) {
+  const auto options = with(&EngineOptions::memory, GetParam());
+  Engine from_folder(scenes_folder, options);
+  const auto expected = paint(from_folder);
+  Engine from_file(file(), options);
+  std::filesystem::remove(folder_ / "scenes.fgdm");  // it is mapped
+  EXPECT_EQ(paint(from_file).image.data, expected.image.data);
+  std::weak_ptr<const void> watched;
+  {
+    Engine from_memory(on_the_heap(archive_, watched), options);
+    const auto made = paint(from_memory);
+    EXPECT_EQ(made.image.data, expected.image.data);
+    ASSERT_EQ(made.candidates.size(), expected.candidates.size());
+    for (std::size_t i = 0; i < made.candidates.size(); ++i)
+      EXPECT_EQ(made.candidates[i].map.data, expected.candidates[i].map.data);
+    EXPECT_EQ(from_memory.bundle_file("palette.json"), from_folder.bundle_file("palette.json"));
+    EXPECT_FALSE(watched.expired());
   }
+  EXPECT_TRUE(watched.expired()) << "it isn't needed any more";
 }
 
 TEST_F(ArchiveTest, AFileThatTheManifestDoesNotListIsNotGivenOut) {

@@ -45,6 +45,7 @@ def running() -> Iterator[None]:
         ray.shutdown()
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")  # of Ray's own
 def test_two_engines_of_a_cluster_make_the_bytes_of_one(
     running: None, small: Path, tmp_path: Path
@@ -56,6 +57,7 @@ def test_two_engines_of_a_cluster_make_the_bytes_of_one(
     assert files_of(tmp_path) == files_of(small)
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")
 def test_a_ray_dataset_has_what_a_folder_has(running: None, small: Path) -> None:
     rows = ray_samples(setup_of(optional=("depth",)), [1, 5], Place()).take_all()

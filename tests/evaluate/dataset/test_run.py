@@ -302,6 +302,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, sent: int, code: int
         assert record["index"] == int(path.name)
 
 
+@pytest.mark.nightly
 def test_memory_does_not_grow_with_samples(maker: Maker) -> None:
     """A sample's pixels are gone once it is taken."""
 
