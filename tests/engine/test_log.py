@@ -7,13 +7,14 @@ import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fgdm.engine import Engine
 
 from tests.engine.endings import python
 
-QUICK = {"candidates": 1, "condition_steps": 1, "num_inference_steps": 1}
+QUICK: dict[str, Any] = {"candidates": 1, "condition_steps": 1, "num_inference_steps": 1}
 
 Records = queue.SimpleQueue[logging.LogRecord]
 

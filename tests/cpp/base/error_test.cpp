@@ -11,7 +11,7 @@ namespace {
 template <typename T> class ErrorTest : public ::testing::Test {};
 
 using Errors = ::testing::Types<BundleError, RequestError, BackendError, OutOfMemoryError,
-                              CancelledError, DeadlineError>;
+                                CancelledError, DeadlineError>;
 TYPED_TEST_SUITE(ErrorTest, Errors);
 
 // Protects callers that catch fgdm::Error, or std::exception, to handle everything the engine
