@@ -462,11 +462,12 @@ def select_map(maps: Sequence[tuple[float, float]]) -> int:
 def finish_closing() -> None:
     """Waits for engines that were dropped within their own callbacks."""
 
-def next_log_line() -> tuple[bool, str] | None:
-    """Waits for a line that the core tells, and whether it is a warning. None after end_log()."""
+def start_log(hand_on: Callable[[bool, str], object]) -> None:
+    """Has a thread call `hand_on` with each line that the core tells, and whether it is a warning.
+    Once a process; later calls change nothing."""
 
 def end_log() -> None:
-    """What waits in next_log_line() returns when it has had all lines."""
+    """Waits until all lines have been handed on, five seconds at most."""
 
 def compile_graphs(
     bundle: str,

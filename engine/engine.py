@@ -73,8 +73,8 @@ class Engine(Editor):
     the bundle for "tensorrt-rtx", else "off" (docs/runtimes.md#compiled-contexts). `notes` tell why
     one was made anew, or couldn't be kept.
     stream: a CUDA stream of the caller's on the GPU `device`, on which backends "cuda" and
-    "tensorrt" queue all work; it must outlive the engine. An object with ``__cuda_stream__`` (of
-    cuda.core, CuPy, PyTorch), or the address of a cudaStream_t. 0 is a stream of the engine's own.
+    "tensorrt" queue their work: an object with ``__cuda_stream__`` (of cuda.core, CuPy, PyTorch),
+    or the address of a cudaStream_t, which must outlive the engine. 0: the engine's own.
 
     Close it, or use it in a ``with`` statement; one that is open when the interpreter exits is
     closed then. From within a callback of its own, what would wait for that callback raises
@@ -127,6 +127,7 @@ class Engine(Editor):
             "contexts": values.path("contexts", contexts),
             "stream": values.cuda_stream("stream", stream),
         }
+        self._stream = stream  # whose object may end it with itself
         options |= find_libraries(backend, values.path("library", library))
         with open_engines.call():
             self._engine = _core.Engine(opened, **options)

@@ -42,8 +42,8 @@ def call() -> Iterator[None]:
         if _exiting:
             raise RequestError("the interpreter is exiting; use engines before")
         _calls += 1
-    log.start()
     try:
+        log.start()
         yield
     finally:
         with _changed:

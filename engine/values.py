@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from fgdm.arrays import SupportsDLPack, as_numpy, is_taken
+from fgdm.arrays import SupportsDLPack, as_numpy, is_taken, own_errors_named
 from fgdm.errors import RequestError
 from PIL import Image
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 _INT_RANGE = (-(2**31), 2**31 - 1)
 _UNSIGNED_RANGE = (0, 2**64 - 1)
 _UNSIGNED = ("seed", "stream")
-#: cudaStreamLegacy and cudaStreamPerThread.
-_CUDAS_OWN_STREAMS = (1, 2)
 
 #: A picture as a request takes it.
 Picture = Image.Image | npt.NDArray[np.uint8] | SupportsDLPack
@@ -138,11 +136,14 @@ def required_integer(name: str, value: object) -> int:
 
 def cuda_stream(name: str, value: object) -> int:
     """The address of a cudaStream_t, as a number or by CUDA's protocol for Python. Raises
-    RequestError for the streams that CUDA has by itself, which each thread or context means another
-    by, and for what is none."""
+    RequestError for an object that stands for CUDA's default stream, and for what is none."""
     ask = getattr(value, "__cuda_stream__", None)
-    address = required_integer(name, value if ask is None else ask()[1])
-    if address in _CUDAS_OWN_STREAMS or (address == 0 and ask is not None):
+    if ask is None:
+        return required_integer(name, value)
+    with own_errors_named(name, value, "asked for its address"):
+        _, given = ask()
+    address = required_integer(name, given)
+    if address == 0:
         raise RequestError(
             f"{name} is CUDA's default stream; make one, or leave {name} out for the engine's own"
         )

@@ -9,7 +9,6 @@ import importlib.util
 import ipaddress
 import logging
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ from fgdm.engine import Engine
 from fgdm.errors import RequestError
 from fgdm.file_tree import SUFFIX
 from fgdm.files import read_regular
+from fgdm.serve.log_lines import to_standard_error
 
 from .memory import check_memory
 from .reading import read_reader
@@ -154,7 +154,7 @@ def run(args: argparse.Namespace, listening: Callable[[str], object] | None = No
     settings = _settings(args)
     _check_exposure(args.host, settings, args.insecure)
     credentials, reader = read_credentials(args), read_reader(args)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
+    logging.basicConfig(handlers=[to_standard_error()], level=logging.INFO)
     for package in _PACKAGES:  # said before the engines are opened, not after
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)

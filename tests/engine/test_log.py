@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,16 @@ def records() -> Iterator[Records]:
     logger.removeHandler(handler)
 
 
+def first(records: Records) -> logging.LogRecord:
+    """The line of an engine's opening; an earlier test's last ones may come before it."""
+    while "is open" not in (record := records.get(timeout=30)).getMessage():
+        pass
+    return record
+
+
 def test_how_an_engine_was_opened_and_its_notes(tiny_bundle: Path, records: Records) -> None:
     with Engine(tiny_bundle, device=7) as engine:
-        opened = records.get(timeout=30)
+        opened = first(records)
         assert opened.levelno == logging.INFO
         assert f"is open: {engine.info.runtime} on cpu, fp32" in opened.getMessage()
         for note in engine.notes:
@@ -69,8 +76,8 @@ def test_a_handler_may_use_engines(tiny_bundle: Path, records: Records) -> None:
 def test_what_a_handler_raises_ends_nothing(
     tiny_bundle: Path, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    raised: queue.SimpleQueue[threading.ExceptHookArgs] = queue.SimpleQueue()
-    monkeypatch.setattr(threading, "excepthook", raised.put)
+    raised: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    monkeypatch.setattr(sys, "unraisablehook", raised.put)
 
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -80,8 +87,8 @@ def test_what_a_handler_raises_ends_nothing(
     logging.getLogger("fgdm").addHandler(Broken())
     with Engine(tiny_bundle, backend="cpu"):
         assert str(raised.get(timeout=30).exc_value) == "no room for a log"
-        levels = [records.get(timeout=30).levelno for _ in range(2)]
-        assert levels == [logging.INFO, logging.WARNING]
+        first(records)
+        assert records.get(timeout=30).levelno == logging.WARNING  # what is told after it
 
 
 SETUP = (

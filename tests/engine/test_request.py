@@ -67,10 +67,18 @@ def test_cuda_streams() -> None:
     assert values.cuda_stream("stream", CudaStream(2**47)) == 2**47
 
 
-@pytest.mark.parametrize("value", [1, 2, CudaStream(0), CudaStream(1)])
-def test_cudas_own_streams_are_refused(value: object) -> None:
+def test_cudas_default_stream_is_refused() -> None:
     with pytest.raises(RequestError, match="stream is CUDA's default stream"):
-        values.cuda_stream("stream", value)
+        values.cuda_stream("stream", CudaStream(0))
+
+
+def test_what_a_stream_raises_is_named() -> None:
+    class Broken:
+        def __cuda_stream__(self) -> tuple[int]:
+            return (0,)
+
+    with pytest.raises(RequestError, match="stream can't be asked for its address"):
+        values.cuda_stream("stream", Broken())
 
 
 @pytest.mark.parametrize("value", ["0x7000", -1, 2**64, None, True])

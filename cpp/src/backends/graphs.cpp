@@ -47,6 +47,11 @@ void check_attention(const EngineOptions& options) {
 
 // Throws RequestError for a stream that the backend can't queue its work on.
 void check_stream(const EngineOptions& options) {
+  // cudaStreamLegacy and cudaStreamPerThread, by which each thread or context means another.
+  const auto handle = reinterpret_cast<std::uintptr_t>(options.stream);
+  if (handle == 1 || handle == 2)
+    throw RequestError("stream is CUDA's default stream; make one, or leave stream out for the "
+                       "engine's own");
   if (options.stream != nullptr && options.backend != "cuda" && options.backend != "tensorrt")
     throw RequestError("stream is a CUDA stream, and backend is \"" + options.backend +
                        "\"; name backend \"cuda\" or \"tensorrt\", or leave stream out");

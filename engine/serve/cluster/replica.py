@@ -11,6 +11,7 @@ import ray
 from fastapi import FastAPI
 from fgdm.cli.opening import read_credentials
 from fgdm.serve.app import create_app
+from fgdm.serve.log_lines import LogLine, to_standard_error
 from fgdm.serve.reading import read_reader
 from ray import serve
 from ray.serve.metrics import Gauge
@@ -123,11 +124,9 @@ def shared_ledger(app: str, limits: Limits) -> Any:
 
 
 def _log_requests() -> None:
-    """A line of JSON a request, on standard error, as ``fgdm serve`` writes it."""
-    log = logging.getLogger("fgdm.serve")
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
+    """The log that ``fgdm serve`` writes."""
+    log = logging.getLogger("fgdm")
+    if not any(isinstance(handler.formatter, LogLine) for handler in log.handlers):
+        log.addHandler(to_standard_error())
     log.setLevel(logging.INFO)
     log.propagate = False

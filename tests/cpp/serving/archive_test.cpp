@@ -59,7 +59,7 @@ protected:
 
 class ArchiveWithMemory : public ArchiveTest, public ::testing::WithParamInterface<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Memory, ArchiveWithMemory, ::testing::Values("full", "low"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& instance) { return std::string(instance.param); });
 
 TEST_P(ArchiveWithMemory, PaintsWhatTheFolderPaints) {
   const auto options = with(&EngineOptions::memory, GetParam());

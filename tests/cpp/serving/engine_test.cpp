@@ -382,6 +382,9 @@ TEST_F(EngineRefuses, WhatDoesNotFitTogether) {
   EXPECT_NO_THROW(Engine(folder_.path(), cpu_options()));
   expect_words(told<RequestError>(with(&EngineOptions::backend, "tpu")), {"backend is \"tpu\""});
   expect_words(told<RequestError>(with(&EngineOptions::policy, "haste")), {"policy is \"haste\""});
+  for (const std::uintptr_t own : {1U, 2U})
+    expect_words(told<RequestError>(with(&EngineOptions::stream, reinterpret_cast<void*>(own))),
+                 {"CUDA's default stream"});
   int stream = 0;
   auto streamed = cpu_options();
   streamed.stream = &stream;
