@@ -70,7 +70,10 @@ def test_sigterm_lets_running_requests_end() -> None:
     assert process.returncode == 0, log
     (answer,) = answers
     assert answer.status_code == 200 and "image_generation.completed" in answer.text
-    (line,) = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    (told,) = [line["message"] for line in lines if "message" in line]
+    assert "scenes is open" in told
+    (line,) = [line for line in lines if "id" in line]
     assert line["status"] == 200 and line["prompt"] == BODY["prompt"] and line["n"] == 1
 
 
