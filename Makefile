@@ -68,7 +68,11 @@ $(TEST_VENV)/.ready: $(TEST_VENV)/bin/python build/wheel/.ready constraints.txt
 	  --target build/plugins onnxruntime-ep-openvino; fi
 	@touch $@
 
-# What the tests need and neither PyPI nor this repository has. Root gets it installed, others are told.
+# What neither PyPI nor this repository has. Root gets it installed, others are told.
+ROOT_OF_DEBIAN := test "$$(id -u)" = 0 && command -v apt-get >/dev/null
+FROM_DEBIAN := apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends
+
+# For all tests.
 GTEST_SOURCE ?= /usr/src/googletest
 SYSTEM_PACKAGES := build-essential python3-venv libgtest-dev
 system-packages:
@@ -76,10 +80,7 @@ system-packages:
 	elif ! command -v apt-get >/dev/null; then \
 	  echo "make: GoogleTest's source wasn't found in $(GTEST_SOURCE); unless your system's package of it has" \
 	    "CMake's files, give GTEST_SOURCE=FOLDER"; \
-	elif test "$$(id -u)" = 0; then \
-	  apt-get update -qq; \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-	    $(SYSTEM_PACKAGES) >/dev/null; \
+	elif $(ROOT_OF_DEBIAN); then $(FROM_DEBIAN) $(SYSTEM_PACKAGES) >/dev/null; \
 	else \
 	  echo "make: a compiler or GoogleTest is missing: sudo apt-get install $(SYSTEM_PACKAGES)"; exit 1; \
 	fi
@@ -87,9 +88,7 @@ system-packages:
 # For sanitizers and fuzz targets.
 clang:
 	@if test -f "$$(clang++ -print-file-name=libclang_rt.asan-$$(uname -m).so 2>/dev/null)"; then :; \
-	elif test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
-	  apt-get update -qq; \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends clang libclang-rt-dev >/dev/null; \
+	elif $(ROOT_OF_DEBIAN); then $(FROM_DEBIAN) clang libclang-rt-dev >/dev/null; \
 	else \
 	  echo "make: clang is missing: sudo apt-get install clang libclang-rt-dev"; exit 1; \
 	fi
@@ -97,9 +96,7 @@ clang:
 # For the studio's tests, which are skipped without it.
 chromium:
 	@if command -v chromium >/dev/null; then :; \
-	elif test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
-	  apt-get update -qq; \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+	elif $(ROOT_OF_DEBIAN); then $(FROM_DEBIAN) chromium >/dev/null; \
 	else \
 	  echo "make: there is no chromium, so the studio's tests are skipped: sudo apt-get install chromium"; \
 	fi
@@ -230,10 +227,10 @@ MEASURED_MEMORY := OrtSessionTest.MemoryThatIsNotThere*:*.WithLowMemoryALargeFlo
 SKIPPED_thread := --gtest_filter=-$(MEASURED_MEMORY):OrtSessionTest.HasAsManyThreads*
 SKIPPED_address,undefined := --gtest_filter=-$(MEASURED_MEMORY):*ArchiveWithMemory*low
 THREADED_ROOMS ?= base;backends;chain;serving;c
-SANITIZED_thread = "-DFGDM_TEST_ROOMS=$(THREADED_ROOMS)"
+SANITIZED_thread = -DFGDM_SANITIZE=thread "-DFGDM_TEST_ROOMS=$(THREADED_ROOMS)"
 # Clang compiles it in two thirds of GCC's time, and the fuzz targets are of the same objects.
-SANITIZED_address,undefined = -DCMAKE_CXX_COMPILER=clang++ -DFGDM_FUZZ=ON -DFGDM_WERROR=OFF \
-  -DFGDM_SPOILT_EVERY=$(SPOILT_EVERY)
+SANITIZED_address,undefined = -DFGDM_SANITIZE=address,undefined -DCMAKE_CXX_COMPILER=clang++ -DFGDM_FUZZ=ON \
+  -DFGDM_WERROR=OFF
 SPOILT_EVERY ?= 15
 # What ONNX Runtime does by itself isn't ours to watch, and took two thirds of the time.
 export TSAN_OPTIONS = suppressions=$(CURDIR)/tests/cpp/tsan.txt ignore_noninstrumented_modules=1
@@ -241,7 +238,7 @@ SANITIZED_BUILD := -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1" -D
 sanitize: sanitize-address,undefined sanitize-python
 sanitize-address,undefined: | clang
 sanitize-%: $(TEST_VENV)/.ready | system-packages
-	$(CMAKE) -B build/sanitized-$* $(SANITIZED_BUILD) -DFGDM_SANITIZE=$* $(SANITIZED_$*) \
+	$(CMAKE) -B build/sanitized-$* $(SANITIZED_BUILD) $(SANITIZED_$*) -DFGDM_SPOILT_EVERY=$(SPOILT_EVERY) \
 	  -DFGDM_SOAK_REQUESTS=$(if $(filter command,$(origin SOAK_REQUESTS)),$(SOAK_REQUESTS),300)
 	$(TEST_VENV)/bin/cmake --build build/sanitized-$* --target fgdm-tests
 	$(SHARDS) build/sanitized-$*/tests/cpp/fgdm-tests $(SKIPPED_$*)
@@ -253,7 +250,7 @@ SANITIZED := $(CURDIR)/build/sanitized-python
 SANITIZED_TESTS := tests/engine/test_errors.py tests/engine/test_generate.py tests/engine/test_endings.py \
   -k "not fork and not profile and not guarded and not precision"
 sanitize-python: $(TEST_VENV)/.ready | system-packages clang
-	$(CMAKE) -B $(SANITIZED) $(SANITIZED_BUILD) -DFGDM_SANITIZE=address,undefined $(SANITIZED_address,undefined) \
+	$(CMAKE) -B $(SANITIZED) $(SANITIZED_BUILD) $(SANITIZED_address,undefined) \
 	  -DFGDM_TESTS=OFF -DFGDM_PYTHON=ON -DCMAKE_MODULE_LINKER_FLAGS=-shared-libasan \
 	  -Dpybind11_DIR="$$($(TEST_VENV)/bin/python -m pybind11 --cmakedir)"
 	$(TEST_VENV)/bin/cmake --build $(SANITIZED) --target _core
@@ -270,7 +267,7 @@ sanitize-python: $(TEST_VENV)/.ready | system-packages clang
 FUZZ_SECONDS ?= 20
 FUZZED := build/sanitized-address,undefined
 fuzz: $(TEST_VENV)/.ready | clang
-	$(CMAKE) -B $(FUZZED) $(SANITIZED_BUILD) -DFGDM_SANITIZE=address,undefined $(SANITIZED_address,undefined)
+	$(CMAKE) -B $(FUZZED) $(SANITIZED_BUILD) $(SANITIZED_address,undefined)
 	$(TEST_VENV)/bin/cmake --build $(FUZZED) --target fgdm-fuzz-tokenizer fgdm-fuzz-manifest fgdm-fuzz-zip
 	set -e; for target in tokenizer manifest zip; do \
 	  $(FUZZED)/tests/cpp/fgdm-fuzz-$$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 & pids="$$pids $$!"; \

@@ -462,12 +462,12 @@ def select_map(maps: Sequence[tuple[float, float]]) -> int:
 def finish_closing() -> None:
     """Waits for engines that were dropped within their own callbacks."""
 
-def start_log(hand_on: Callable[[bool, str], object]) -> None:
-    """Has a thread call `hand_on` with each line that the core tells, and whether it is a warning.
-    Once a process; later calls change nothing."""
+def hand_lines_to(function: Callable[[bool, str], object]) -> None:
+    """Has a thread call `function` with each line that the core tells, after whether it is a
+    warning. Once a process."""
 
 def end_log() -> None:
-    """Waits until all lines have been handed on, five seconds at most."""
+    """Waits until all lines have been handed on, five seconds at most; later ones aren't."""
 
 def compile_graphs(
     bundle: str,

@@ -14,15 +14,8 @@ _logger = logging.getLogger("fgdm")
 _logger.addHandler(logging.NullHandler())  # else Python prints warnings where nobody asked for them
 
 
-def start() -> None:
-    """Has lines handed on from now on, unless they already are. A forked child starts anew."""
-    _core.start_log(_hand_on)
-
-
-def end() -> None:
-    """Waits until the last line has been handed on, five seconds at most."""
-    _core.end_log()
-
-
 def _hand_on(is_warning: bool, message: str) -> None:
     _logger.log(logging.WARNING if is_warning else logging.INFO, "%s", message)
+
+
+_core.hand_lines_to(_hand_on)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import fgdm._core as _core  # noqa: PLR0402 (absent, it must be named in the ImportError)
-from fgdm import log
+import fgdm.log  # noqa: F401 (what engines tell, from the first on)
 from fgdm.errors import Error, RequestError
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ def call() -> Iterator[None]:
             raise RequestError("the interpreter is exiting; use engines before")
         _calls += 1
     try:
-        log.start()
         yield
     finally:
         with _changed:
@@ -70,7 +69,7 @@ def _at_exit() -> None:
         _changed.wait_for(lambda: _calls <= 0, _LONGEST_WAIT)  # less after a fork within one
     _close_all()  # what was being opened
     _core.finish_closing()
-    log.end()
+    _core.end_log()
 
 
 def _close_all() -> None:

@@ -30,6 +30,18 @@ template <typename Work> void in_interpreter(const Work& work) {
   work();
 }
 
+// The same for work of somebody's, of which what it raises is told (sys.unraisablehook) and
+// dropped; `what` names it there.
+template <typename Work> void in_interpreter(const char* what, const Work& work) {
+  in_interpreter([&] {
+    try {
+      work();
+    } catch (pybind11::error_already_set& error) {
+      error.discard_as_unraisable(what);
+    }
+  });
+}
+
 // In any interpreter but the process's main one, sets an ImportError and returns true: the module's
 // types and its callbacks from other threads belong to one interpreter.
 bool refuse_sub_interpreter();

@@ -32,26 +32,25 @@ constexpr std::chrono::seconds longest_wait(5);
 
 class LogLines {
 public:
+  explicit LogLines(py::handle hand_on) : hand_on_(hand_on) {}
+
+  // The first line starts the thread. It is none of the interpreter's: those may be another
+  // library's imitations, which mustn't block.
   void add(LogLevel level, std::string_view message) {
     const std::scoped_lock lock(mutex_);
+    if (ended_)
+      return;
     if (lines_.size() == most_lines)
       lines_.pop_front();
     lines_.push_back({level, std::string(message)});
     changed_.notify_all();
-  }
-
-  // Gives lines to a function of Python's from now on, unless they already are.
-  void start(py::handle hand_on) {
-    const Unlocked unlocked;
-    const std::scoped_lock lock(mutex_);
     if (running_)
       return;
-    // The interpreter's own threads may be another library's imitations, which mustn't block.
-    std::thread([this, hand_on] { run(hand_on); }).detach();
+    std::thread([this] { run(); }).detach();
     running_ = true;
   }
 
-  // Waits until the last line has been handed on.
+  // Waits until the last line has been handed on; no more are taken.
   void end() {
     const Unlocked unlocked;
     std::unique_lock lock(mutex_);
@@ -61,7 +60,7 @@ public:
   }
 
 private:
-  void run(py::handle hand_on) {
+  void run() {
     std::unique_lock lock(mutex_);
     while (true) {
       changed_.wait(lock, [&] { return ended_ || !lines_.empty(); });
@@ -70,44 +69,41 @@ private:
       const auto line = std::move(lines_.front());
       lines_.pop_front();
       lock.unlock();
-      in_interpreter([&] { give(hand_on, line); });
+      in_interpreter("a handler of the log", [&] {
+        const auto& [level, message] = line;
+        const auto text = py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
+            message.data(), static_cast<py::ssize_t>(message.size()), "replace"));
+        hand_on_(level == LogLevel::warning, text);
+      });
       lock.lock();
     }
     running_ = false;
     changed_.notify_all();
   }
 
-  static void give(py::handle hand_on, const Line& line) {
-    const auto& [level, message] = line;
-    try {
-      const auto text = py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
-          message.data(), static_cast<py::ssize_t>(message.size()), "replace"));
-      hand_on(level == LogLevel::warning, text);
-    } catch (py::error_already_set& error) {
-      error.discard_as_unraisable("a handler of the log");
-    }
-  }
-
+  const py::handle hand_on_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Line> lines_;
   bool running_ = false, ended_ = false;
 };
 
-// The process's. Never destroyed: a thread may wait in it until the process ends.
-LogLines* lines = new LogLines;
+// The process's. Never destroyed, nor is the function: a thread may be in them until the process
+// ends. A forked child has another: it has none of the threads that may hold the parent's lock.
+LogLines* lines = nullptr;
+py::handle function;
+
+void hand_lines_to(const py::object& hand_on) {
+  function = hand_on.inc_ref();
+  lines = new LogLines(function);
+  pthread_atfork(nullptr, nullptr, [] { lines = new LogLines(function); });
+  set_logger([](LogLevel level, std::string_view message) { lines->add(level, message); });
+}
 
 }  // namespace
 
 void bind_log_lines(py::module_& module) {
-  // A forked child has none of the threads that may hold the parent's lock.
-  pthread_atfork(nullptr, nullptr, [] { lines = new LogLines; });
-  set_logger([](LogLevel level, std::string_view message) { lines->add(level, message); });
-  module.def("start_log", [](const py::object& hand_on) {
-    // It lives as long as the process: who calls it may be on its way when that ends.
-    static const py::handle kept = hand_on.inc_ref();
-    lines->start(kept);
-  });
+  module.def("hand_lines_to", &hand_lines_to, py::arg("function"));
   module.def("end_log", [] { lines->end(); });
 }
 

@@ -178,13 +178,7 @@ void bind_job(py::module_& module) {
             auto held = shared_python(function);
             const Unlocked unlocked;
             job.when_done([held] {
-              in_interpreter([&] {
-                try {
-                  (*held)();
-                } catch (py::error_already_set& error) {
-                  error.discard_as_unraisable("a function given to Job.when_done");
-                }
-              });
+              in_interpreter("a function given to Job.when_done", [&] { (*held)(); });
             });
           },
           py::arg("function"));

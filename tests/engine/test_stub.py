@@ -92,6 +92,10 @@ STUB_KNOWS_MORE = {
         "(timeout: datetime.timedelta | None=None) -> bool",
         "(timeout: float | None=None) -> bool",
     ),
+    "hand_lines_to": (
+        "(function: object) -> None",
+        "(function: Callable[[bool, str], object]) -> None",
+    ),
     "Engine.submit": (
         "(prompt: str, **kwargs) -> Job",
         "(prompt: str, *, step_callback: Callable[[StepInfo], bool | None] | None=None, "
