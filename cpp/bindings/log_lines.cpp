@@ -34,6 +34,8 @@ class LogLines {
 public:
   explicit LogLines(py::handle hand_on) : hand_on_(hand_on) {}
 
+  py::handle hand_on() const { return hand_on_; }
+
   // The first line starts the thread. It is none of the interpreter's: those may be another
   // library's imitations, which mustn't block.
   void add(LogLevel level, std::string_view message) {
@@ -88,23 +90,21 @@ private:
   bool running_ = false, ended_ = false;
 };
 
-// The process's. Never destroyed, nor is the function: a thread may be in them until the process
+// The process's. Never destroyed, nor is its function: a thread may be in them until the process
 // ends. A forked child has another: it has none of the threads that may hold the parent's lock.
-LogLines* lines = nullptr;
-py::handle function;
+LogLines* log_lines = nullptr;
 
 void hand_lines_to(const py::object& hand_on) {
-  function = hand_on.inc_ref();
-  lines = new LogLines(function);
-  pthread_atfork(nullptr, nullptr, [] { lines = new LogLines(function); });
-  set_logger([](LogLevel level, std::string_view message) { lines->add(level, message); });
+  log_lines = new LogLines(hand_on.inc_ref());
+  pthread_atfork(nullptr, nullptr, [] { log_lines = new LogLines(log_lines->hand_on()); });
+  set_logger([](LogLevel level, std::string_view message) { log_lines->add(level, message); });
 }
 
 }  // namespace
 
 void bind_log_lines(py::module_& module) {
   module.def("hand_lines_to", &hand_lines_to, py::arg("function"));
-  module.def("end_log", [] { lines->end(); });
+  module.def("end_log", [] { log_lines->end(); });
 }
 
 }  // namespace fgdm::python
