@@ -28,6 +28,7 @@ examples:
   python -m fgdm.train scenes --output runs/more --start bundles/scenes --seed 1
   python -m fgdm.train decoder --output runs/factors --start bundles/scenes
   python -m fgdm.train factor depth normal --output runs/factors --start bundles/scenes
+  python -m fgdm.train factor pose --output runs/pose --start bundles/scenes --go-on --seed 1
   python -m fgdm.train controlnet --output runs/painter --start bundles/scenes --preset cpu-large
   python -m fgdm.train joint --output runs/joint --start bundles/scenes
   python -m fgdm.train dual-encoder --output runs/dual-encoder --tokenizer bundles/scenes/tokenizer
@@ -76,6 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="whose map the adapters see, for chains of another order; of a factor itself, its own "
         "noisy latent (default: %(default)s)",
     )
+    factor.add_argument(
+        "--go-on", action="store_true", help="begin with the adapters of --start, not from nothing"
+    )
+    factor.add_argument("--steps", type=int, help="of each adapter (default: the preset's)")
     controlnet = commands.add_parser(
         "controlnet", parents=[common], help="the image factor goes on over a frozen base"
     )
@@ -127,7 +132,7 @@ def _train(options: argparse.Namespace) -> None:
         factors.joint()
     else:
         for kind in options.kinds:
-            factors.factor(kind, options.sees)
+            factors.factor(kind, options.sees, options.go_on, options.steps)
 
 
 if __name__ == "__main__":

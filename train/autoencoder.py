@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .dataset import SceneSet
+from .dataset import SceneSet, made_once
 from .loop import LoopOptions, mixed_precision, train_stage
 from .presets import Preset
 from .render import colorize
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL  # seconds, which who only measures needn't wait
+
+
+_CHUNK = 500
 
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -115,6 +120,29 @@ def encode(
             posterior = vae.encode(pixels.to(memory_format=torch.channels_last)).latent_dist
         latents.append((posterior.mean.float() * vae.config.scaling_factor).half().cpu())
     return torch.cat(latents)
+
+
+def encode_once(
+    folder: Path,
+    vae: Callable[[], AutoencoderKL],
+    count: int,
+    pictures: Callable[[slice], NDArray[np.uint8]],
+    device: torch.device,
+) -> Tensor:
+    """Latents of `count` pictures, as `encode` gives them, made the first time.
+
+    A file of `folder` holds those of a few hundred, so that an interrupted run goes on.
+    """
+
+    def make(part: slice) -> NDArray[np.float16]:
+        latents: NDArray[np.float16] = encode(vae(), pictures(part), device).numpy()
+        return latents
+
+    parts = [slice(i, min(i + _CHUNK, count)) for i in range(0, count, _CHUNK)]
+    made = [
+        made_once(folder / f"{folder.name}-{part.start}.npy", partial(make, part)) for part in parts
+    ]
+    return torch.from_numpy(np.concatenate(made))
 
 
 @torch.no_grad()

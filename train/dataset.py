@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,19 @@ class SceneSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+def made_once(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """The array of a .npy file, mapped into memory, which is made the first time."""
+    if not path.exists():
+        print(f"making {path.stem}", flush=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.save(file, make())
+        partial.replace(path)
+    array: NDArray[Any] = np.load(path, mmap_mode="c")
+    return array
 
 
 def render_scenes(first_seed: int, count: int, image_size: int, map_size: int) -> SceneSet:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from .captions import caption
 from .classes import CLASSES, THINGS
-from .dataset import SceneSet, scene_set
+from .dataset import SceneSet, made_once, scene_set
 from .dual_encoder import (
     CELLS,
     EMBEDDING,
@@ -37,7 +37,6 @@ from .dual_encoder_files import TOKENIZER, WEIGHTS
 from .dual_encoder_onnx import write_graphs
 from .loop import LoopOptions, train_stage
 from .presets import Preset
-from .recipe import made_once
 from .shapes import PAINTS
 from .world import Scene, sample_scene
 from .wrong_captions import CHANGES, mirrored

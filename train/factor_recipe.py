@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from fgdm.export.adapter import TimestepAdapter
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from .autoencoder import encode
+from .autoencoder import encode_once
 from .classes import INDEX
 from .curves import draw_curves
-from .dataset import SceneSet, scene_set
+from .dataset import SceneSet, made_once, scene_set
 from .decoder import train_decoder
 from .diffusion import CaptionTokens, NoisingProcess
 from .factor import FactorData, train_factor
@@ -26,13 +27,11 @@ from .loop import LoopOptions
 from .models import build_adapter, build_scheduler
 from .painter import Pictures, area_weights, hint_maps, train_controlnet
 from .presets import Preset
-from .recipe import LARGE_SEED, SMALL_SEED, made_once
+from .recipe import LARGE_SEED, SMALL_SEED
 from .render import colorize
 from .tokens import load_tokenizer
 from .truth import FactorName, map_picture
 from .world import sample_scene
-
-_CHUNK = 500
 
 
 class FactorRecipe:
@@ -75,8 +74,17 @@ class FactorRecipe:
         self._save(vae, folder)
         return vae
 
-    def factor(self, kind: FactorName, sees: FactorName = "segmentation") -> TimestepAdapter:
-        """The adapter of a factor that sees the map of another one, or its own noisy latent."""
+    def factor(
+        self,
+        kind: FactorName,
+        sees: FactorName = "segmentation",
+        go_on: bool = False,
+        steps: int | None = None,
+    ) -> TimestepAdapter:
+        """The adapter of a factor that sees the map of another one, or its own noisy latent.
+
+        go_on: begin with that of `start`, not with random weights. steps: default, the preset's.
+        """
         name = kind if sees == "segmentation" else f"{kind}_{sees}"
         folder = self.folder / f"adapter_{name}"
         if folder.exists():
@@ -93,8 +101,13 @@ class FactorRecipe:
             else area_weights(with_person.astype(np.uint8), self.preset.latent_size),
             None if with_person is None else np.flatnonzero(with_person.any((1, 2))),
         )
-        torch.manual_seed(8)
-        adapter: TimestepAdapter = build_adapter(self.preset).to(self.device)
+        budget = self.preset.pose if kind == "pose" else self.preset.factor
+        adapter: TimestepAdapter
+        if go_on:
+            adapter = self.load(TimestepAdapter, f"adapter_{name}").requires_grad_(True)
+        else:
+            torch.manual_seed(8)
+            adapter = build_adapter(self.preset).to(self.device)
         train_factor(
             name,
             kind,
@@ -104,7 +117,7 @@ class FactorRecipe:
             CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
             NoisingProcess(build_scheduler(), self.device),
             data,
-            self.preset.pose if kind == "pose" else self.preset.factor,
+            budget if steps is None else replace(budget, steps=steps),
             self.work,
             self.options,
         )
@@ -160,7 +173,7 @@ class FactorRecipe:
             NoisingProcess(build_scheduler(), self.device),
             JointData(
                 self._pictures(scenes),
-                self._latents("large-maps", scenes, lambda part: _label_pictures(scenes, part)),
+                self._latents("large-maps", scenes, lambda part: colorize(scenes.labels[part])),
                 scenes.labels,
                 scenes.captions,
             ),
@@ -185,37 +198,30 @@ class FactorRecipe:
     def _map_latents(self, kind: FactorName, scenes: SceneSet) -> Tensor:
         """Latents of the maps of the small scenes."""
 
-        def pictures(part: range) -> np.ndarray:
+        def pictures(part: slice) -> np.ndarray:
             if kind == "segmentation":
-                return _label_pictures(scenes, part)
-            size = self.preset.map_size
-            drawn = [map_picture(kind, sample_scene(SMALL_SEED + i), size) for i in part]
+                return colorize(scenes.labels[part])
+            seeds = range(SMALL_SEED + part.start, SMALL_SEED + part.stop)
+            drawn = [map_picture(kind, sample_scene(i), self.preset.map_size) for i in seeds]
             return np.stack(drawn)
 
         return self._latents(kind, scenes, pictures)
 
     def _pictures(self, scenes: SceneSet) -> Tensor:
         """Latents of the large scenes' pictures."""
-        return self._latents("large", scenes, lambda part: scenes.images[part.start : part.stop])
+        return self._latents("large", scenes, lambda part: scenes.images[part])
 
     def _latents(
-        self, name: str, scenes: SceneSet, pictures: Callable[[range], np.ndarray]
+        self, name: str, scenes: SceneSet, pictures: Callable[[slice], np.ndarray]
     ) -> Tensor:
         """Latents of a picture of every scene, made the first time.
 
-        pictures: of the scenes of some numbers, (n, S, S, 3).
+        pictures: of a part of the scenes, (n, S, S, 3).
         """
-
-        def make() -> np.ndarray:
-            vae: AutoencoderKL = self.load(AutoencoderKL, "vae")
-            parts = (
-                range(first, min(first + _CHUNK, len(scenes)))
-                for first in range(0, len(scenes), _CHUNK)
-            )
-            chunks = [encode(vae, pictures(part), self.device).numpy() for part in parts]
-            return np.concatenate(chunks)
-
-        return torch.from_numpy(made_once(self.work / f"latents-{name}.npy", make))
+        folder = self.work / f"latents-{name}"
+        return encode_once(
+            folder, lambda: self.load(AutoencoderKL, "vae"), len(scenes), pictures, self.device
+        )
 
     def _save(self, model: Any, folder: Path) -> None:
         """Write a model's folder under another name first: a folder that exists is complete."""
@@ -224,7 +230,3 @@ class FactorRecipe:
         model.save_pretrained(partial)
         partial.replace(folder)
         draw_curves(self.work, self.folder / "curves.png")
-
-
-def _label_pictures(scenes: SceneSet, part: range) -> np.ndarray:
-    return colorize(scenes.labels[part.start : part.stop])

@@ -15,12 +15,12 @@ from fgdm.export.adapter import TimestepAdapter
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .autoencoder import encode, random_colorize, train_autoencoder
+from .autoencoder import encode_once, random_colorize, train_autoencoder
 from .base import train_base
 from .classes import palette_json
 from .condition import train_adapter
 from .curves import draw_curves
-from .dataset import SceneSet, scene_set
+from .dataset import SceneSet, made_once, scene_set
 from .diffusion import CaptionTokens, NoisingProcess
 from .loop import LoopOptions
 from .models import (
@@ -38,18 +38,6 @@ from .segmenter import Segmenter, train_segmenter
 from .tokens import load_tokenizer, train_tokenizer
 
 SMALL_SEED, LARGE_SEED = 1_000_000, 2_000_000
-
-
-def made_once(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array of a .npy file, mapped into memory, which is made the first time."""
-    if not path.exists():
-        print(f"making {path.stem}", flush=True)
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            np.save(file, make())
-        partial.replace(path)
-    array: np.ndarray = np.load(path, mmap_mode="c")
-    return array
 
 
 class Recipe:
@@ -119,12 +107,18 @@ class Recipe:
         folder = self.work / "data"
         return scene_set(folder, seed, count, size, self.preset.map_size, self.workers)
 
-    def _latents(self, name: str, images: Callable[[], np.ndarray]) -> torch.Tensor:
-        def make() -> np.ndarray:
-            latents: np.ndarray = encode(self.autoencoder(), images(), self.device).numpy()
-            return latents
+    def _latents(
+        self, name: str, count: int, pictures: Callable[[slice], np.ndarray]
+    ) -> torch.Tensor:
+        """Latents of `count` pictures, made the first time. pictures: (n, S, S, 3) of a part."""
+        folder = self.work / f"latents-{name}"
+        return encode_once(folder, self.autoencoder, count, pictures, self.device)
 
-        return torch.from_numpy(made_once(self.work / f"latents-{name}.npy", make))
+    def _small_pictures(self, small: SceneSet) -> torch.Tensor:
+        return self._latents("small", len(small), lambda part: small.images[part])
+
+    def _maps(self, small: SceneSet) -> torch.Tensor:
+        return self._latents("maps", len(small), lambda part: colorize(small.labels[part]))
 
     def _hints(self, name: str, labels: np.ndarray) -> np.ndarray:
         return made_once(
@@ -133,7 +127,7 @@ class Recipe:
         )
 
     def _pictures(self, name: str, scenes: SceneSet) -> Pictures:
-        latents = self._latents(name, lambda: scenes.images)
+        latents = self._latents(name, len(scenes), lambda part: scenes.images[part])
         return Pictures(latents, self._hints(name, scenes.labels), scenes.labels, scenes.captions)
 
     def _begin(self, model: Any, name: str) -> None:
@@ -192,19 +186,23 @@ class Recipe:
         ).to(self.device)
         self._begin(unet, "unet")
         self._begin(text_encoder, "text_encoder")
-        rng = np.random.default_rng(3)
+
+        def poster(part: slice) -> np.ndarray:
+            rng = np.random.default_rng((3, part.start))
+            return random_colorize(small.labels[part], rng)
+
         train_base(
             unet,
             text_encoder,
             CaptionTokens(tokenizer, self.device),
             self.process,
-            (self._latents("small", lambda: small.images), small.captions),
-            (self._latents("maps", lambda: colorize(small.labels)), small.captions),
+            (self._small_pictures(small), small.captions),
+            (self._maps(small), small.captions),
+            (self._latents("posters", posters, poster), small.captions[:posters]),
             (
-                self._latents("posters", lambda: random_colorize(small.labels[:posters], rng)),
-                small.captions[:posters],
+                self._latents("large", len(large), lambda part: large.images[part]),
+                large.captions,
             ),
-            (self._latents("large", lambda: large.images), large.captions),
             self.preset,
             self.work,
             self.options,
@@ -229,8 +227,8 @@ class Recipe:
             text_encoder,
             CaptionTokens(self.tokenizer(), self.device),
             self.process,
-            self._latents("maps", lambda: colorize(small.labels)),
-            self._latents("small", lambda: small.images),
+            self._maps(small),
+            self._small_pictures(small),
             small.captions,
             self.preset,
             self.work,

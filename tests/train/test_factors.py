@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,23 @@ def test_factors_are_trained_resumed_and_measured(
     for rows in kinds.values():
         for values in rows.values():
             assert np.isfinite(list(values.values())).all()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers
+def test_an_adapter_goes_on_with_the_weights_of_another(
+    start: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(start, tmp_path / "start")
+    torch.manual_seed(99)
+    trained = build_adapter(SMOKE)
+    trained.save_pretrained(tmp_path / "start" / "adapter_depth")
+    command = ["factor", "depth", "--go-on", "--steps", "1", "--preset", "smoke", "--workers", "1"]
+    command += ["--start", str(tmp_path / "start"), "--output", str(tmp_path)]
+    assert main(command) == 0
+    assert "depth 1/1 " in capfd.readouterr().out
+    more = TimestepAdapter.from_pretrained(tmp_path / "adapter_depth").state_dict()
+    for name, before in trained.state_dict().items():
+        assert torch.allclose(more[name], before, atol=2 * SMOKE.factor.learning_rate), name
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fgdm.train.__main__ import main
-from fgdm.train.autoencoder import _normalise_latents, encode
+from fgdm.train.autoencoder import _normalise_latents, encode, encode_once
 from fgdm.train.dataset import SceneSet
 from fgdm.train.diffusion import NoisingProcess
 from fgdm.train.distill import attention_distillation_loss, record_attention
@@ -147,6 +147,28 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path: Path)
     assert torch.equal(run(tmp_path / "parts", None), whole)
     assert not torch.equal(run(tmp_path / "other", None, seed=1), whole)
     assert sys.float_info.min / 2 > 0, "they are back for whoever else is in the process"
+
+
+def test_interrupted_encoding_goes_on_with_the_part_it_was_at(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vae = build_autoencoder(SMOKE).eval()
+    images = np.random.default_rng(0).integers(0, 256, (1100, 16, 16, 3), dtype=np.uint8)
+    asked: list[int] = []
+
+    def encoded(stop_at: int | None) -> Tensor:
+        def pictures(part: slice) -> np.ndarray:
+            if part.start == stop_at:
+                raise _Interrupted
+            asked.append(part.start)
+            return images[part]
+
+        return encode_once(tmp_path / "latents", lambda: vae, len(images), pictures, CPU)
+
+    with pytest.raises(_Interrupted):
+        encoded(1000)
+    assert torch.equal(encoded(None), encode(vae, images, CPU))
+    encoded(None)
+    assert asked == [0, 500, 1000], "each once"
 
 
 def test_table_rows_are_the_papers_statistics() -> None:
