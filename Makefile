@@ -321,9 +321,7 @@ aarch64: $(TEST_VENV)/.ready
 PACKAGE_FOLDERS := engine export train evaluate
 CHECKOUT_FOLDERS := gpu tests benchmarks cpp/tools kernels docs
 PYTHON_FOLDERS := $(PACKAGE_FOLDERS) $(CHECKOUT_FOLDERS)
-CPP_FILES = $(shell git ls-files 'cpp/*.h' 'cpp/*.hpp' 'cpp/*.c' 'cpp/*.cpp' 'tests/cpp/*.hpp' \
-  'tests/cpp/*.cpp' 'tests/consumer/*.cpp' \
-  'kernels/*.h' 'kernels/*.hpp' 'kernels/*.cpp' 'kernels/*.cu*' 'tests/kernels/*.?pp')
+CPP_FILES = $(shell git ls-files '*.h' '*.hpp' '*.c' '*.cpp' '*.cu' '*.cuh')
 
 lint: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/ruff check $(PYTHON_FOLDERS)

@@ -1,8 +1,10 @@
-/* OpenVINO's plugin for ONNX Runtime, on processors that it passes over: it offers none but Intel's, although the OpenVINO in
-   it runs on others too (findings/openvino-plugin-passes-amd-over.sh). This library is that plugin, but its factory offers
-   whatever processor there is, so that tests of what the plugin does run everywhere.
+/* OpenVINO's plugin for ONNX Runtime, on processors that it passes over: it offers none but
+   Intel's, although the OpenVINO in it runs on others too
+   (findings/openvino-plugin-passes-amd-over.sh). This library is that plugin, but its factory
+   offers whatever processor there is, so that tests of what the plugin does run everywhere.
 
-   cc -shared -fPIC -DORIGINAL='"/path/of/the/plugin.so"'. Slots are those of ONNX Runtime's interface 23. */
+   cc -shared -fPIC -DORIGINAL='"/path/of/the/plugin.so"'. Slots are those of ONNX Runtime's
+   interface 23. */
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,7 +21,8 @@ typedef struct Factory {
   uint32_t interface;
   const char* (*name)(const struct Factory*);
   const char* (*vendor)(const struct Factory*);
-  void* (*offer)(struct Factory*, const void* const* hardware, size_t count, void** offered, size_t most, size_t* number);
+  void* (*offer)(struct Factory*, const void* const* hardware, size_t count, void** offered,
+                 size_t most, size_t* number);
 } Factory;
 
 enum {
@@ -33,8 +36,8 @@ enum {
 
 static Table api;
 
-static void* offer_processor(Factory* factory, const void* const* hardware, size_t count, void** offered, size_t most,
-                             size_t* number) {
+static void* offer_processor(Factory* factory, const void* const* hardware, size_t count,
+                             void** offered, size_t most, size_t* number) {
   *number = 0;
   if (strcmp(factory->name(factory), "OpenVINOExecutionProvider") != 0)
     return NULL; /* one that chooses among devices */
@@ -45,10 +48,11 @@ static void* offer_processor(Factory* factory, const void* const* hardware, size
       continue;
     ((void (*)(void**))api[create_pairs])(&pairs);
     ((void (*)(void*, const char*, const char*))api[add_pair])(pairs, "ov_device", "CPU");
-    ((void (*)(void*, const char*, const char*))api[add_pair])(pairs, "FULL_DEVICE_NAME", "a processor");
-    Table devices = ((Table(*)(void))api[get_ep_api])();
-    status = ((void* (*)(Factory*, const void*, void*, void*, void**))devices[create_device])(factory, hardware[i], pairs, NULL,
-                                                                                           &offered[*number]);
+    ((void (*)(void*, const char*, const char*))api[add_pair])(pairs, "FULL_DEVICE_NAME",
+                                                               "a processor");
+    Table devices = ((Table (*)(void))api[get_ep_api])();
+    status = ((void* (*)(Factory*, const void*, void*, void*, void**))devices[create_device])(
+        factory, hardware[i], pairs, NULL, &offered[*number]);
     ((void (*)(void*))api[release_pairs])(pairs);
     if (status != NULL)
       return status;
@@ -64,8 +68,8 @@ static void* original(const char* name) {
   return library == NULL ? NULL : dlsym(library, name);
 }
 
-void* CreateEpFactories(const char* name, const ApiBase* base, const void* logger, Factory** factories, size_t most,
-                        size_t* count) {
+void* CreateEpFactories(const char* name, const ApiBase* base, const void* logger,
+                        Factory** factories, size_t most, size_t* count) {
   typedef void* (*Create)(const char*, const ApiBase*, const void*, Factory**, size_t, size_t*);
   const Create create = (Create)original("CreateEpFactories");
   void* status;

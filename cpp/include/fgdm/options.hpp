@@ -51,8 +51,9 @@ struct FGDM_API EngineOptions {
   // "auto": in the bundle for "tensorrt-rtx", else nowhere.
   std::filesystem::path contexts = "auto";
   // The caller's cudaStream_t, on which backends "cuda" (as built into ONNX Runtime) and "tensorrt"
-  // queue their work, of the GPU `device`; nullptr: a stream of the engine's own. It must outlive the
-  // engine. Plans aren't recorded as CUDA graphs there: others' work would be recorded with them.
+  // queue their work, of the GPU `device`; nullptr: a stream of the engine's own. It must outlive
+  // the engine. Plans aren't recorded as CUDA graphs there: others' work would be recorded with
+  // them.
   void* stream = nullptr;
 };
 
