@@ -34,8 +34,9 @@ class LoopOptions:
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """bfloat16 where it is faster than float32: GPUs, and processors with matrix units for it."""
-    fast = device.type != "cpu" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    """bfloat16 where it is faster than float32: GPUs, and processors that multiply in it."""
+    able = torch.cpu.get_capabilities()
+    fast = device.type != "cpu" or bool(able.get("amx_bf16") or able.get("avx512_bf16"))
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 

@@ -15,7 +15,7 @@ from fgdm.train.dataset import SceneSet
 from fgdm.train.diffusion import NoisingProcess
 from fgdm.train.distill import attention_distillation_loss, record_attention
 from fgdm.train.figures import mean_iou, table_row
-from fgdm.train.loop import LoopOptions, train_stage
+from fgdm.train.loop import LoopOptions, mixed_precision, train_stage
 from fgdm.train.models import (
     build_autoencoder,
     build_controlnet,
@@ -116,6 +116,16 @@ def test_normalised_latents_have_unit_variance_and_decode_the_same() -> None:
     both = torch.cat([encode(vae, images, CPU), encode(vae, colorize(labels), CPU)]).float()
     assert torch.allclose(both.std((0, 2, 3)), torch.ones(4), atol=0.05)
     assert torch.allclose(both.mean((0, 2, 3)), torch.zeros(4), atol=0.05)
+
+
+@pytest.mark.parametrize("able", ["amx_bf16", "avx512_bf16", "avx512_f"])
+def test_bfloat16_is_taken_where_the_processor_multiplies_in_it(
+    able: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {able: True})
+    with mixed_precision(CPU):
+        assert torch.is_autocast_enabled("cpu") == able.endswith("bf16")
+    assert not torch.is_autocast_enabled("cpu")
 
 
 class _Interrupted(Exception):
