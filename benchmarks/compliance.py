@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from fgdm.statistics import paired_difference, paired_ratio
-from fgdm.train.figures import table_row
+from fgdm.train.figures import label_recall, mean_iou, table_row
 from fgdm.train.prompts import HeldOutPrompt
 from fgdm.train.segmenter import load_segmenter
 
@@ -45,13 +45,15 @@ _STRIDE = 8
 
 @dataclass(frozen=True)
 class Scored:
-    """An outcome without its picture, whose recall by the segmenter it has."""
+    """An outcome without its picture, whose recall by the segmenter it has. miou: of what the
+    segmenter sees in the picture, and the chosen map."""
 
     seconds: float
     picture_recall: float
     recalls: Sequence[float] = ()
     map_recall: float | None = None
     map_rows: int | None = None
+    miou: float | None = None
 
 
 def measure(
@@ -84,9 +86,14 @@ def measure(
 
 def _scored(systems: Systems, method: Method, prompt: HeldOutPrompt, seed: int) -> Scored:
     outcome = systems.run(method, prompt, seed)
-    (recall,) = systems.picture_recalls(outcome.picture[None], prompt)
+    (seen,) = systems.seen(outcome.picture[None])
     return Scored(
-        outcome.seconds, float(recall), outcome.recalls, outcome.map_recall, outcome.map_rows
+        outcome.seconds,
+        label_recall(seen, prompt.things),
+        outcome.recalls,
+        outcome.map_recall,
+        outcome.map_rows,
+        None if outcome.labels is None else mean_iou(seen, outcome.labels),
     )
 
 
@@ -104,6 +111,10 @@ def describe(method: Method, scores: list[Scored]) -> dict[str, Any]:
         "picture_recall": summary(recalls) | {"share_at": shares(recalls)},
         "by_prompt": {"seconds": seconds, "picture_recall": recalls},
     }
+    ious = [one.miou for one in scores if one.miou is not None]
+    if ious:
+        figures["miou"] = summary(ious)
+        figures["by_prompt"]["miou"] = ious
     maps = [one.map_recall for one in scores if one.map_recall is not None]
     if maps:
         figures["map_recall"] = summary(maps) | {"share_at": shares(maps)}
@@ -150,7 +161,7 @@ def compare(methods: dict[str, Any]) -> dict[str, Any]:
 
 def save(methods: dict[str, Any]) -> dict[str, Any]:
     """What options save beside FG-DM with N = 10 and 10 steps a map: the fraction of map rows and
-    of time, and the chosen map's recall that it costs."""
+    of time, and what it costs: the chosen map's and the picture's recall, and mIoU of both."""
     if _PAPER not in methods:
         return {}
     plain = methods[_PAPER]
@@ -158,15 +169,19 @@ def save(methods: dict[str, Any]) -> dict[str, Any]:
     for name, figures in methods.items():
         if METHODS[name].system != "fgdm" or name == _PAPER:
             continue
-        loss = paired_difference(
-            plain["by_prompt"]["map_recall"], figures["by_prompt"]["map_recall"]
-        )
+        losses = {
+            f"{measure}_loss": paired_difference(
+                plain["by_prompt"][measure], figures["by_prompt"][measure]
+            ).to_json()
+            for measure in ("map_recall", "picture_recall", "miou")
+            if measure in figures["by_prompt"]
+        }
         saved[name] = {
             "map_rows": 1 - figures["map_rows"] / plain["map_rows"]
             if "map_rows" in plain
             else None,
             "seconds": 1 - figures["seconds"]["mean"] / plain["seconds"]["mean"],
-            "map_recall_loss": loss.to_json(),
+            **losses,
         }
     return saved
 

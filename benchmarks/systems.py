@@ -30,7 +30,8 @@ class Outcome:
 
     seconds: until the picture was there. picture: (H, W, 3). recalls: of the candidates that were
     sampled to the end: maps by their own recall, several images by the segmenter's. map_recall: of
-    the chosen map. map_rows: backbone rows spent on maps, if the engine counts them.
+    the chosen map, whose labels are `labels`, (h, w). map_rows: backbone rows spent on maps, if the
+    engine counts them.
     """
 
     seconds: float
@@ -38,6 +39,7 @@ class Outcome:
     recalls: tuple[float, ...] = ()
     map_recall: float | None = None
     map_rows: int | None = None
+    labels: NDArray[np.uint8] | None = None
 
 
 class Systems:
@@ -80,12 +82,9 @@ class Systems:
         }
         return runs[method.system](method, prompt, seed)
 
-    def picture_recalls(
-        self, pictures: NDArray[np.uint8], prompt: HeldOutPrompt
-    ) -> tuple[float, ...]:
-        """Recall of (n, H, W, 3) pictures as the segmenter sees them."""
-        labels = segment(self.segmenter, pictures, _CPU)
-        return tuple(label_recall(seen, prompt.things) for seen in labels)
+    def seen(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Labels (n, h, w) of (n, H, W, 3) pictures, by the segmenter."""
+        return segment(self.segmenter, pictures, _CPU)
 
     def _fgdm(self, method: Method, prompt: HeldOutPrompt, seed: int) -> Outcome:
         began = time.perf_counter()
@@ -102,7 +101,7 @@ class Systems:
         whole = [c for c in result.candidates if not c.pruned]
         recalls = tuple(candidate.recall for candidate in whole)
         picture = np.asarray(result.image)
-        return Outcome(seconds, picture, recalls, result.recall, result.map_rows)
+        return Outcome(seconds, picture, recalls, result.recall, result.map_rows, result.labels)
 
     def _base(self, method: Method, prompt: HeldOutPrompt, seed: int) -> Outcome:
         noise = self._noise(method.candidates, seed)
@@ -133,7 +132,8 @@ class Systems:
         """Of several images the one that the segmenter finds most in; that is part of the time."""
         began = time.perf_counter()
         pictures = paint()
-        recalls = self.picture_recalls(pictures, prompt) if len(pictures) > 1 else ()
+        seen = self.seen(pictures) if len(pictures) > 1 else ()
+        recalls = tuple(label_recall(labels, prompt.things) for labels in seen)
         best = int(np.argmax(recalls)) if recalls else 0
         return Outcome(time.perf_counter() - began, pictures[best], recalls)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from fgdm import request
+from fgdm.train.classes import INDEX
 from fgdm.train.prompts import HeldOutPrompt
+from numpy.typing import NDArray
 
 from benchmarks.compliance import Scored, compare, describe, measure, save
 from benchmarks.journal import Journal
@@ -20,8 +21,10 @@ from benchmarks.targets import TARGETS
 def _scores(
     seconds: float, recalls: tuple[float, ...], map_recall: float | None, rows: int | None
 ) -> list[Scored]:
-    """Two prompts that a method served alike; the segmenter saw .5 and 1.0."""
-    return [Scored(seconds, seen, recalls, map_recall, rows) for seen in (0.5, 1.0)]
+    """Two prompts that a method served alike; the segmenter saw .5 and 1.0. A picture's mIoU is
+    half of the map's recall."""
+    miou = None if map_recall is None else map_recall / 2
+    return [Scored(seconds, seen, recalls, map_recall, rows, miou) for seen in (0.5, 1.0)]
 
 
 def test_figures_of_a_method_by_hand() -> None:
@@ -35,11 +38,12 @@ def test_figures_of_a_method_by_hand() -> None:
     assert figures["candidates"]["mean"] == pytest.approx(0.55)
     assert figures["seconds"]["median"] == 2.0
     assert figures["map_rows"] == 200
+    assert figures["miou"]["mean"] == 0.5
 
 
 def test_the_base_has_no_map_and_one_candidate_no_row_of_table_3() -> None:
     figures = describe(METHODS["base_1"], _scores(2.0, (), None, None))
-    assert not {"map_recall", "candidates", "map_rows"} & set(figures)
+    assert not {"map_recall", "candidates", "map_rows", "miou"} & set(figures)
 
 
 def test_comparisons_and_savings_by_hand() -> None:
@@ -57,6 +61,8 @@ def test_comparisons_and_savings_by_hand() -> None:
     assert saved["map_rows"] == pytest.approx(0.45)
     assert saved["seconds"] == pytest.approx(0.5)
     assert saved["map_recall_loss"]["estimate"] == pytest.approx(0.1)
+    assert saved["miou_loss"]["estimate"] == pytest.approx(0.05)
+    assert saved["picture_recall_loss"]["estimate"] == 0
     standing = [
         target.standing({"comparisons": compared, "savings": save(measured)})
         for target in TARGETS["compliance"]
@@ -73,10 +79,11 @@ def test_prompts_that_were_measured_are_not_measured_again(tmp_path: Path) -> No
 
         def run(self, method: Method, prompt: HeldOutPrompt, seed: int) -> Outcome:
             self.seeds.append(seed)
-            return Outcome(seed, np.zeros((2, 2, 3), np.uint8), (1.0, 0.5))
+            labels = np.array([[INDEX["dog"]] * 2, [INDEX["cat"]] * 2], np.uint8)
+            return Outcome(seed, np.zeros((2, 2, 3), np.uint8), (1.0, 0.5), labels=labels)
 
-        def picture_recalls(self, pictures: Any, prompt: HeldOutPrompt) -> list[float]:
-            return [1.0] * len(pictures)
+        def seen(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return np.full((len(pictures), 2, 2), INDEX["dog"], np.uint8)
 
     prompts = [HeldOutPrompt("a dog", ["dog"])] * 10
     methods = [METHODS["base_10"]]
@@ -86,6 +93,7 @@ def test_prompts_that_were_measured_are_not_measured_again(tmp_path: Path) -> No
     scores = measure(first, methods, prompts, journal)  # type: ignore[arg-type]
     assert first.seeds == [10, 0, 8, 1, 9, 2, 4, 5, 6, 7]  # the first is the warm-up
     assert [one.seconds for one in scores["base_10"]] == [0, 1, 2, 99, 4, 5, 6, 7, 8, 9]
+    assert (scores["base_10"][0].picture_recall, scores["base_10"][0].miou) == (1.0, 0.25)
     again = Seconds()
     same = measure(again, methods, prompts, Journal(tmp_path / "kept.jsonl", {}))  # type: ignore[arg-type]
     assert again.seeds == []
