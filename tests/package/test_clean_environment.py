@@ -66,4 +66,5 @@ def test_pip_installs_a_wheel_that_paints(version: str, sdist: Path, tmp_path: P
         *(tmp_path / "clean/bin/fgdm", "generate", "two dogs beside a house"),
         *("--bundle", ROOT / "bundles/scenes", "--output", tmp_path / "out", *options),
     )
-    assert Image.open(tmp_path / "out/image.png").size == (128, 128)  # the bundle's
+    with Image.open(tmp_path / "out/image.png") as painted:
+        assert painted.size == (128, 128)  # the bundle's
