@@ -23,8 +23,8 @@ _BODY = f"""
     last = Constant <value_ints: ints = [-1]> ()
     first_number = Constant <value_int: int = 0> ()
     step = Constant <value_int: int = 1> ()
-    plain = Constant <value_float: float = 1.0> ()
-    never = Constant <value_float: float = -1.0> ()
+    plain = Constant <value: tensor = float {{1.0}}> ()
+    never = Constant <value: tensor = float {{-1.0}}> ()
 
     width = Shape <start: int = 3, end: int = 4> (q)
     float_width = Cast <to: int = 1> (width)

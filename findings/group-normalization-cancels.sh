@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ONNX's GroupNormalization loses its digits where a group's mean is large beside its spread.
 #
-# Packages: onnxruntime 1.31.1 (CPU), onnx 1.23.2 (reference evaluator), openvino 2026.4.1 (CPU).
+# Packages: onnxruntime 1.32.0 (CPU), onnx 1.23.2 (reference evaluator), openvino 2026.4.1 (CPU).
 # Documentation: ONNX's Operators, GroupNormalization 21: y = scale * (x - mean) / sqrt(variance + epsilon) + bias, with
 #   stash_type 1 for a float32 variance. InstanceNormalization has the same formula.
 # Expected: float32 rounding, as InstanceNormalization of the same groups has it in the same runtime (1e-5 at mean 100).
@@ -15,7 +15,7 @@ set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "${PYTHON:-python3}" -m venv "$place/venv"
-"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.31.1 openvino==2026.4.1
+"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 openvino==2026.4.1
 cd "$place"
 "$place/venv/bin/python" - <<'END'
 import numpy as np

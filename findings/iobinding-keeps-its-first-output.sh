@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ONNX Runtime's IOBinding: an output bound "to a device" is allocated by the first run, and every later run writes into it.
 #
-# Package: onnxruntime 1.31.1 (CPU provider, Python API).
+# Package: onnxruntime 1.32.0 (CPU provider, Python API).
 # Documentation: the I/O binding page offers bind_output(name, device), without a buffer, for outputs whose shape isn't known beforehand;
 #   its examples run
 #   once.
@@ -14,7 +14,7 @@ set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "${PYTHON:-python3}" -m venv "$place/venv"
-"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.31.1
+"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0
 cd "$place"
 "$place/venv/bin/python" - <<'END'
 import numpy as np

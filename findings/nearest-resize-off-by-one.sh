@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ONNX Runtime's nearest Resize takes the pixel before the right one, even where the sizes divide: 14 -> 2 gives pixels 0 and 6.
 #
-# Packages: onnxruntime 1.31.1 (CPU), openvino 2026.4.1 (CPU), onnx 1.23.2 (reference evaluator).
+# Packages: onnxruntime 1.32.0 (CPU), openvino 2026.4.1 (CPU), onnx 1.23.2 (reference evaluator).
 # Documentation: ONNX's Operators, Resize 19, asymmetric: x_original = x_resized / scale, scale = output / input; nearest_mode floor. Output
 #   pixel 1 of 2 is input pixel 1 / (2 / 14) = 7. This is how exporters write PyTorch's mode="nearest".
 # Expected: floor(i * input / output), pixel 7; PyTorch and the reference evaluator have that.
@@ -13,7 +13,7 @@ set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "${PYTHON:-python3}" -m venv "$place/venv"
-"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.31.1 openvino==2026.4.1
+"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 openvino==2026.4.1
 cd "$place"
 "$place/venv/bin/python" - <<'END'
 import numpy as np

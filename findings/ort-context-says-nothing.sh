@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ONNX Runtime is asked for a compiled context, compiles none, and says nothing: there is no file, no error and no line in the log.
 #
-# Packages: onnxruntime 1.31.1 (CPU provider).
+# Packages: onnxruntime 1.32.0 (CPU provider).
 # Documentation: ONNX Runtime's page on EPContext says that it "creates the EP context cache model" with ep.context_enable = 1, at
 #   ep.context_file_path.
 # Expected: the file, or a word of why there is none where no execution provider of the session compiles.
@@ -13,7 +13,7 @@ set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "${PYTHON:-python3}" -m venv "$place/venv"
-"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.31.1
+"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0
 cd "$place"
 "$place/venv/bin/python" - 2>log <<'PYTHON'
 from pathlib import Path

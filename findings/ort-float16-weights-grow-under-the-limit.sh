@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ONNX Runtime's limit on folded constants doesn't keep float16 weights small on a CPU: another optimizer widens them all the same.
 #
-# Packages: onnxruntime 1.31.1, onnx 1.23.2.
+# Packages: onnxruntime 1.32.0, onnx 1.23.2.
 # Documentation: optimization.constant_folding_max_output_size_in_bytes is the size above which a folded constant is not kept (since 1.27);
 #   optimization.disable_specified_optimizers names optimizers that a session shall leave out.
 # Expected: with a limit of 1 MB, a float16 weight of 2 MB stays float16, since its float32 would take 4; and a list of two optimizers with a
@@ -14,7 +14,7 @@ set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "${PYTHON:-python3}" -m venv "$place/venv"
-"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.31.1
+"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0
 cd "$place"
 "$place/venv/bin/python" - <<'END'
 import numpy as np

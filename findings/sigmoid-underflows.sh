@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ONNX Runtime's Sigmoid is exactly 0 from x = -18 on, and twice too large just above.
 #
-# Packages: onnxruntime 1.31.1 (CPU), openvino 2026.4.1 (CPU) beside it.
+# Packages: onnxruntime 1.32.0 (CPU), openvino 2026.4.1 (CPU) beside it.
 # Documentation: ONNX's Operators, Sigmoid 13: y = 1 / (1 + exp(-x)). No domain is named. Its float32 value is normal down to x = -87.
 # Expected: a relative error of a few 1e-7, as OpenVINO has it.
 # Seen: sigmoid(-10) is off by 2e-4, sigmoid(-17) by 116 %, sigmoid(-18) = 0, so that log(sigmoid(-20)) is -inf instead of -20.
@@ -12,7 +12,7 @@ set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "${PYTHON:-python3}" -m venv "$place/venv"
-"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.31.1 openvino==2026.4.1
+"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 openvino==2026.4.1
 cd "$place"
 "$place/venv/bin/python" - <<'END'
 import numpy as np

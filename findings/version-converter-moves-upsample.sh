@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # onnx.version_converter shifts every linear Upsample by a fraction of a pixel on the way to opset 11 or newer.
 #
-# Packages: onnx 1.23.2; onnxruntime 1.31.1 runs both models.
+# Packages: onnx 1.23.2; onnxruntime 1.32.0 runs both models.
 # Documentation: convert_version raises RuntimeError where a conversion isn't supported. ONNX's changelog: Upsample 9 and Resize 10 sample at
 #   x / scale; Resize 11 has coordinate_transformation_mode for that, whose default is half_pixel.
 # Expected: coordinate_transformation_mode="asymmetric", so that the numbers stay.
@@ -13,7 +13,7 @@ set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "${PYTHON:-python3}" -m venv "$place/venv"
-"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.31.1
+"$place/venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0
 cd "$place"
 "$place/venv/bin/python" - <<'END'
 import numpy as np

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 try:
@@ -80,13 +81,14 @@ def main(arguments: list[str] | None = None) -> int:
     factor.add_argument(
         "--go-on", action="store_true", help="begin with the adapters of --start, not from nothing"
     )
-    factor.add_argument("--steps", type=int, help="of each adapter (default: the preset's)")
     controlnet = commands.add_parser(
         "controlnet", parents=[common], help="the image factor goes on over a frozen base"
     )
     joint = commands.add_parser(
         "joint", parents=[common], help="segmentation and image factor, fine-tuned together"
     )
+    for command in (factor, controlnet):
+        command.add_argument("--steps", type=int, help="of each stage (default: the preset's)")
     for command in (decoder, factor, controlnet, joint):
         command.add_argument(
             "--start", type=Path, required=True, help="the run or bundle whose base stays as it is"
@@ -121,6 +123,12 @@ def _train(options: argparse.Namespace) -> None:
             preset, options.output, options.tokenizer, device, options.workers, options.seed
         ).run()
         return
+    if options.command in ("factor", "controlnet") and options.steps is not None:
+        budgets = {
+            name: replace(getattr(preset, name), steps=options.steps)
+            for name in ("factor", "pose", "controlnet")
+        }
+        preset = replace(preset, **budgets)
     factors = FactorRecipe(
         preset, options.output, options.start, device, options.workers, options.seed
     )
@@ -132,7 +140,7 @@ def _train(options: argparse.Namespace) -> None:
         factors.joint()
     else:
         for kind in options.kinds:
-            factors.factor(kind, options.sees, options.go_on, options.steps)
+            factors.factor(kind, options.sees, options.go_on)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +78,10 @@ class FactorRecipe:
         kind: FactorName,
         sees: FactorName = "segmentation",
         go_on: bool = False,
-        steps: int | None = None,
     ) -> TimestepAdapter:
         """The adapter of a factor that sees the map of another one, or its own noisy latent.
 
-        go_on: begin with that of `start`, not with random weights. steps: default, the preset's.
+        go_on: begin with that of `start`, not with random weights.
         """
         name = kind if sees == "segmentation" else f"{kind}_{sees}"
         folder = self.folder / f"adapter_{name}"
@@ -101,7 +99,6 @@ class FactorRecipe:
             else area_weights(with_person.astype(np.uint8), self.preset.latent_size),
             None if with_person is None else np.flatnonzero(with_person.any((1, 2))),
         )
-        budget = self.preset.pose if kind == "pose" else self.preset.factor
         adapter: TimestepAdapter
         if go_on:
             adapter = self.load(TimestepAdapter, f"adapter_{name}").requires_grad_(True)
@@ -117,7 +114,7 @@ class FactorRecipe:
             CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
             NoisingProcess(build_scheduler(), self.device),
             data,
-            budget if steps is None else replace(budget, steps=steps),
+            self.preset.pose if kind == "pose" else self.preset.factor,
             self.work,
             self.options,
         )

@@ -210,12 +210,17 @@ def test_autoencoder(tiny_bundle: Path) -> None:
     close(decoded, vae.decode(given / factor).sample)
 
 
-def test_graphs_avoid_what_runtimes_get_wrong(tiny_bundle: Path) -> None:
-    """docs/surprises.md: GroupNormalization cancels, resizing takes neighbours."""
-    resizes = 0
+def test_graphs_avoid_what_others_get_wrong(tiny_bundle: Path) -> None:
+    """docs/surprises.md: GroupNormalization cancels, resizing takes neighbours, onnxslim makes
+    doubles of value_float."""
+    resizes = functions = 0
     for path in sorted(tiny_bundle.glob("*.onnx")):
         model = onnx.load(path, load_external_data=False)
         assert not {node.op_type for node in model.graph.node} & {"GroupNormalization", "Attention"}
+        functions += len(model.functions)
+        bodies = [node for function in model.functions for node in function.node]
+        for node in (*model.graph.node, *bodies):
+            assert not {item.name for item in node.attribute} & {"value_float", "value_floats"}
         for value in model.graph.input:
             if value.name == "timestep":  # an int64 one would lose its fraction in OpenVINO
                 assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
@@ -227,4 +232,4 @@ def test_graphs_avoid_what_runtimes_get_wrong(tiny_bundle: Path) -> None:
                 scales = np.concatenate([onnx.numpy_helper.to_array(value) for value in values])
                 assert scales.tolist() == [1, 1, 2, 2], path.name
                 resizes += 1
-    assert resizes > 0
+    assert resizes > 0 and functions > 0
