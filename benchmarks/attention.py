@@ -104,7 +104,7 @@ def open_op(model: bytes, own: bool, threads: int) -> onnxruntime.InferenceSessi
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     if own:
-        options.register_custom_ops_library(fgdm._core.__file__)
+        options.register_custom_ops_library(fgdm.custom_ops_library())
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fgdm.factor_result import Candidate, MapInfo
     from fgdm.inversion import Edit, Inversion
     from fgdm.job import Job
+    from fgdm.libraries import custom_ops_library
     from fgdm.pictures import candidates_picture, overview_picture
     from fgdm.result import Result
 
@@ -61,6 +62,7 @@ __all__ = [
     "candidates_picture",
     "check_map",
     "compile_graphs",
+    "custom_ops_library",
     "overview_picture",
 ]
 
@@ -78,6 +80,7 @@ _HOME = {
     "candidates_picture": "fgdm.pictures",
     "check_map": "fgdm.compliance",
     "compile_graphs": "fgdm.compiling",
+    "custom_ops_library": "fgdm.libraries",
     "overview_picture": "fgdm.pictures",
 }
 

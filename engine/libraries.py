@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fgdm import machine
+from fgdm import _core, machine
+
+
+def custom_ops_library() -> str:
+    """Path of the library that brings the processor's kernel for ``fgdm::SegFreeAttention`` to
+    sessions of your own: for ONNX Runtime's ``SessionOptions.register_custom_ops_library``."""
+    return _core.__file__
 
 
 def find_libraries(backend: str, given: str) -> dict[str, Any]:

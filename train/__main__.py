@@ -30,6 +30,7 @@ examples:
   python -m fgdm.train decoder --output runs/factors --start bundles/scenes
   python -m fgdm.train factor depth normal --output runs/factors --start bundles/scenes
   python -m fgdm.train factor pose --output runs/pose --start bundles/scenes --go-on --seed 1
+  python -m fgdm.train guided segmentation --output runs/guided --start bundles/scenes
   python -m fgdm.train controlnet --output runs/painter --start bundles/scenes --preset cpu-large
   python -m fgdm.train joint --output runs/joint --start bundles/scenes
   python -m fgdm.train dual-encoder --output runs/dual-encoder --tokenizer bundles/scenes/tokenizer
@@ -81,15 +82,24 @@ def main(arguments: list[str] | None = None) -> int:
     factor.add_argument(
         "--go-on", action="store_true", help="begin with the adapters of --start, not from nothing"
     )
+    guided = commands.add_parser(
+        "guided",
+        parents=[common],
+        help="adapters of --start learn guidance: one row a step in place of two",
+    )
+    guided.add_argument("kinds", nargs="+", choices=FACTOR_NAMES, help="taught one after another")
+    guided.add_argument(
+        "--scale", type=float, default=4.0, help="guidance scale that is learnt (default: 4)"
+    )
     controlnet = commands.add_parser(
         "controlnet", parents=[common], help="the image factor goes on over a frozen base"
     )
     joint = commands.add_parser(
         "joint", parents=[common], help="segmentation and image factor, fine-tuned together"
     )
-    for command in (factor, controlnet):
+    for command in (factor, guided, controlnet):
         command.add_argument("--steps", type=int, help="of each stage (default: the preset's)")
-    for command in (decoder, factor, controlnet, joint):
+    for command in (decoder, factor, guided, controlnet, joint):
         command.add_argument(
             "--start", type=Path, required=True, help="the run or bundle whose base stays as it is"
         )
@@ -123,10 +133,10 @@ def _train(options: argparse.Namespace) -> None:
             preset, options.output, options.tokenizer, device, options.workers, options.seed
         ).run()
         return
-    if options.command in ("factor", "controlnet") and options.steps is not None:
+    if getattr(options, "steps", None) is not None:
         budgets = {
             name: replace(getattr(preset, name), steps=options.steps)
-            for name in ("factor", "pose", "controlnet")
+            for name in ("factor", "pose", "guided", "controlnet")
         }
         preset = replace(preset, **budgets)
     factors = FactorRecipe(
@@ -138,6 +148,9 @@ def _train(options: argparse.Namespace) -> None:
         factors.controlnet()
     elif options.command == "joint":
         factors.joint()
+    elif options.command == "guided":
+        for kind in options.kinds:
+            factors.guided(kind, options.scale)
     else:
         for kind in options.kinds:
             factors.factor(kind, options.sees, options.go_on)

@@ -21,6 +21,7 @@ from .dataset import SceneSet, made_once, scene_set
 from .decoder import train_decoder
 from .diffusion import CaptionTokens, NoisingProcess
 from .factor import FactorData, train_factor
+from .guided import train_guided
 from .joint import JointData, JointModels, train_joint
 from .loop import LoopOptions
 from .models import build_adapter, build_scheduler
@@ -115,6 +116,36 @@ class FactorRecipe:
             NoisingProcess(build_scheduler(), self.device),
             data,
             self.preset.pose if kind == "pose" else self.preset.factor,
+            self.work,
+            self.options,
+        )
+        self._save(adapter, folder)
+        return adapter
+
+    def guided(self, kind: FactorName, scale: float) -> TimestepAdapter:
+        """The adapter of `start`, taught to need no guidance: one row gives what two did."""
+        folder = self.folder / f"adapter_{kind}"
+        if folder.exists():
+            trained: TimestepAdapter = TimestepAdapter.from_pretrained(folder).to(self.device)
+            return trained
+        scenes = self._scenes(SMALL_SEED, self.preset.scenes, self.preset.map_size)
+        adapter: TimestepAdapter = self.load(TimestepAdapter, f"adapter_{kind}")
+        own = kind == "segmentation"
+        train_guided(
+            f"guided-{kind}",
+            kind,
+            adapter.requires_grad_(True),
+            self.load(UNet2DConditionModel, "unet"),
+            self.load(CLIPTextModel, "text_encoder"),
+            CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
+            NoisingProcess(build_scheduler(), self.device),
+            FactorData(
+                self._map_latents(kind, scenes),
+                None if own else self._map_latents("segmentation", scenes),
+                scenes.captions,
+            ),
+            scale,
+            self.preset.guided,
             self.work,
             self.options,
         )

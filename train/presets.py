@@ -57,6 +57,7 @@ class Preset:
     decoder: StageBudget = field(default=StageBudget(1200, 16, 1e-3, 20))
     factor: StageBudget = field(default=StageBudget(280, 64, 1.2e-3, 50))
     pose: StageBudget = field(default=StageBudget(900, 64, 1.2e-3, 50))  # persons are rare and thin
+    guided: StageBudget = field(default=StageBudget(600, 64, 6e-4, 20))
     joint: StageBudget = field(default=StageBudget(400, 16, 2e-4, 20))
     pair_scenes: int = 12_000  # of the dual encoder
     eye: StageBudget = field(default=StageBudget(450, 48, 3e-3, 30))
@@ -107,6 +108,7 @@ GPU = Preset(
     decoder=StageBudget(3000, 64, 5e-4),
     factor=StageBudget(6000, 256, 8e-4),
     pose=StageBudget(12000, 256, 8e-4),
+    guided=StageBudget(3000, 256, 4e-4),
     joint=StageBudget(2000, 64, 1e-4),
     pair_scenes=60_000,
     eye=StageBudget(6000, 128, 2e-3),
@@ -132,6 +134,7 @@ SMOKE = replace(
     decoder=StageBudget(2, 4, 1e-3, 1),
     factor=StageBudget(2, 4, 1e-3, 1),
     pose=StageBudget(2, 4, 1e-3, 1),
+    guided=StageBudget(2, 4, 1e-3, 1),
     joint=StageBudget(2, 2, 1e-3, 1),
     pair_scenes=24,
     eye=StageBudget(2, 4, 1e-3, 1),

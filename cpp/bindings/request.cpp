@@ -37,14 +37,20 @@ DeviceArray take_device_array(py::dict& options, const char* name) {
   return options.attr("pop")(name).cast<DeviceArray>();
 }
 
-std::vector<float> take_latents(py::dict& options, const char* name) {
+struct Latents {
+  std::vector<float> values;
+  std::vector<std::int64_t> shape;
+};
+
+Latents take_latents(py::dict& options, const char* name) {
   const auto array = take<FloatArray>(options, name);
   if (!array)
     return {};
   if (array->ndim() != 4)
     throw RequestError(std::string(name) + " has " + std::to_string(array->ndim()) +
                        " dimensions, expected 4: (rows, channels, height, width)");
-  return {array->data(), array->data() + array->size()};
+  return {{array->data(), array->data() + array->size()},
+          {array->shape(), array->shape() + array->ndim()}};
 }
 
 using ByteArray = py::array_t<std::uint8_t, py::array::c_style>;
@@ -155,7 +161,7 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   auto forbid = take<std::string>(options, "forbid").value_or("");
   const bool keep_on_device = take<bool>(options, "keep_on_device").value_or(false);
   std::map<std::string, Pixels> maps;
-  std::map<std::string, std::vector<float>> map_latents;
+  std::map<std::string, Latents> map_latents;
   py::dict factors;
   for (const auto& [name, value] : take<std::map<std::string, py::object>>(options, "factors")
                                        .value_or(std::map<std::string, py::object>{})) {
@@ -173,8 +179,10 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   options["factors"] = factors;
 
   auto request = fgdm::request_from(json_of(options));
-  request.latents = std::move(latents);
-  request.condition_latents = std::move(condition_latents);
+  request.latents = std::move(latents.values);
+  request.latents_shape = std::move(latents.shape);
+  request.condition_latents = std::move(condition_latents.values);
+  request.condition_latents_shape = std::move(condition_latents.shape);
   request.control_images = std::move(control_images);
   request.image = std::move(image);
   request.mask = std::move(mask);
@@ -187,7 +195,8 @@ Request request_from(const std::string& prompt, const py::kwargs& given) {
   request.control_images_on_device = std::move(arrays.control_images_on_device);
   for (auto& [name, map] : maps) {
     request.factors[name].map = std::move(map);
-    request.factors[name].latents = std::move(map_latents[name]);
+    request.factors[name].latents = std::move(map_latents[name].values);
+    request.factors[name].latents_shape = std::move(map_latents[name].shape);
     request.factors[name].latents_on_device = std::move(arrays.factors[name].latents_on_device);
   }
   return request;

@@ -127,6 +127,19 @@ def test_given_latents_replace_the_noise(engine: Engine) -> None:
     assert np.array_equal(pictures[0], pictures[1])
 
 
+def test_latents_in_another_order_are_refused(engine: Engine) -> None:
+    """As many numbers are no reason to take them."""
+    image, maps = np.zeros((1, 16, 16, 4), np.float32), np.zeros((3, 8, 8, 4), np.float32)
+    given: dict[str, dict[str, Any]] = {
+        r"latents has shape \(1, 16, 16, 4\), expected \(1, 4, 16, 16\)": {"latents": image},
+        r"condition_latents has shape \(3, 8, 8, 4\), expected": {"condition_latents": maps},
+        r"segmentation.* latents has shape": {"factors": {"segmentation": {"latents": maps}}},
+    }
+    for message, options in given.items():
+        with pytest.raises(RequestError, match=message):
+            engine.generate(PROMPT, **options, **QUICK)
+
+
 def test_the_step_callback_sees_every_step_and_can_stop(engine: Engine) -> None:
     seen: list[tuple[str, int, tuple[int, ...]]] = []
 
@@ -318,7 +331,7 @@ def test_other_sizes(engine: Engine) -> None:
         ({"factors": {"segmentation": {"timestep_spacing": "x"}}}, 'timestep_spacing is "x"'),
         ({"objects": ["unicorn"]}, 'names "unicorn", which palette "tiny" does not have'),
         ({"latents": np.zeros((4, 16, 16), np.float32)}, "has 3 dimensions, expected 4"),
-        ({"latents": np.zeros((1, 4, 8, 8), np.float32)}, r"shape \(1, 4, 16, 16\)"),
+        ({"latents": np.zeros((1, 4, 8, 8), np.float32)}, r"expected \(1, 4, 16, 16\)"),
     ],
 )
 def test_bad_requests_are_refused_in_words(

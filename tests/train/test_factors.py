@@ -16,10 +16,11 @@ from fgdm.train.__main__ import main
 from fgdm.train.condition import adapted_noise
 from fgdm.train.diffusion import CaptionTokens, NoisingProcess
 from fgdm.train.factor import PROMPT_PREFIXES, FactorData, train_factor
+from fgdm.train.guided import train_guided
 from fgdm.train.loop import LoopOptions
 from fgdm.train.map_scores import depth_scores, normal_scores, pose_scores, sketch_scores
 from fgdm.train.models import build_adapter, build_scheduler, build_text_encoder, build_unet
-from fgdm.train.presets import SMOKE
+from fgdm.train.presets import SMOKE, StageBudget
 from fgdm.train.tokens import train_tokenizer
 from fgdm.train.truth import MAP_KINDS, Skeleton
 
@@ -178,6 +179,41 @@ def test_the_adapter_sees_what_it_is_trained_with(tmp_path: Path) -> None:
     assert torch.equal(first, again)
     assert not torch.equal(own, first)
     assert not torch.equal(own, clean)
+
+
+def test_an_adapter_learns_guidance(tmp_path: Path) -> None:
+    """A scale of 1 asks for what it gives already; one of 4 is learnt."""
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["two dogs and a house"], tmp_path / "words", SMOKE.max_tokens)
+    ids = len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
+    unet, text_encoder = build_unet(SMOKE), build_text_encoder(SMOKE, *ids)
+
+    def losses(scale: float, steps: int, seen: torch.Tensor | None) -> dict[str, float]:
+        torch.manual_seed(1)
+        folder = tmp_path / f"{scale}-{steps}-{seen is None}"
+        folder.mkdir()
+        train_guided(
+            "guided",
+            "depth",
+            build_adapter(SMOKE),
+            unet,
+            text_encoder,
+            CaptionTokens(tokenizer, CPU),
+            NoisingProcess(build_scheduler(), CPU),
+            FactorData(torch.randn(4, 4, 16, 16), seen, [["two dogs"]] * 4),
+            scale,
+            StageBudget(steps, 16, 3e-3, 1),
+            folder,
+            LoopOptions(CPU),
+        )
+        last: dict[str, float] = json.loads((folder / "guided.jsonl").read_text().splitlines()[-1])
+        return last
+
+    for seen in (None, torch.randn(4, 4, 16, 16)):
+        nothing = losses(1, 1, seen)
+        assert nothing["loss"] == nothing["before"] == 0
+        learnt = losses(4, 40, seen)
+        assert 0 < learnt["loss"] < 0.9 * learnt["before"]
 
 
 def test_the_decoder_learns_and_the_encoder_stays(start: Path, tmp_path: Path) -> None:

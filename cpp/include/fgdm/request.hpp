@@ -42,8 +42,9 @@ struct FGDM_API FactorOptions {
   Pixels map;
   // With a map: it is noised and sampled again, over this fraction of the steps, 0 to 1.
   std::optional<double> strength;
-  std::vector<float> latents;     // (candidates, C, h, w) initial noise
-  DeviceArray latents_on_device;  // as Request::latents_on_device
+  std::vector<float> latents;               // (candidates, C, h, w) initial noise
+  std::vector<std::int64_t> latents_shape;  // as Request::latents_shape
+  DeviceArray latents_on_device;            // as Request::latents_on_device
 };
 
 // What the map is chosen by: the classes that it holds (FG-DM, section 4), or among maps that hold
@@ -88,7 +89,9 @@ struct FGDM_API Request {
   std::optional<int> height, width;  // of the image in pixels; maps scale along
   // (1, C, h, w) initial noise of the image, (candidates, C, h, w) of joint ones; empty: from seed.
   std::vector<float> latents;
-  std::vector<float> condition_latents;          // (candidates, C, h, w) initial noise of the maps
+  std::vector<float> condition_latents;  // (candidates, C, h, w) initial noise of the maps
+  // What shapes the caller's arrays have, which others than the above are refused; empty: unknown.
+  std::vector<std::int64_t> latents_shape, condition_latents_shape;
   std::map<std::string, FactorOptions> factors;  // by name, of condition factors
   // Factors that are sampled together, each step of one after that of those before it (FG-DM,
   // equations 4 to 6); empty: every factor is sampled to its end before the next begins. The image

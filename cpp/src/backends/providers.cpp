@@ -36,6 +36,15 @@ constexpr std::array<Backend, 5> backends{
 }  // namespace
 
 void check_machine(const EngineOptions& options) {
+  const auto& backend = options.backend;
+  const bool named = backend == "auto" || backend == "tensorrt" ||
+                     std::ranges::any_of(backends, [&](const Backend& known) {
+                       return provider_name(known.provider) == backend;
+                     });
+  if (!named)
+    throw RequestError("backend is \"" + backend +
+                       "\", expected \"auto\", \"cpu\", \"openvino\", \"cuda\", \"tensorrt\", "
+                       "\"tensorrt-rtx\" or \"webgpu\"");
   // A runtime's threads wait actively: with a hundred a processor, opening takes minutes.
   const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   if (options.threads < 0 || options.threads > 8 * processors)
@@ -44,9 +53,9 @@ void check_machine(const EngineOptions& options) {
                        std::to_string(processors) + " processors here");
   if (options.device < 0)
     throw RequestError("device is " + std::to_string(options.device) + ", expected 0 or more");
-  if (options.device != 0 && (options.backend == "cpu" || options.backend == "openvino"))
+  if (options.device != 0 && (backend == "cpu" || backend == "openvino"))
     throw RequestError("device is " + std::to_string(options.device) +
-                       ", which chooses a GPU, and backend \"" + options.backend + "\" uses none");
+                       ", which chooses a GPU, and backend \"" + backend + "\" uses none");
 }
 
 bool uses_gpu(Provider provider) {
@@ -77,20 +86,18 @@ std::vector<Provider> providers_for(const std::string& backend, const OrtRuntime
           "this ONNX Runtime library has none of the providers cpu, openvino and cuda");
     return tried;
   }
-  for (const auto& [provider, how_to_get_it] : backends)
-    if (provider_name(provider) == backend) {
-      if (std::ranges::find(here, provider) != here.end())
-        return {provider};
-      auto message = "the installed ONNX Runtime " + runtime.version() +
-                     " has no provider with a device for backend \"" + backend + "\"; " +
-                     how_to_get_it;
-      if (const auto problems = runtime.plugin_problems(); !problems.empty())
-        message += ". Plugins that can't be used:\n  " + joined(problems, "\n  ");
-      throw BackendError(message);
-    }
-  throw RequestError("backend is \"" + backend +
-                     "\", expected \"auto\", \"cpu\", \"openvino\", \"cuda\", \"tensorrt\", "
-                     "\"tensorrt-rtx\" or \"webgpu\"");
+  const auto asked = std::ranges::find_if(
+      backends, [&](const Backend& known) { return provider_name(known.provider) == backend; });
+  if (asked == backends.end())
+    throw BackendError("backend \"" + backend + "\" is none of ONNX Runtime's");
+  if (std::ranges::find(here, asked->provider) != here.end())
+    return {asked->provider};
+  auto message = "the installed ONNX Runtime " + runtime.version() +
+                 " has no provider with a device for backend \"" + backend + "\"; " +
+                 asked->how_to_get_it;
+  if (const auto problems = runtime.plugin_problems(); !problems.empty())
+    message += ". Plugins that can't be used:\n  " + joined(problems, "\n  ");
+  throw BackendError(message);
 }
 
 bool wants_bfloat16(const std::string& precision, const std::string& made, Provider provider) {

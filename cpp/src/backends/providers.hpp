@@ -10,7 +10,8 @@
 
 namespace fgdm {
 
-// Throws RequestError for threads or a device that no machine, or not the backend, has.
+// Throws RequestError for an unknown backend, and for threads or a device that no machine, or not
+// the backend, has.
 void check_machine(const EngineOptions& options);
 
 // Whether EngineOptions::device says where a provider computes.
@@ -19,8 +20,7 @@ bool uses_gpu(Provider provider);
 // Plugins that a backend may need: "cpu" none, others those that are given or named.
 std::vector<std::filesystem::path> plugins_for(const EngineOptions& options);
 
-// The providers to try, the best first. Throws BackendError where the backend has none here,
-// RequestError for an unknown one.
+// The providers to try, the best first. Throws BackendError where the backend has none here.
 std::vector<Provider> providers_for(const std::string& backend, const OrtRuntime& runtime);
 
 // Whether EngineOptions::precision means bfloat16; `made` is the type of the bundle's graphs.

@@ -45,13 +45,14 @@ Pixels pixels_of(const fgdm_array& array, bool may_be_rgb, bool may_be_flat) {
   return {static_cast<int>(array.shape[0]), static_cast<int>(array.shape[1]), {data, data + count}};
 }
 
-std::vector<float> latents_of(const fgdm_array& array) {
+void take_latents(const fgdm_array& array, std::vector<float>& latents,
+                  std::vector<std::int64_t>& shape) {
   const std::string expected = "float32 of shape (rows, channels, height, width)";
   if (array.type != FGDM_FLOAT32 || array.rank != 4)
     refuse_array(array, expected);
-  std::vector<float> latents(elements_of(array, expected));
+  latents.resize(elements_of(array, expected));
   std::memcpy(latents.data(), array.data, latents.size() * sizeof(float));
-  return latents;
+  shape.assign(array.shape, array.shape + array.rank);
 }
 
 // A factor's, of a name that has "factors." before it.
@@ -66,7 +67,7 @@ void set_factor_array(Request& request, const fgdm_array& array, std::string_vie
   if (what == "map")
     factor.map = pixels_of(array, true, true);
   else if (what == "latents")
-    factor.latents = latents_of(array);
+    take_latents(array, factor.latents, factor.latents_shape);
   else
     throw RequestError("there is no array " + excerpt(array.name) +
                        "; of a factor there are factors.NAME.map and factors.NAME.latents");
@@ -81,9 +82,9 @@ void set_array(Request& request, const fgdm_array& array) {
   else if (name == "mask")
     request.mask = pixels_of(array, false, true);
   else if (name == "latents")
-    request.latents = latents_of(array);
+    take_latents(array, request.latents, request.latents_shape);
   else if (name == "condition_latents")
-    request.condition_latents = latents_of(array);
+    take_latents(array, request.condition_latents, request.condition_latents_shape);
   else if (name.starts_with(control))
     request.control_images[std::string(name.substr(control.size()))] =
         pixels_of(array, true, false);

@@ -99,7 +99,8 @@ public:
     if (is_given(request_, factor_))
       return;
     check_savings();
-    check_latents(latents_name_, options_.latents, *options_.candidates, manifest_, size_);
+    check_latents(latents_name_, options_.latents, options_.latents_shape, *options_.candidates,
+                  manifest_, size_);
     check_array(latents_name_, options_.latents_on_device, DType::float32,
                 latents_shape(manifest_, size_, *options_.candidates), !options_.latents.empty());
   }
@@ -151,6 +152,7 @@ private:
     const bool of_all = factor_.makes_labels() || !has_labels();
     if (!has_latents() && of_all && !is_given(request_, factor_)) {
       options_.latents = request.condition_latents;
+      options_.latents_shape = request.condition_latents_shape;
       options_.latents_on_device = request.condition_latents_on_device;
     }
   }

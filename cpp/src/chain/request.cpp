@@ -259,8 +259,8 @@ Request resolve(Request request, const Manifest& manifest) {
   resolve_factors(request, manifest);
   if (request.select == SelectBy::compliance && !request.stop_at_compliance)
     request.stop_at_compliance = request.stop_at_recall;
-  check_latents("latents", request.latents, images(request, manifest), manifest,
-                factor_size(request, manifest, image));
+  check_latents("latents", request.latents, request.latents_shape, images(request, manifest),
+                manifest, factor_size(request, manifest, image));
   check_array(
       "latents", request.latents_on_device, DType::float32,
       latents_shape(manifest, factor_size(request, manifest, image), images(request, manifest)),

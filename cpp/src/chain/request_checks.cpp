@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "device_inputs.hpp"
+
 namespace fgdm {
 
 void check_text(const std::string& name, const std::string& text) {
@@ -38,16 +40,19 @@ void resolve_cache(std::optional<int>& interval, std::optional<int>& level,
                        "; leave them out, or export the bundle again with this version");
 }
 
-void check_latents(const std::string& name, const std::vector<float>& latents, int rows,
-                   const Manifest& manifest, const FactorSize& size) {
+void check_latents(const std::string& name, const std::vector<float>& latents,
+                   const std::vector<std::int64_t>& shape, int rows, const Manifest& manifest,
+                   const FactorSize& size) {
   if (latents.empty())
     return;
-  const auto expected = static_cast<std::size_t>(rows) * latent_elements(manifest, size);
-  if (latents.size() != expected)
-    throw RequestError(name + " has " + shown(latents.size()) + " values, expected " +
-                       shown(expected) + ", shape (" + shown(rows) + ", " +
-                       shown(manifest.latent_channels) + ", " + shown(size.latent_height) + ", " +
-                       shown(size.latent_width) + ")");
+  const auto expected = latents_shape(manifest, size, rows);
+  const auto values = static_cast<std::size_t>(rows) * latent_elements(manifest, size);
+  if (latents.size() != values || (!shape.empty() && shape != expected))
+    throw RequestError(
+        name + " has " +
+        (shape.empty() ? shown(latents.size()) + " values, expected " + shown(values) + ", shape "
+                       : "shape " + shown_extents(shape) + ", expected ") +
+        shown_extents(expected) + ": rows, channels, height, width");
   for (const float value : latents)
     if (!std::isfinite(value))
       throw RequestError(name + " holds a value that is not finite");

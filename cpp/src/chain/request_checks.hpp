@@ -33,9 +33,10 @@ void check_spacing(const std::string& name, TimestepSpacing spacing, SamplerKind
 void resolve_cache(std::optional<int>& interval, std::optional<int>& level,
                    const std::string& prefix, const Manifest& manifest, const FactorSpec& factor);
 
-// `rows` finite latents of that size, or none.
-void check_latents(const std::string& name, const std::vector<float>& latents, int rows,
-                   const Manifest& manifest, const FactorSize& size);
+// `rows` finite latents of that size, or none. shape: what the caller says of them, or nothing.
+void check_latents(const std::string& name, const std::vector<float>& latents,
+                   const std::vector<std::int64_t>& shape, int rows, const Manifest& manifest,
+                   const FactorSize& size);
 
 // Of that size, with `channels` bytes a pixel. `whose` is the size's, such as "the image's".
 void check_picture(const std::string& name, const Pixels& picture, const FactorSize& size,

@@ -361,6 +361,8 @@ TEST_F(CApiTest, ArraysOfAnotherKindAreRefused) {
   expect_words(refused({"image", FGDM_UINT8, 3, {1 << 30, 1 << 30, 3}, zeros.data()}), {"image"});
   expect_words(refused({"image", FGDM_UINT8, 3, {-1, 64, 3}, zeros.data()}), {"image is"});
   expect_words(refused({"latents", FGDM_FLOAT32, 9, {1, 1, 1, 1}, zeros.data()}), {"latents is"});
+  expect_words(refused({"latents", FGDM_FLOAT32, 4, {1, 16, 16, 4}, zeros.data()}),
+               {"latents has shape (1, 16, 16, 4), expected (1, 4, 16, 16)"});
   expect_words(refused({"image", FGDM_UINT8, 3, {64, 64, 3}, nullptr}), {"image is NULL"});
   expect_words(refused({nullptr, FGDM_UINT8, 3, {64, 64, 3}, zeros.data()}), {"NULL"});
   expect_words(refused({"factors.segmentation.mask", FGDM_UINT8, 2, {32, 32}, zeros.data()}),

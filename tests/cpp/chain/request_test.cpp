@@ -248,6 +248,11 @@ TEST(Request, EveryWrongOptionIsNamed) {
       {"width", [](Request& r) { r.width = 0; }},
       {"latents has 3 values, expected 4096, shape (1, 4, 32, 32)",
        [](Request& r) { r.latents = {1, 2, 3}; }},
+      {"latents has shape (1, 32, 32, 4), expected (1, 4, 32, 32): rows, channels, height, width",
+       [](Request& r) {
+         r.latents.resize(4096);
+         r.latents_shape = {1, 32, 32, 4};
+       }},
       {"condition_latents", [](Request& r) { r.condition_latents.resize(7); }},
       {"not finite", [&](Request& r) { r.latents.assign(4096, static_cast<float>(nan)); }}};
   for (const auto& [expected, change] : cases) {

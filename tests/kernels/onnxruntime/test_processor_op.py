@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import fgdm._core
+import fgdm
 import numpy as np
 import onnxruntime
 import pytest
@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 Inputs = dict[str, NDArray[Any]]
 
-LIBRARY = fgdm._core.__file__
+LIBRARY = fgdm.custom_ops_library()
 
 
 def graph(function: bool = True, element: int = TensorProto.FLOAT, **attributes: str) -> bytes:
