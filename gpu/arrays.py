@@ -1,4 +1,5 @@
-"""Arrays between PyTorch and an engine on one device, in both directions, against the host's.
+"""Arrays between PyTorch and an engine on one device, in both directions, against the host's; and
+an engine on PyTorch's stream, and on a second card.
 
 python -m gpu.arrays --backend cuda --output arrays.json
 """
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fgdm import Engine, Result
+from fgdm import Engine, RequestError, Result
 from fgdm.manifest import MANIFEST, MANIFEST_HASH, hash_line
 from fgdm.statistics import psnr
 from torch.utils.dlpack import from_dlpack
@@ -152,14 +153,51 @@ def check_lifetime(backend: str, device: str) -> None:
     assert (tensor.to(device).cpu().numpy() == before).all(), "closing the engine took the picture"
 
 
+def check_stream(engine: Engine, backend: str, device: str) -> None:
+    """A caller's stream takes the engine's work after what it has to do already."""
+    if device == "cpu":
+        try:
+            Engine(BUNDLE, backend=backend, stream=1 << 20)
+        except RequestError as error:
+            assert "stream is a CUDA stream" in str(error), str(error)
+            return
+        raise AssertionError("the processor took a stream")
+    cuda: Any = torch.cuda
+    stream = cuda.Stream()
+    expected = engine.generate(PROMPTS[0], **QUICK)
+    with Engine(BUNDLE, backend=backend, stream=stream) as own:
+        own.generate(PROMPTS[0], **QUICK)  # what is loaded at first use is there
+        slept = cuda.Event()
+        with cuda.stream(stream):
+            cuda._sleep(2_000_000_000)
+            slept.record()
+        assert not slept.query(), "the stream had nothing to do"
+        made = own.generate(PROMPTS[0], **QUICK)
+        assert slept.query(), "the picture was there before its stream came to it"
+        _alike("stream", made, expected)
+
+
+def check_other_card(engine: Engine, backend: str) -> None:
+    """A second card paints the same, and its arrays lie there."""
+    expected = engine.generate(PROMPTS[0], **QUICK)
+    with Engine(BUNDLE, backend=backend, device=1) as other:
+        made = other.generate(PROMPTS[0], keep_on_device=True, **QUICK)
+        assert from_dlpack(made.image_device).device == torch.device("cuda", 1), "it lies elsewhere"
+        _alike("device 1", made, expected)
+
+
 def checks(engine: Engine, backend: str, device: str) -> dict[str, Callable[[], None]]:
-    """All of them, by name; each raises AssertionError that says what is wrong."""
+    """All that this machine can do, by name; each raises AssertionError that says what is wrong."""
+    cards = torch.cuda.device_count() if device == "cuda" else 0
+    other = {"another card": lambda: check_other_card(engine, backend)} if cards > 1 else {}
     return {
         "image": lambda: check_image(engine, device),
         "start": lambda: check_start(engine, device),
         "latents": lambda: check_latents(engine, device),
         "control image": lambda: check_control_image(backend, device),
         "lifetime": lambda: check_lifetime(backend, device),
+        "stream": lambda: check_stream(engine, backend, device),
+        **other,
     }
 
 
@@ -169,7 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="JSON file")
     given = parser.parse_args(arguments)
     device = "cpu" if given.backend == "cpu" else "cuda"
-    told: dict[str, str] = {}
+    told = {"another card": "not run: this machine has none"}
     with Engine(BUNDLE, backend=given.backend) as engine:
         told["device"] = f"{engine.dlpack_device}"
         told |= {f"note {number}": note for number, note in enumerate(off_device(engine))}

@@ -52,7 +52,10 @@ def test_segfree_costs_what_cfg_costs(backend: str) -> None:
         assert parity.segfree_time(engine, runs=5) <= parity.MOST_TIME
 
 
-@pytest.mark.parametrize("name", ["image", "start", "latents", "control image", "lifetime"])
+_ON_THE_CARD = ("image", "start", "latents", "control image", "lifetime", "stream")
+
+
+@pytest.mark.parametrize("name", _ON_THE_CARD)
 def test_torch_tensors_come_and_go_on_the_card(name: str) -> None:
     with open_on("cuda") as engine:
         assert engine.dlpack_device == (2, 0)
