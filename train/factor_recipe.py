@@ -102,7 +102,7 @@ class FactorRecipe:
         )
         adapter: TimestepAdapter
         if go_on:
-            adapter = self.load(TimestepAdapter, f"adapter_{name}").requires_grad_(True)
+            adapter = self._load_adapter(name)
         else:
             torch.manual_seed(8)
             adapter = build_adapter(self.preset).to(self.device)
@@ -129,12 +129,12 @@ class FactorRecipe:
             trained: TimestepAdapter = TimestepAdapter.from_pretrained(folder).to(self.device)
             return trained
         scenes = self._scenes(SMALL_SEED, self.preset.scenes, self.preset.map_size)
-        adapter: TimestepAdapter = self.load(TimestepAdapter, f"adapter_{kind}")
+        adapter = self._load_adapter(kind)
         own = kind == "segmentation"
         train_guided(
             f"guided-{kind}",
             kind,
-            adapter.requires_grad_(True),
+            adapter,
             self.load(UNet2DConditionModel, "unet"),
             self.load(CLIPTextModel, "text_encoder"),
             CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
@@ -213,6 +213,16 @@ class FactorRecipe:
             if not (self.folder / name).exists():  # an interrupted run may have left the first
                 self._save(model, self.folder / name)
         return adapter, controlnet
+
+    def _load_adapter(self, name: str) -> TimestepAdapter:
+        """A factor's adapter of `start`, to learn more."""
+        adapter: TimestepAdapter = (
+            self._load_factor(TimestepAdapter, "adapter")
+            if name == "segmentation"
+            else self.load(TimestepAdapter, f"adapter_{name}")
+        )
+        adapter.requires_grad_(True)
+        return adapter
 
     def _load_factor(self, kind: type[Any], name: str) -> Any:
         """A model of `start` whose folder has another name in a run than in a bundle."""

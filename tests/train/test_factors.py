@@ -129,13 +129,19 @@ def test_an_adapter_goes_on_with_the_weights_of_another(
     torch.manual_seed(99)
     trained = build_adapter(SMOKE)
     trained.save_pretrained(tmp_path / "start" / "adapter_depth")
-    command = ["factor", "depth", "--go-on", "--steps", "1", "--preset", "smoke", "--workers", "1"]
-    command += ["--start", str(tmp_path / "start"), "--output", str(tmp_path)]
-    assert main(command) == 0
-    assert "depth 1/1 " in capfd.readouterr().out
-    more = TimestepAdapter.from_pretrained(tmp_path / "adapter_depth").state_dict()
-    for name, before in trained.state_dict().items():
-        assert torch.allclose(more[name], before, atol=2 * SMOKE.factor.learning_rate), name
+    own = TimestepAdapter.from_pretrained(start / "adapter")  # the segmentation's, in a run
+    for way, kind, before in (
+        (["factor", "depth", "--go-on"], "depth", trained),
+        (["guided", "segmentation"], "segmentation", own),
+    ):
+        command = [*way, "--steps", "1", "--preset", "smoke", "--workers", "1"]
+        command += ["--start", str(tmp_path / "start"), "--output", str(tmp_path / way[0])]
+        assert main(command) == 0
+        assert f"{kind} 1/1 " in capfd.readouterr().out
+        folder = tmp_path / way[0] / f"adapter_{kind}"
+        more = TimestepAdapter.from_pretrained(folder).state_dict()
+        for name, values in before.state_dict().items():
+            assert torch.allclose(more[name], values, atol=2 * SMOKE.factor.learning_rate), name
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers

@@ -3,6 +3,7 @@ whole recipe runs."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fgdm.train.autoencoder import _normalise_latents, encode, encode_once
 from fgdm.train.dataset import SceneSet
 from fgdm.train.diffusion import NoisingProcess
 from fgdm.train.distill import attention_distillation_loss, record_attention
+from fgdm.train.figures import main as figures_main
 from fgdm.train.figures import mean_iou, table_row
 from fgdm.train.loop import LoopOptions, mixed_precision, train_stage
 from fgdm.train.models import (
@@ -28,6 +30,7 @@ from fgdm.train.recipe import Recipe
 from fgdm.train.render import colorize
 from torch import Tensor, nn
 
+SCENES = Path(__file__).parents[2] / "bundles" / "scenes"
 CPU = torch.device("cpu")
 
 
@@ -191,6 +194,18 @@ def test_table_rows_are_the_papers_statistics() -> None:
     labels = np.array([[0, 0], [1, 1]], np.uint8)
     assert mean_iou(labels, labels) == 1
     assert mean_iou(labels, np.zeros_like(labels)) == pytest.approx(0.25)
+
+
+def test_a_bundles_maps_beside_its_own(tmp_path: Path) -> None:
+    output = tmp_path / "beside.json"
+    arguments = [str(SCENES), "--beside", str(SCENES), "--every", "100", "--steps", "2"]
+    arguments += ["--prompts", str(SCENES.parents[1] / "benchmarks" / "prompts.json")]
+    assert figures_main([*arguments, "--threads", "1", "--output", str(output)]) == 0
+    found = json.loads(output.read_text())
+    assert found["prompts"] == 2
+    nothing = {"estimate": 0, "low": 0, "high": 0}
+    assert found["more"] == {"one": nothing, "N=5": nothing, "N=10": nothing}
+    assert 0.2 < found["time"] < 5
 
 
 @pytest.mark.slow
