@@ -6,7 +6,8 @@ On a processor it is the processor's time that counts, which other work there ha
 more than one core it has waiting threads in it, too.
 The UNet has random weights, and Stable Diffusion 1.5's layers and widths as far as --levels go.
 LoRAs change the layers that kohya's trainer changes: attention, feed-forward and the projections
-around them. `none` is the graph that takes LoRAs, in a batch without any.
+around them. `none` is the graph that takes LoRAs, in a batch without any. `two requests` have a
+LoRA each, and their rows are one batch, as in the engine, or a batch for each LoRA.
 """
 
 from __future__ import annotations
@@ -62,16 +63,17 @@ def random_pairs(layers: dict[str, nn.Module], rank: int) -> dict[str, Pair]:
 
 
 class Case:
-    """A graph on a runtime, and what it is given."""
+    """A graph on a runtime, and the batches that it is given."""
 
-    def __init__(self, name: str, runner: Any, inputs: dict[str, Tensor]) -> None:
+    def __init__(self, name: str, runner: Any, *batches: dict[str, Tensor]) -> None:
         self.name, self.seconds = name, list[float]()
         self._runner = runner
-        self._feed = {key: value.numpy() for key, value in inputs.items()}
+        self._feeds = [{key: value.numpy() for key, value in inputs.items()} for inputs in batches]
 
     def run(self, clock: Callable[[], float]) -> None:
         begin = clock()
-        self._runner.infer(self._feed)
+        for feed in self._feeds:
+            self._runner.infer(feed)
         self.seconds.append(clock() - begin)
 
 
@@ -98,13 +100,24 @@ def measure(args: argparse.Namespace, folder: Path) -> list[Case]:
     with ExitStack() as stack:
         cases = [Case("a bundle without LoRAs", runner(plain), inputs)]
         zeros = [(torch.zeros(branches.inputs, 1), torch.zeros(branches.outputs, 1))]
+
+        def given(used: list[tuple[Tensor, Tensor]], scale: Tensor) -> dict[str, Tensor]:
+            down, up = (torch.cat(parts, dim=1) for parts in zip(*used, strict=True))
+            return {DOWN: down, UP: up, SCALE: scale}
+
         weighed = runner(branches.graph(backbone_graph(unet, _TOKENS), matrices))
         for count in range(args.most + 1):
             used = matrices[:count] or zeros
-            down, up = (torch.cat(parts, dim=1) for parts in zip(*used, strict=True))
-            scale = torch.full((args.rows, down.shape[1]), float(count > 0))
+            scale = torch.full((args.rows, count * args.rank or 1), float(count > 0))
             name = "none" if count == 0 else f"{count} of rank {args.rank}"
-            cases.append(Case(name, weighed, {**inputs, DOWN: down, UP: up, SCALE: scale}))
+            cases.append(Case(name, weighed, {**inputs, **given(used, scale)}))
+        both = plain.random_inputs(2 * args.rows, args.size, args.size, seed=1)
+        own = torch.eye(2).repeat_interleave(args.rows, 0).repeat_interleave(args.rank, 1)
+        one_batch = {**both, **given(matrices[:2], own)}
+        ones = torch.ones(args.rows, args.rank)
+        by_lora = [{**inputs, **given([lora], ones)} for lora in matrices[:2]]
+        cases.append(Case("two requests, one batch", weighed, one_batch))
+        cases.append(Case("two requests, a batch for each", weighed, *by_lora))
         for _ in range(args.repeats + 1):
             for case in cases:
                 case.run(clock)
@@ -121,7 +134,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=32, help="of the latent, in cells")
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--most", type=int, default=2, help="LoRAs at once")
+    parser.add_argument("--most", type=int, default=2, help="LoRAs at once, two or more")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
