@@ -125,7 +125,7 @@ def inputs_of(heads: int, patches: int, size: int, scales: Iterable[float]) -> d
 def measure_op(threads: int, rounds: int, levels: Iterable[tuple[int, int, int]]) -> dict[str, Any]:
     """By "heads x size, patches" and kind of rows; levels are (heads, size of a head, patches)."""
     model = one_node()
-    own, standard = (open_op(model, side == "auto", threads) for side in SIDES)
+    own, standard = (open_op(model, side == SIDES[0], threads) for side in SIDES)
     found: dict[str, Any] = {}
     for heads, size, patches in levels:
         name = f"{heads} x {size}, {patches} patches"
