@@ -62,7 +62,8 @@ _BODY = f"""
 def add_function_bodies(model: onnx.ModelProto) -> None:
     """Add the op's body, and its domain's version, to a model that has nodes of it."""
     if any(node.domain == OP_DOMAIN for node in model.graph.node):
-        model.opset_import.append(onnx.helper.make_opsetid(OP_DOMAIN, OP_VERSION))
+        if not any(imported.domain == OP_DOMAIN for imported in model.opset_import):
+            model.opset_import.append(onnx.helper.make_opsetid(OP_DOMAIN, OP_VERSION))
         model.functions.append(segfree_attention_function())
 
 

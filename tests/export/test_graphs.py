@@ -217,6 +217,8 @@ def test_graphs_avoid_what_others_get_wrong(tiny_bundle: Path) -> None:
     for path in sorted(tiny_bundle.glob("*.onnx")):
         model = onnx.load(path, load_external_data=False)
         assert not {node.op_type for node in model.graph.node} & {"GroupNormalization", "Attention"}
+        domains = [imported.domain for imported in model.opset_import]
+        assert len(set(domains)) == len(domains), "each domain once"
         functions += len(model.functions)
         bodies = [node for function in model.functions for node in function.node]
         for node in (*model.graph.node, *bodies):
