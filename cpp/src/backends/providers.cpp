@@ -33,6 +33,12 @@ constexpr std::array<Backend, 5> backends{
       "it needs a GPU, libvulkan.so.1, and onnxruntime-ep-webgpu beside onnxruntime 1.24.4 or "
       "newer"}}};
 
+[[noreturn]] void refuse_backend(const std::string& backend) {
+  throw RequestError("backend is \"" + backend +
+                     "\", expected \"auto\", \"cpu\", \"openvino\", \"cuda\", \"tensorrt\", "
+                     "\"tensorrt-rtx\" or \"webgpu\"");
+}
+
 }  // namespace
 
 void check_machine(const EngineOptions& options) {
@@ -42,9 +48,7 @@ void check_machine(const EngineOptions& options) {
                        return provider_name(known.provider) == backend;
                      });
   if (!named)
-    throw RequestError("backend is \"" + backend +
-                       "\", expected \"auto\", \"cpu\", \"openvino\", \"cuda\", \"tensorrt\", "
-                       "\"tensorrt-rtx\" or \"webgpu\"");
+    refuse_backend(backend);
   // A runtime's threads wait actively: with a hundred a processor, opening takes minutes.
   const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   if (options.threads < 0 || options.threads > 8 * processors)
@@ -89,7 +93,7 @@ std::vector<Provider> providers_for(const std::string& backend, const OrtRuntime
   const auto asked = std::ranges::find_if(
       backends, [&](const Backend& known) { return provider_name(known.provider) == backend; });
   if (asked == backends.end())
-    throw BackendError("backend \"" + backend + "\" is none of ONNX Runtime's");
+    refuse_backend(backend);
   if (std::ranges::find(here, asked->provider) != here.end())
     return {asked->provider};
   auto message = "the installed ONNX Runtime " + runtime.version() +

@@ -20,7 +20,8 @@ bool uses_gpu(Provider provider);
 // Plugins that a backend may need: "cpu" none, others those that are given or named.
 std::vector<std::filesystem::path> plugins_for(const EngineOptions& options);
 
-// The providers to try, the best first. Throws BackendError where the backend has none here.
+// The providers to try, the best first. Throws BackendError where the backend has none here,
+// RequestError for an unknown one.
 std::vector<Provider> providers_for(const std::string& backend, const OrtRuntime& runtime);
 
 // Whether EngineOptions::precision means bfloat16; `made` is the type of the bundle's graphs.
