@@ -227,7 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
             "runtime": systems.runtime,
             "torch_runtime": systems.torch_runtime,
         }
-        chosen = {"methods": given.methods, "prompts": str(given.prompts), "every": given.every}
+        chosen = {"methods": given.methods, "prompts": given.prompts.name, "every": given.every}
         journal = Journal.beside(given.output, {**settings, **chosen})
         scores = measure(systems, methods, prompts, journal, given.minutes)
         systems.close()
