@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,8 +131,10 @@ def encode_once(
 ) -> Tensor:
     """Latents of `count` pictures, as `encode` gives them, made the first time.
 
-    A file of `folder` holds those of a few hundred, so that an interrupted run goes on.
+    vae: gives the autoencoder, which is asked for once at most. A file of `folder` holds the
+    latents of a few hundred pictures, so that an interrupted run goes on.
     """
+    vae = cache(vae)
 
     def make(part: slice) -> NDArray[np.float16]:
         latents: NDArray[np.float16] = encode(vae(), pictures(part), device).numpy()

@@ -13,7 +13,7 @@ from transformers import CLIPTextModel
 
 from .diffusion import CaptionTokens, NoisingProcess, pick_captions
 from .distill import attention_distillation_loss, record_attention
-from .loop import LoopOptions, mixed_precision, train_stage
+from .loop import LoopOptions, freeze, mixed_precision, train_stage
 from .presets import Preset
 
 NULL_SHARE = 0.2  # FG-DM, section 3.3
@@ -62,9 +62,7 @@ def train_adapter(
     looks at the picture that belongs to the map, under the same noise and timestep, so that what it
     attends to is what it knows.
     """
-    for model in (unet, text_encoder):
-        model.requires_grad_(False)
-        model.eval()
+    freeze(unet, text_encoder)
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         index = rng.integers(len(maps), size=preset.adapter.batch)

@@ -15,7 +15,7 @@ from transformers import CLIPTextModel
 
 from .condition import NULL_SHARE, PROMPT_PREFIX, adapted_noise
 from .diffusion import CaptionTokens, NoisingProcess, pick_captions
-from .loop import LoopOptions, mixed_precision, train_stage
+from .loop import LoopOptions, freeze, mixed_precision, train_stage
 from .presets import StageBudget
 from .truth import FactorName
 
@@ -62,9 +62,7 @@ def train_factor(
 ) -> None:
     """ε-prediction on map latents; the adapter sees the clean latent of another map, zeros in a
     fifth of the samples (the null condition; FG-DM, section 3.3). name: of the stage."""
-    for model in (unet, text_encoder):
-        model.requires_grad_(False)
-        model.eval()
+    freeze(unet, text_encoder)
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         index = _draw(data, budget.batch, rng)

@@ -110,10 +110,7 @@ class FactorRecipe:
             name,
             kind,
             adapter,
-            self.load(UNet2DConditionModel, "unet"),
-            self.load(CLIPTextModel, "text_encoder"),
-            CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
-            NoisingProcess(build_scheduler(), self.device),
+            *self._base(),
             data,
             self.preset.pose if kind == "pose" else self.preset.factor,
             self.work,
@@ -135,10 +132,7 @@ class FactorRecipe:
             f"guided-{kind}",
             kind,
             adapter,
-            self.load(UNet2DConditionModel, "unet"),
-            self.load(CLIPTextModel, "text_encoder"),
-            CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
-            NoisingProcess(build_scheduler(), self.device),
+            *self._base(),
             FactorData(
                 self._map_latents(kind, scenes),
                 None if own else self._map_latents("segmentation", scenes),
@@ -165,10 +159,7 @@ class FactorRecipe:
         controlnet: ControlNetModel = self._load_factor(ControlNetModel, "controlnet")
         train_controlnet(
             controlnet.requires_grad_(True),
-            self.load(UNet2DConditionModel, "unet"),
-            self.load(CLIPTextModel, "text_encoder"),
-            CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
-            NoisingProcess(build_scheduler(), self.device),
+            *self._base(),
             None,
             Pictures(self._pictures(scenes), hints, scenes.labels, scenes.captions),
             self.preset,
@@ -213,6 +204,17 @@ class FactorRecipe:
             if not (self.folder / name).exists():  # an interrupted run may have left the first
                 self._save(model, self.folder / name)
         return adapter, controlnet
+
+    def _base(
+        self,
+    ) -> tuple[UNet2DConditionModel, CLIPTextModel, CaptionTokens, NoisingProcess]:
+        """What every factor learns over."""
+        return (
+            self.load(UNet2DConditionModel, "unet"),
+            self.load(CLIPTextModel, "text_encoder"),
+            CaptionTokens(load_tokenizer(self.start / "tokenizer"), self.device),
+            NoisingProcess(build_scheduler(), self.device),
+        )
 
     def _load_adapter(self, name: str) -> TimestepAdapter:
         """A factor's adapter of `start`, to learn more."""

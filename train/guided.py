@@ -15,7 +15,7 @@ from transformers import CLIPTextModel
 from .condition import NULL_SHARE, adapted_noise
 from .diffusion import CaptionTokens, NoisingProcess, pick_captions
 from .factor import PROMPT_PREFIXES, FactorData
-from .loop import LoopOptions, mixed_precision, train_stage
+from .loop import LoopOptions, freeze, mixed_precision, train_stage
 from .presets import StageBudget
 from .truth import FactorName
 
@@ -40,9 +40,9 @@ def train_guided(
     data: what the adapter learnt from; `seen` is None where it sees its own noisy latent.
     """
     teacher = copy.deepcopy(adapter)
-    for model in (unet, text_encoder, teacher):
-        model.requires_grad_(False)
-        model.eval()
+    freeze(unet, text_encoder, teacher)
+    with torch.no_grad(), mixed_precision(options.device):
+        empty = text_encoder(tokens([""])).last_hidden_state
 
     def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         index = rng.integers(len(data.maps), size=budget.batch)
@@ -54,8 +54,8 @@ def train_guided(
         with mixed_precision(options.device):
             with torch.no_grad():
                 context = text_encoder(ids).last_hidden_state
-                empty = text_encoder(tokens([""])).last_hidden_state.expand_as(context)
-                plain = adapted_noise(unet, teacher, noisy, timesteps, empty, seen)
+                without = empty.expand_as(context)
+                plain = adapted_noise(unet, teacher, noisy, timesteps, without, seen)
                 given = adapted_noise(unet, teacher, noisy, timesteps, context, seen)
             predicted = adapted_noise(unet, adapter, noisy, timesteps, context, seen)
         guided = plain.float() + scale * (given.float() - plain.float())

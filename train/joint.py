@@ -16,7 +16,7 @@ from transformers import CLIPTextModel
 
 from .condition import NULL_SHARE, PROMPT_PREFIX, adapted_noise
 from .diffusion import CaptionTokens, NoisingProcess, pick_captions
-from .loop import LoopOptions, mixed_precision, train_stage
+from .loop import LoopOptions, freeze, mixed_precision, train_stage
 from .painter import area_weights
 from .presets import StageBudget
 
@@ -36,9 +36,7 @@ class JointModels:
 
     def prepare(self) -> nn.ModuleDict:
         """Freezes all but the adapter and the ControlNet's hint block, which are returned."""
-        for model in (self.controlnet, self.unet, self.text_encoder, self.vae):
-            model.requires_grad_(False)
-            model.eval()
+        freeze(self.controlnet, self.unet, self.text_encoder, self.vae)
         learning = nn.ModuleDict(
             {"adapter": self.adapter, "hint": self.controlnet.controlnet_cond_embedding}
         )

@@ -33,6 +33,13 @@ class LoopOptions:
     ema_decay: float = 0.998
 
 
+def freeze(*models: nn.Module) -> None:
+    """Has them stay as they are while others learn."""
+    for model in models:
+        model.requires_grad_(False)
+        model.eval()
+
+
 def mixed_precision(device: torch.device) -> torch.autocast:
     """bfloat16 where it is faster than float32: GPUs, and processors that multiply in it."""
     able = torch.cpu.get_capabilities()

@@ -16,7 +16,7 @@ from transformers import CLIPTextModel
 from .autoencoder import decode, encode
 from .classes import CLASSES
 from .diffusion import CaptionTokens, NoisingProcess, pick_captions
-from .loop import LoopOptions, mixed_precision, train_stage
+from .loop import LoopOptions, freeze, mixed_precision, train_stage
 from .presets import Preset
 from .render import colorize
 
@@ -91,9 +91,7 @@ def train_controlnet(
     It learns to follow a map on small pictures, four to the price of a large one, and only then
     what the full size asks for. Without small pictures every step takes large ones.
     """
-    for model in (unet, text_encoder):
-        model.requires_grad_(False)
-        model.eval()
+    freeze(unet, text_encoder)
 
     budget = preset.controlnet
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <iterator>
 #include <sstream>
+#include <string_view>
 #include <thread>
 
 #include "fgdm/error.hpp"
@@ -33,6 +34,13 @@ constexpr std::array<Backend, 5> backends{
       "it needs a GPU, libvulkan.so.1, and onnxruntime-ep-webgpu beside onnxruntime 1.24.4 or "
       "newer"}}};
 
+// A backend of ONNX Runtime's by its name; none: nullptr.
+const Backend* find_backend(std::string_view name) {
+  const auto found = std::ranges::find_if(
+      backends, [&](const Backend& known) { return provider_name(known.provider) == name; });
+  return found == backends.end() ? nullptr : &*found;
+}
+
 [[noreturn]] void refuse_backend(const std::string& backend) {
   throw RequestError("backend is \"" + backend +
                      "\", expected \"auto\", \"cpu\", \"openvino\", \"cuda\", \"tensorrt\", "
@@ -43,11 +51,7 @@ constexpr std::array<Backend, 5> backends{
 
 void check_machine(const EngineOptions& options) {
   const auto& backend = options.backend;
-  const bool named = backend == "auto" || backend == "tensorrt" ||
-                     std::ranges::any_of(backends, [&](const Backend& known) {
-                       return provider_name(known.provider) == backend;
-                     });
-  if (!named)
+  if (backend != "auto" && backend != "tensorrt" && find_backend(backend) == nullptr)
     refuse_backend(backend);
   // A runtime's threads wait actively: with a hundred a processor, opening takes minutes.
   const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -90,9 +94,8 @@ std::vector<Provider> providers_for(const std::string& backend, const OrtRuntime
           "this ONNX Runtime library has none of the providers cpu, openvino and cuda");
     return tried;
   }
-  const auto asked = std::ranges::find_if(
-      backends, [&](const Backend& known) { return provider_name(known.provider) == backend; });
-  if (asked == backends.end())
+  const auto* asked = find_backend(backend);
+  if (asked == nullptr)
     refuse_backend(backend);
   if (std::ranges::find(here, asked->provider) != here.end())
     return {asked->provider};

@@ -68,6 +68,12 @@ def directory_entry(content: bytearray, name: str) -> int:
     return content.rindex(name.encode()) - 46
 
 
+def member_header(archive: Path, name: str) -> int:
+    """Where a member's own header begins."""
+    with zipfile.ZipFile(archive) as listed:
+        return listed.getinfo(name).header_offset
+
+
 def flipped(archive: Path, target: Path, name: str) -> Path:
     """One byte of a member's content."""
     content = bytearray(archive.read_bytes())
@@ -108,8 +114,7 @@ def too_short(archive: Path, target: Path, name: str) -> Path:
 def patched(archive: Path, target: Path, name: str) -> Path:
     """The directory and the member say that it is a patch of another file: bit 5."""
     content = bytearray(archive.read_bytes())
-    with zipfile.ZipFile(archive) as listed:
-        header = listed.getinfo(name).header_offset
+    header = member_header(archive, name)
     content[header + 6] |= 0x20
     content[directory_entry(content, name) + 8] |= 0x20
     target.write_bytes(content)
@@ -119,8 +124,7 @@ def patched(archive: Path, target: Path, name: str) -> Path:
 def misnamed(archive: Path, target: Path, name: str) -> Path:
     """The member's own header has another name, which isn't UTF-8."""
     content = bytearray(archive.read_bytes())
-    with zipfile.ZipFile(archive) as listed:
-        header = listed.getinfo(name).header_offset
+    header = member_header(archive, name)
     content[header + 7] |= 8
     content[header + 30] = 0xFF
     target.write_bytes(content)
