@@ -57,8 +57,10 @@ $(TEST_VENV)/bin/python: | system-packages
 
 # torch-fidelity, with which evaluate's figures are compared, stays apart: its torchvision needs a torch of
 # the same build, and torchmetrics can't be imported beside a torch-fidelity without it. So does the plugin
-# of OpenVINO: installed, it would be what "auto" takes in every other test.
+# of OpenVINO: installed, it would be what "auto" takes in every other test. The wheel may have been built in
+# the other environment, so that CMake and its like are still missing here.
 $(TEST_VENV)/.ready: $(TEST_VENV)/bin/python build/wheel/.ready constraints.txt
+	$(TEST_VENV)/bin/python $(PIP_INSTALL) $(BUILD_REQUIRES)
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt \
 	  $(WHEEL)"[cpu,test,lint]"
