@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from fgdm import _core
     from fgdm.inversion import Edit, InversionOptions
     from fgdm.request import RequestOptions
+    from fgdm.requirements import Requirements
     from fgdm.result import Result
-    from fgdm.scorers import SegmenterScorer
+    from fgdm.scorers import Score, SegmenterScorer
     from fgdm.values import Numbers, Picture
     from typing_extensions import Unpack
 
@@ -31,6 +32,7 @@ class Editor(Submitter):
     """The part of an Engine that takes pictures back into noise and changes them from there."""
 
     _segmenter: SegmenterScorer | None = None
+    _threads: int
 
     @property
     @abstractmethod
@@ -288,20 +290,10 @@ class Editor(Submitter):
         Raises RequestError where the bundle has no segmenter, BackendError where onnxruntime isn't
         installed or the graph fails.
         """
-        graph = self._manifest.get("segmenter")
-        if graph is None:
-            raise RequestError(
-                "this bundle has no segmenter that could read the picture's map; give the map, or "
-                "add one: fgdm export --add-segmenter FILE --into BUNDLE"
-            )
+        need_segmenter(self, "read the picture's map; give the map")
         picture = request.read("image", image, values.host_picture)
-        if self._segmenter is None:
-            model = self._open().bundle_file(self._manifest["graphs"][graph]["file"])
-            scorers = extras.load("fgdm.scorers", "cpu")
-            self._segmenter = scorers.SegmenterScorer(model, self.palette)
-        labels = self._segmenter.labels(Image.fromarray(picture))
-        name, painted = self._main_factor(), self._manifest["factors"][-1]
-        (spec,) = (each for each in self._manifest["factors"] if each["name"] == name)
+        labels = self._own_segmenter().labels(Image.fromarray(picture))
+        spec, painted = self._labels_spec(), self._manifest["factors"][-1]
         height = picture.shape[0] * spec["height"] // painted["height"]
         width = picture.shape[1] * spec["width"] // painted["width"]
         if labels.shape == (height, width):
@@ -310,6 +302,34 @@ class Editor(Submitter):
         columns = np.arange(width) * labels.shape[1] // width
         resized: npt.NDArray[np.uint8] = labels[rows[:, None], columns]
         return resized
+
+    def score(self, image: Picture, prompt: str, requirements: Requirements) -> Score:
+        """Whether a picture holds what was asked for, as the bundle's segmenter sees it: a scorer
+        for ``fgdm.repaint``.
+
+        image: a picture of a size that the bundle can paint. prompt: isn't read. requirements: as
+        ``submit`` takes them, such as ``find_requirements`` reads in a prompt. The picture's labels
+        are checked as a map's are (``fgdm.check_map``), with the bundle's own least area.
+
+        Raises RequestError where the bundle has no segmenter and for requirements that can't be
+        read, BackendError where onnxruntime isn't installed or the graph fails.
+        """
+        need_segmenter(self, "check the picture; give a scorer (fgdm.scorers)")
+        picture = request.read("image", image, values.host_picture)
+        return self._own_segmenter()(Image.fromarray(picture), prompt, requirements)
+
+    def _own_segmenter(self) -> SegmenterScorer:
+        """That of the bundle, loaded when it is first asked for."""
+        if self._segmenter is None:
+            graph = self._manifest["graphs"][self._manifest["segmenter"]]
+            least = self._labels_spec().get("min_area")
+            self._segmenter = extras.load("fgdm.scorers", "cpu").SegmenterScorer(
+                self._open().bundle_file(graph["file"]),
+                self.palette,
+                threads=self._threads,
+                **({} if least is None else {"min_area": least}),
+            )
+        return self._segmenter
 
     def _image_size(self, factor: str, picture: Any) -> dict[str, int]:
         """Of a request whose factor has a picture of that size."""
@@ -320,11 +340,27 @@ class Editor(Submitter):
                 return {side: pixels * image[side] // spec[side] for side, pixels in sides}
         return {}  # the core says what there is
 
-    def _main_factor(self) -> str:
+    def _labels_spec(self) -> Mapping[str, Any]:
+        """The last factor that makes labels, as the manifest has it."""
         labels = [spec for spec in self._manifest["factors"] if spec.get("palette")]
         if not labels:
             raise RequestError(
                 "map is given, but no factor of this bundle makes labels; say whose map it is with "
                 "factor"
             )
-        return str(labels[-1]["name"])
+        return dict(labels[-1])
+
+    def _main_factor(self) -> str:
+        return str(self._labels_spec()["name"])
+
+
+def need_segmenter(engine: Editor, need: str) -> None:
+    """Raises RequestError where the engine's bundle has no segmenter.
+
+    need: what it would do, and what there is instead, to be told.
+    """
+    if not engine.has_segmenter:
+        raise RequestError(
+            f"this bundle has no segmenter that could {need}, or add one: fgdm export "
+            "--add-segmenter FILE --into BUNDLE"
+        )

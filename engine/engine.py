@@ -127,6 +127,7 @@ class Engine(Editor):
             "contexts": values.path("contexts", contexts),
             "stream": values.cuda_stream("stream", stream),
         }
+        self._threads = options["threads"]
         self._stream = stream  # whose object may end it with itself
         options |= find_libraries(backend, values.path("library", library))
         with open_engines.call():

@@ -1,12 +1,12 @@
 """Paints again where a picture lacks what was asked for, up to a budget.
 
     from fgdm import repaint
-    from fgdm.scorers import SegmenterScorer
 
-    scorer = SegmenterScorer("segmenter.onnx", engine.palette)
-    result = repaint.generate(engine, "two dogs beside a house", scorer, repaint=3)
+    result = repaint.generate(engine, "two dogs beside a house", repaint=3)
 
-First from the next best map of those that were sampled, and when none is left with the next seed.
+The bundle's segmenter looks at the pictures, or a scorer of yours (fgdm.scorers). Painted again is
+first the next best map of those that were sampled and hold as much, and when none is left that of
+the next seed.
 `result.repaint` says what was tried; the result is that of the best picture.
 """
 
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from fgdm.editing import need_segmenter
 from fgdm.errors import RequestError
 from fgdm.factor_result import Candidate
 from fgdm.requirements import Reading, Requirements
@@ -41,7 +42,7 @@ _SEEDS = 2**64
 def generate(
     engine: Engine,
     prompt: str,
-    scorer: PictureScorer,
+    scorer: PictureScorer | None = None,
     *,
     repaint: int = 1,
     **options: Unpack[RequestOptions],
@@ -49,15 +50,19 @@ def generate(
     """Like ``Engine.generate``, and scores the picture; one that fails is painted again.
 
     scorer: called with the picture, the prompt and its requirements (the request's, else what the
-    engine reads in the prompt), on the thread that called this. repaint: how many more pictures
-    there may be, 0 to 100. options: of ``Engine.submit``; a deadline is each picture's own.
+    engine reads in the prompt), on the thread that called this; by default the bundle's own
+    segmenter, ``Engine.score``. repaint: how many more pictures there may be, 0 to 100. options:
+    of ``Engine.submit``; a deadline is each picture's own.
 
     The result is that of the first picture that passed, else of the one with the highest score, the
     earlier first, with all maps that its own was one of; map_rows and timings are those of all
-    attempts. Raises what ``Engine.generate`` and
-    the scorer raise; RequestError where the image is sampled jointly with its map, which can't be
-    given then, or where no labels are made.
+    attempts. Raises what ``Engine.generate`` and the scorer raise; RequestError where the image is
+    sampled jointly with its map, which can't be given then, where no labels are made, or where
+    there is neither a scorer nor a segmenter.
     """
+    if scorer is None:
+        need_segmenter(engine, "check the picture; give a scorer (fgdm.scorers)")
+        scorer = engine.score
     painting = Painting(engine, prompt, options, repaint)
     while painting.options is not None:
         result = engine.generate(prompt, **painting.options)
@@ -182,11 +187,15 @@ def _labels_factor(engine: Engine, options: Mapping[str, Any]) -> str:
 
 
 def _others(result: Result) -> list[Candidate]:
-    """The maps that weren't chosen and may be painted, the best first, as the engine chooses."""
+    """The maps that weren't chosen, may be painted and hold no less, the best first, as the engine
+    chooses. A picture can't show what its map lacks, so that a new seed is better than the rest."""
+    chosen = result.candidates[result.chosen]
     usable = [
         one
-        for index, one in enumerate(result.candidates)
-        if index != result.chosen and not (one.pruned or one.failed or one.refused)
+        for one in result.candidates
+        if one is not chosen
+        and not (one.pruned or one.failed or one.refused)
+        and (one.recall, one.compliance) >= (chosen.recall, chosen.compliance)
     ]
     return sorted(usable, key=lambda one: (-one.recall, -one.compliance, -one.smallest_area))
 

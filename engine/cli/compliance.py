@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from fgdm import extras
 from fgdm.cli.arguments import filters, json_in, load_function
+from fgdm.editing import need_segmenter
 from fgdm.errors import RequestError
 
 if TYPE_CHECKING:
     from fgdm.engine import Engine
     from fgdm.requirements import Reading
     from fgdm.result import Result
+    from fgdm.scorers import PictureScorer
 
 
 class Options(TypedDict):
@@ -72,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repaint",
         type=int,
         metavar="N",
-        help="paint up to N more pictures until one passes its scorer, one of the next two",
+        help="paint up to N more pictures until one passes: the bundle's segmenter looks at them, "
+        "or one of the next two",
     )
     add("--segmenter", metavar="FILE", help="ONNX; the picture passes if it meets all requirements")
     add(
@@ -111,15 +114,19 @@ def options(args: argparse.Namespace, prompt: str, engine: Engine) -> Options:
 
 
 def generate(args: argparse.Namespace, engine: Engine, bundle: Path) -> Callable[..., Result]:
-    """What generates: the engine, or if the arguments have a scorer, what paints again."""
+    """What generates: the engine, or if the arguments want pictures scored, what paints again."""
+    scorer: PictureScorer | None = None
     if args.segmenter is None and args.dual_encoder is None:
-        return engine.generate
-    scorers = extras.load("fgdm.scorers", "cpu")
-    if args.segmenter is not None:
+        if args.repaint is None:
+            return engine.generate
+        need_segmenter(engine, "check the picture; give --segmenter or --dual-encoder")
+    elif args.segmenter is not None:
+        scorers = extras.load("fgdm.scorers", "cpu")
         if engine.palette is None:
             raise RequestError("--segmenter checks classes, and this bundle has no palette")
         scorer = scorers.SegmenterScorer(args.segmenter, engine.palette)
     else:
+        scorers = extras.load("fgdm.scorers", "cpu")
         image, text, threshold = args.dual_encoder
         scorer = scorers.DualEncoderScorer(
             image,
@@ -140,8 +147,6 @@ def check(args: argparse.Namespace) -> None:
     """RequestError for arguments that contradict each other, before anything is loaded."""
     if args.segmenter is not None and args.dual_encoder is not None:
         raise RequestError("--segmenter and --dual-encoder are given; one of them scores")
-    if args.repaint is not None and args.segmenter is None and args.dual_encoder is None:
-        raise RequestError("--repaint needs a scorer: --segmenter or --dual-encoder")
     if args.dual_encoder is not None:
         try:
             cosine = float(args.dual_encoder[2])

@@ -135,8 +135,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[NAME=]FILE",
-        help="ONNX, of a bundle: requests may have pictures painted again that lack what they ask "
-        "for (docs/compliance.md); can be given again",
+        help="ONNX, in place of a bundle's own segmenter: it looks at pictures that requests want "
+        "painted again if they lack something (docs/compliance.md); can be given again",
     )
     engine.add_argument("--policy", default="latency", help="latency or throughput")
     engine.add_argument("--memory", default="full", help="full or low (docs/memory.md)")

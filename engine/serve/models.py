@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fgdm.engine import Engine
 
 from .errors import ApiError
-from .scoring import Scoring
+from .scoring import Scoring, scoring_of
 
 if TYPE_CHECKING:
     from fgdm.credentials import Credentials
@@ -73,7 +73,8 @@ class Models:
     """At least one. A service of one bundle answers to any name, one of several to theirs.
 
     aliases: further names, each with that of the bundle that answers to it. credentials,
-    reader: as in Model, of all. scorers: of bundles' pictures (fgdm.scorers), by names.
+    reader: as in Model, of all. scorers: of bundles' pictures (fgdm.scorers), by names;
+    by default those of their own segmenters.
     """
 
     def __init__(
@@ -86,14 +87,13 @@ class Models:
     ) -> None:
         if not engines:
             raise ValueError("a service needs an engine")
-        scoring = {name: Scoring(scorer) for name, scorer in (scorers or {}).items()}
         self._models = {
             name: Model(
                 name,
                 engine,
                 credentials=credentials,
                 reader=reader,
-                scoring=scoring.get(name),
+                scoring=scoring_of(engine, (scorers or {}).get(name)),
             )
             for name, engine in engines.items()
         }

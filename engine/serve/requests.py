@@ -312,8 +312,8 @@ def _repaint(asked: int | None, model: Model, settings: Settings) -> int | None:
     if model.scoring is None:
         raise wrong(
             "repaint",
-            f"repaint is {asked}, and nothing scores the pictures of {model.name} here; its "
-            "operator would name a segmenter (--segmenter); leave it out",
+            f"repaint is {asked}, and nothing scores the pictures of {model.name} here, which "
+            "has no segmenter; its operator would name one (--segmenter); leave it out",
         )
     if asked > settings.max_repaint:
         raise wrong(

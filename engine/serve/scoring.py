@@ -35,6 +35,13 @@ class Scoring:
         return loop.run_in_executor(self._thread, self._scorer, image, prompt, required)
 
 
+def scoring_of(engine: Engine, scorer: PictureScorer | None = None) -> Scoring | None:
+    """By a scorer, else by the bundle's own segmenter; None where it has none."""
+    if scorer is None and engine.has_segmenter:
+        scorer = engine.score
+    return None if scorer is None else Scoring(scorer)
+
+
 def named_segmenters(given: Sequence[str], names: Sequence[str]) -> dict[str, Path]:
     """Files of what is given as ``[NAME=]FILE``, by names of bundles. Raises RequestError for a
     name that isn't served, and for several files of one bundle."""

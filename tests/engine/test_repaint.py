@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,44 @@ def test_the_next_best_map_then_the_next_seed(engine: Engine) -> None:
     jsonschema.validate(result.to_json(), json.loads(schema.read_text()))
 
 
+def test_a_map_that_holds_less_is_not_painted(engine: Engine) -> None:
+    """What a map lacks no picture of it shows."""
+    sampled = engine.generate("a dog", seed=7, **QUICK)
+    for others, seed in (((0.4, 1.0), 8), ((0.5, 0.9), 8), ((0.5, 1.0), 7), ((1.0, 0.0), 7)):
+        maps = [
+            replace(one, recall=recall, compliance=compliance)
+            for one, (recall, compliance) in zip(
+                sampled.candidates, [(0.5, 1.0), others, others], strict=True
+            )
+        ]
+        painting = repaint.Painting(engine, "a dog", {"seed": 7}, repaint=1)
+        painting.take(replace(sampled, candidates=maps, chosen=0), Score(0.0, False))
+        assert painting.options is not None
+        assert painting.options["seed"] == seed
+        assert ("factors" in painting.options) == (seed == 7)
+
+
+def test_a_bundles_own_segmenter_looks_by_itself(engine: Engine) -> None:
+    prompt = "two dogs beside a house under a tree"
+    options: dict[str, Any] = {**QUICK, "condition_steps": 2, "num_inference_steps": 2, "seed": 3}
+    with Engine(BUNDLE, threads=1) as scenes:
+        result = repaint.generate(scenes, prompt, repaint=2, **options)
+        scorer = SegmenterScorer(BUNDLE / "segmenter.onnx", PALETTE)
+        expected = repaint.generate(scenes, prompt, scorer, repaint=2, **options)
+        required = scenes.find_requirements(prompt).requirements
+        score = scenes.score(result.image, prompt, required)
+        assert score == scorer(result.image, prompt, required)
+    assert result.repaint == expected.repaint and result.repaint is not None
+    assert result.repaint.attempts[result.repaint.kept].met == score.met
+    assert (np.asarray(result.image) == np.asarray(expected.image)).all()
+    for wanted in (
+        lambda: repaint.generate(engine, "a dog"),
+        lambda: engine.score(picture("dog"), "a dog", {"objects": ["dog"]}),
+    ):
+        with pytest.raises(RequestError, match="no segmenter that could check the picture"):
+            wanted()
+
+
 def test_what_is_best_is_kept_when_none_passes(engine: Engine) -> None:
     scorer = Scripted(0.1, 0.5, 0.5)
     result = repaint.generate(engine, "a dog", scorer, repaint=2, seed=7, **QUICK)
@@ -231,8 +270,8 @@ def test_the_command_paints_again(
     assert f"999 {name}" in told["attempts"][0]["unmet"]
     out = capsys.readouterr().out
     assert "NONE passed" in out and "not met by the picture" in out
-    assert command.main(words[:-2]) != 0
-    assert "--repaint needs a scorer" in capsys.readouterr().err
+    assert command.main(words[:-2]) == 2
+    assert "this bundle has no segmenter that could check" in capsys.readouterr().err
 
 
 def test_the_command_scores_by_two_encoders(

@@ -103,7 +103,7 @@ def test_a_full_queue_is_counted(models: Models, engine: Engine) -> None:
         """An engine that takes nothing."""
 
         info, manifest, palette = engine.info, engine.manifest, engine.palette
-        watermark = None
+        watermark, has_segmenter = None, False
 
         def submit(self, *_: Any, **__: Any) -> Any:
             raise errors.QueueFullError("the queue is full")

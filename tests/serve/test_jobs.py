@@ -102,6 +102,7 @@ class Broken:
 
     def __init__(self, engine: Engine) -> None:
         self.manifest, self.watermark = engine.manifest, engine.watermark
+        self.has_segmenter = False
 
     def submit(self, *_: Any, **__: Any) -> Any:
         class Job:

@@ -161,13 +161,23 @@ def test_what_is_refused(engine: Engine, fields: dict[str, Any], words: str) -> 
     assert engine.metrics()["accepted"] == before
 
 
-def test_without_a_scorer_the_operators_option_is_named(address: str) -> None:
-    for path in (GENERATE, "/v1/jobs", "/v1/studio/jobs"):
-        refused = httpx.post(f"{address}{path}", json={**BODY, "repaint": 0})
-        assert refused.status_code == 400
-        error = refused.json()["error"]
-        assert error["param"] == "repaint" and "--segmenter" in error["message"]
-    document = httpx.get(f"{address}/openapi.json").json()
+def test_a_bundles_own_segmenter_scores(address: str) -> None:
+    told = httpx.post(f"{address}{GENERATE}", json={**BODY, "repaint": 1}, timeout=60).json()
+    attempts = told["data"][0]["fgdm"]["repaint"]["attempts"]
+    assert {word for one in attempts for word in (*one["met"], *one["unmet"])} == {"dog", "2 dog"}
+
+
+def test_without_a_scorer_the_operators_option_is_named(tiny_bundle: Path) -> None:
+    with (
+        Engine(tiny_bundle, threads=1) as tiny,
+        serving(Models({"tiny": tiny}), Settings()) as address,
+    ):
+        for path in (GENERATE, "/v1/jobs", "/v1/studio/jobs"):
+            refused = httpx.post(f"{address}{path}", json={**BODY, "repaint": 0})
+            assert refused.status_code == 400
+            error = refused.json()["error"]
+            assert error["param"] == "repaint" and "--segmenter" in error["message"]
+        document = httpx.get(f"{address}/openapi.json").json()
     assert "repaint" in document["components"]["schemas"]["ImageRequest"]["properties"]
 
 

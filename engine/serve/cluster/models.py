@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgdm.serve.errors import ApiError
 from fgdm.serve.models import Model, Models
-from fgdm.serve.scoring import Scoring, load_segmenter
+from fgdm.serve.scoring import load_segmenter, scoring_of
 from ray import serve
 
 from .scaling import CountedEngine
@@ -44,7 +44,7 @@ class BundlePool(Models):
 
         async def load(name: str) -> Model:
             engine = await asyncio.to_thread(CountedEngine, self._folders[name], **options)
-            scoring = None
+            scorer = None
             if file := (segmenters or {}).get(name):
                 threads = options.get("threads", 0)
                 try:
@@ -52,8 +52,13 @@ class BundlePool(Models):
                 except BaseException:
                     engine.close()
                     raise
-                scoring = Scoring(scorer)
-            model = Model(name, engine, credentials=credentials, reader=reader, scoring=scoring)
+            model = Model(
+                name,
+                engine,
+                credentials=credentials,
+                reader=reader,
+                scoring=scoring_of(engine, scorer),
+            )
             self._opened[name] = model
             return model
 
