@@ -13,7 +13,7 @@ import argparse
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -40,23 +40,43 @@ from benchmarks.machine import available_cores, write_results
 from benchmarks.methods import AS_IN_THE_PAPERS, PAPER_STEPS
 from benchmarks.statistics import summary
 
-STEPS = PAPER_STEPS
 SCALES = (0.0, 5.0, 10.0, 20.0)
-STARTS = (1, 5, 10)
+#: Of the papers' steps, and of the bundle's own few.
+STARTS, FEW_STARTS = (1, 5, 10), (0, 2, 4)
 
-#: Every setting by name: arguments of ``Engine.generate``. The bundle's guidance scales are kept.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "cfg": {"guidance": "cfg"},
-    **{
-        f"a={scale:g} from {start}": {
-            "guidance": "segfree",
-            "segfree_scale": scale,
-            "segfree_start": start / STEPS,
+
+@dataclass(frozen=True)
+class Sampling:
+    """How images are sampled, and from which of their steps on guidance is segmentation-free.
+
+    options: of ``Engine.generate``, maps' included, whatever the guidance.
+    """
+
+    steps: int
+    starts: tuple[int, ...]
+    options: Mapping[str, Any]
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What guides, by name: options of ``Engine.generate``. The bundle's scales are kept."""
+        segfree = {
+            f"a={scale:g} from {start}": {
+                "guidance": "segfree",
+                "segfree_scale": scale,
+                "segfree_start": start / self.steps,
+            }
+            for scale in SCALES
+            for start in self.starts
         }
-        for scale in SCALES
-        for start in STARTS
-    },
-}
+        return {"cfg": {"guidance": "cfg"}, **segfree}
+
+
+IN_THE_PAPERS = Sampling(PAPER_STEPS, STARTS, AS_IN_THE_PAPERS)
+
+
+def as_shipped(manifest: Mapping[str, Any]) -> Sampling:
+    """The bundle's own steps and samplers, of maps and of the image."""
+    return Sampling(manifest["factors"][-1]["num_inference_steps"], FEW_STARTS, {})
 
 
 @dataclass(frozen=True)
@@ -74,8 +94,15 @@ class Painting:
 class Painter:
     """Paints one prompt's best map under any setting."""
 
-    def __init__(self, engine: Engine, prompt: HeldOutPrompt, candidates: int, seed: int) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        engine: Engine,
+        sampling: Sampling,
+        prompt: HeldOutPrompt,
+        candidates: int,
+        seed: int,
+    ) -> None:
+        self._engine, self._sampling = engine, sampling
         self._prompt = prompt
         self._seed = seed
         manifest = engine.manifest
@@ -95,7 +122,10 @@ class Painter:
                 map_done = time.perf_counter()
 
         result = self._generate(
-            self._noise, num_inference_steps=STEPS, step_callback=watch, **setting
+            self._noise,
+            num_inference_steps=self._sampling.steps,
+            step_callback=watch,
+            **setting,
         )
         seconds = time.perf_counter() - map_done
         (seen,) = segment(segmenter, np.asarray(result.image)[None], torch.device("cpu"))
@@ -110,7 +140,7 @@ class Painter:
             min_area=MIN_AREA,
             stop_at_recall=0.0,
             seed=self._seed,
-            **{**AS_IN_THE_PAPERS, **options},
+            **{**self._sampling.options, **options},
         )
 
 
@@ -181,20 +211,23 @@ def slowest_beside_cfg(settings: dict[str, Any]) -> float:
 
 def measure(
     engine: Engine,
+    sampling: Sampling,
     prompts: list[tuple[int, HeldOutPrompt]],
     segmenter: Segmenter,
     candidates: int,
 ) -> dict[str, list[Painting]]:
     """Every setting on every numbered prompt, in an order that turns by one each time."""
-    names = list(SETTINGS)
-    Painter(engine, prompts[0][1], candidates, 0).paint(SETTINGS["cfg"], segmenter)  # warm-up
+    settings = sampling.settings
+    names = list(settings)
+    warm = Painter(engine, sampling, prompts[0][1], candidates, 0)
+    warm.paint(settings["cfg"], segmenter)
     paintings: dict[str, list[Painting]] = {name: [] for name in names}
     began = time.monotonic()
     for done, (i, prompt) in enumerate(prompts, 1):
-        painter = Painter(engine, prompt, candidates, seed=i)
+        painter = Painter(engine, sampling, prompt, candidates, seed=i)
         for j in range(len(names)):
             name = names[(i + j) % len(names)]
-            paintings[name].append(painter.paint(SETTINGS[name], segmenter))
+            paintings[name].append(painter.paint(settings[name], segmenter))
         each = (time.monotonic() - began) / done
         print(f"prompt {done}/{len(prompts)}, {each:.1f} s each", file=sys.stderr, flush=True)
     return paintings
@@ -202,12 +235,15 @@ def measure(
 
 def measure_share(
     given: argparse.Namespace, prompts: list[tuple[int, HeldOutPrompt]]
-) -> tuple[str, dict[str, list[Painting]]]:
-    """One process's prompts: the runtime in words, and the paintings."""
+) -> tuple[str, Sampling, dict[str, list[Painting]]]:
+    """One process's prompts: the runtime in words, how was sampled, and the paintings."""
     torch.set_num_threads(given.threads)
     with Engine(given.bundle, **engine_options(given)) as engine:
-        paintings = measure(engine, prompts, load_segmenter(given.segmenter), given.candidates)
-        return f"{engine.info.runtime} {engine.info.backend} {engine.info.precision}", paintings
+        sampling = as_shipped(engine.manifest) if given.as_shipped else IN_THE_PAPERS
+        segmenter = load_segmenter(given.segmenter)
+        paintings = measure(engine, sampling, prompts, segmenter, given.candidates)
+        info = engine.info
+        return f"{info.runtime} {info.backend} {info.precision}", sampling, paintings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -218,6 +254,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--jobs", type=int, default=1, help="processes that share the prompts, each with --threads"
     )
+    parser.add_argument(
+        "--as-shipped",
+        action="store_true",
+        help="the bundle's own steps and samplers; without it the papers' "
+        f"{PAPER_STEPS} steps of DDIM",
+    )
     given = parser.parse_args(arguments)
     if not 1 <= given.jobs * given.threads <= available_cores():
         parser.error(f"--jobs times --threads must be 1 to {available_cores()}, the cores here")
@@ -225,12 +267,14 @@ def main(arguments: list[str] | None = None) -> int:
     shares = [prompts[job :: given.jobs] for job in range(min(given.jobs, len(prompts)))]
     with ProcessPoolExecutor(len(shares), multiprocessing.get_context("spawn")) as pool:
         measured = list(pool.map(partial(measure_share, given), shares))
-    runtime = measured[0][0]
-    paintings = {name: [p for _, found in measured for p in found[name]] for name in SETTINGS}
+    runtime, sampling, _ = measured[0]
+    paintings = {
+        name: [p for *_, found in measured for p in found[name]] for name in measured[0][2]
+    }
     settings = {name: describe(found, paintings["cfg"]) for name, found in paintings.items()}
     results = {
         "prompts": len(prompts),
-        "steps": STEPS,
+        "steps": sampling.steps,
         "runtime": runtime,
         "threads": given.threads,
         "jobs": given.jobs,

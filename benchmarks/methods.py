@@ -19,7 +19,8 @@ class Method:
 
     system: "base", the base model alone in the engine's runtime; "diffusers", the same in PyTorch;
     "attend_and_excite", in PyTorch; or "fgdm". candidates: images or maps to choose from. options:
-    further arguments of ``Engine.generate``, of the base those that a map would have.
+    further arguments of ``Engine.generate``, of the base those that a map would have. repaint: how
+    many more pictures fgdm may paint where the bundle's segmenter misses something in one.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Method:
     system: System
     candidates: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+    repaint: int = 0
 
 
 #: Steps of an image in the papers.

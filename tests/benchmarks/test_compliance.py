@@ -24,7 +24,7 @@ def _scores(
     """Two prompts that a method served alike; the segmenter saw .5 and 1.0. A picture's mIoU is
     half of the map's recall."""
     miou = None if map_recall is None else map_recall / 2
-    return [Scored(seconds, seen, recalls, map_recall, rows, miou) for seen in (0.5, 1.0)]
+    return [Scored(seconds, seconds, seen, recalls, map_recall, rows, miou) for seen in (0.5, 1.0)]
 
 
 def test_figures_of_a_method_by_hand() -> None:
@@ -80,7 +80,7 @@ def test_prompts_that_were_measured_are_not_measured_again(tmp_path: Path) -> No
         def run(self, method: Method, prompt: HeldOutPrompt, seed: int) -> Outcome:
             self.seeds.append(seed)
             labels = np.array([[INDEX["dog"]] * 2, [INDEX["cat"]] * 2], np.uint8)
-            return Outcome(seed, np.zeros((2, 2, 3), np.uint8), (1.0, 0.5), labels=labels)
+            return Outcome((seed, seed), np.zeros((2, 2, 3), np.uint8), (1.0, 0.5), labels=labels)
 
         def seen(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
             return np.full((len(pictures), 2, 2), INDEX["dog"], np.uint8)
@@ -88,7 +88,7 @@ def test_prompts_that_were_measured_are_not_measured_again(tmp_path: Path) -> No
     prompts = [HeldOutPrompt("a dog", ["dog"])] * 10
     methods = [METHODS["base_10"]]
     journal = Journal(tmp_path / "kept.jsonl", {})
-    journal.add(3, {"base_10": vars(Scored(99.0, 1.0, (1.0, 0.5)))})
+    journal.add(3, {"base_10": vars(Scored(99.0, 99.0, 1.0, (1.0, 0.5)))})
     first = Seconds()
     scores = measure(first, methods, prompts, journal)  # type: ignore[arg-type]
     assert first.seeds == [10, 0, 8, 1, 9, 2, 4, 5, 6, 7]  # the first is the warm-up

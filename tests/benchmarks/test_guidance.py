@@ -7,8 +7,9 @@ import pytest
 from fgdm.train.classes import INDEX
 
 from benchmarks.guidance import (
-    SETTINGS,
-    STEPS,
+    IN_THE_PAPERS,
+    Sampling,
+    as_shipped,
     class_accuracy,
     describe,
     judge,
@@ -44,14 +45,21 @@ def test_a_setting_gains_nothing_over_itself_and_all_over_the_worst() -> None:
     assert alone["accuracy_by_class"] == {"dog": 1.0, "sky": 1.0}
 
 
-def test_starts_are_whole_steps_after_rounding() -> None:
+@pytest.mark.parametrize(
+    ("sampling", "starts"),
+    [
+        (IN_THE_PAPERS, {1, 5, 10}),
+        (as_shipped({"factors": [{}, {"num_inference_steps": 6}]}), {0, 2, 4}),
+    ],
+)
+def test_starts_are_whole_steps_after_rounding(sampling: Sampling, starts: set[int]) -> None:
     """As the core rounds: floor(start × steps + 1/2)."""
-    starts = {
-        int(options["segfree_start"] * STEPS + 0.5)
-        for options in SETTINGS.values()
+    found = {
+        int(options["segfree_start"] * sampling.steps + 0.5)
+        for options in sampling.settings.values()
         if options["guidance"] == "segfree"
     }
-    assert starts == {1, 5, 10}
+    assert found == starts
 
 
 def test_the_slowest_setting_is_compared_by_medians() -> None:
