@@ -44,9 +44,21 @@ AS_IN_THE_PAPERS: Mapping[str, Any] = {
 }
 
 
-def _fgdm(name: str, title: str, candidates: int, condition_steps: int, **options: Any) -> Method:
-    paper = {**AS_IN_THE_PAPERS, "condition_steps": condition_steps, "stop_at_recall": 0.0}
-    return Method(name, title, "fgdm", candidates, {**paper, **options})
+def _fgdm(
+    name: str,
+    title: str,
+    candidates: int,
+    condition_steps: int,
+    repaint: int = 0,
+    **options: Any,
+) -> Method:
+    paper = {
+        **AS_IN_THE_PAPERS,
+        "segfree_scale": 20.0,  # the bundle's before it took few steps
+        "condition_steps": condition_steps,
+        "stop_at_recall": 0.0,
+    }
+    return Method(name, title, "fgdm", candidates, {**paper, **options}, repaint)
 
 
 _INTERVALS = {"guidance_interval": (0.0, 0.8), "condition_guidance_interval": (0.0, 0.8)}
@@ -54,9 +66,11 @@ _FEW_STEPS = {
     "condition_timestep_spacing": "trailing",
     "sampler": "dpmsolver++",
     "timestep_spacing": "trailing",
-    "num_inference_steps": 8,
+    "num_inference_steps": 6,
+    "segfree_scale": 0.0,
 }
 _CACHE = {"cache_interval": 2}
+_EVERY = {"stop_at_recall": 1.0, "wave": 1, **_FEW_STEPS, **_CACHE}
 
 #: What FG-DM's Tables 3 and 4 hold. Maps are sampled by DPM-Solver++, and once by DDIM.
 PAPER = (
@@ -79,7 +93,7 @@ SAVINGS = (
     _fgdm("stop", "stop at the first map that holds everything", 10, 10, stop_at_recall=1.0),
     _fgdm("waves", "stop likewise, four maps at a time", 10, 10, stop_at_recall=1.0, wave=4),
     _fgdm("intervals", "guidance in the first 80 % of the steps", 10, 10, **_INTERVALS),
-    _fgdm("few_steps", "DPM-Solver++, 6 trailing steps a map, 8 the image", 10, 6, **_FEW_STEPS),
+    _fgdm("few_steps", "DPM-Solver++, 6 trailing steps a map and the image", 10, 6, **_FEW_STEPS),
     _fgdm("cache", "every second image step through one level alone", 10, 10, **_CACHE),
     _fgdm(
         "few_steps_cache",
@@ -89,15 +103,15 @@ SAVINGS = (
         **_FEW_STEPS,
         **_CACHE,
     ),
+    _fgdm("every_saving", "stopping, one map at a time, few steps, the cache", 10, 6, **_EVERY),
+    _fgdm("repaint", "the same, painted again up to twice", 10, 6, 2, **_EVERY),
     _fgdm(
-        "every_saving",
-        "stopping, waves, few steps and the cache",
+        "repaint_fewer_steps",
+        "the same with 5 steps a map, 4 the image",
         10,
-        6,
-        stop_at_recall=1.0,
-        wave=4,
-        **_FEW_STEPS,
-        **_CACHE,
+        5,
+        2,
+        **{**_EVERY, "num_inference_steps": 4},
     ),
     Method(
         "base_10_few_steps",

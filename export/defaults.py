@@ -30,15 +30,17 @@ class ConditionDefaults:
     sampler. cache_interval: of so many steps the first goes through the whole backbone, the others
     through its outer `cache_level` levels alone.
     stop_at_recall: the recall, 0 to 1, with which a map has won, so that the others need not be
-    finished; 0 samples every map to its end. min_area: the fraction of a map, 0 to 1, from which on
-    a class counts as found; best the least that the image factor still paints. Both are for factors
-    that make labels.
+    finished; 0 samples every map to its end. wave: how many are sampled at a time until one has
+    won; 0 is all at once. min_area: the fraction of a map, 0 to 1, from which on a class counts as
+    found; best the least that the image factor still paints. The three are for factors that make
+    labels.
     """
 
     num_inference_steps: int = 10
     sampler: str = "ddim"
     guidance_scale: float = 7.5
     stop_at_recall: float = 0.0
+    wave: int = 0
     min_area: float = 0.002
     prompt_prefix: str = ""
     prompt_suffix: str = ""
@@ -49,7 +51,7 @@ class ConditionDefaults:
 
     def check(self, factor: str) -> None:
         """Raises ExportError for a value that no engine would accept; `factor` is whose it is."""
-        _check(self, factor, {"stop_at_recall": "label_factor", "min_area": "label_factor"})
+        _check(self, factor, dict.fromkeys(("stop_at_recall", "wave", "min_area"), "label_factor"))
 
 
 @dataclass(frozen=True)

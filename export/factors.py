@@ -129,6 +129,8 @@ class ConditionFactor:
             entry["lines"] = self.lines
         if self.output == "labels":
             entry["stop_at_recall"] = defaults.stop_at_recall
+            if defaults.wave:
+                entry["wave"] = defaults.wave
             entry["min_area"] = defaults.min_area
             entry["palette"] = self.palette
         return entry

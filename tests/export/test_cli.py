@@ -44,6 +44,7 @@ def test_exports_with_the_chosen_defaults(
         "--condition-sampler=dpmsolver++",
         "--condition-timestep-spacing=trailing",
         "--min-area=0.01",
+        "--wave=3",
         "--guidance=cfg",
         "--cache-interval=2",
         "--cache-level=2",
@@ -58,7 +59,7 @@ def test_exports_with_the_chosen_defaults(
     assert manifest["name"] == "small"
     assert manifest["graphs"]["backbone"]["attention_stride"] == 2
     assert (condition["height"], condition["width"], condition["guidance_scale"]) == (48, 32, 4.0)
-    assert condition["min_area"] == 0.01
+    assert (condition["min_area"], condition["wave"]) == (0.01, 3)
     assert (condition["sampler"], image["sampler"]) == ("dpmsolver++", "ddim")
     assert condition["timestep_spacing"] == "trailing" and "timestep_spacing" not in image
     assert (image["height"], image["num_inference_steps"], image["guidance"]) == (96, 12, "cfg")

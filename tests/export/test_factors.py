@@ -106,7 +106,7 @@ def test_the_manifest_describes_every_factor(manifest: dict[str, Any]) -> None:
     assert "optional" not in depth
     assert segmentation["palette"] == "palette.json"
     for factor in (depth, edges):
-        assert not {"palette", "stop_at_recall", "min_area"} & factor.keys()
+        assert not {"palette", "stop_at_recall", "wave", "min_area"} & factor.keys()
     assert [(f["height"], f["width"]) for f in (depth, edges)] == [(32, 32), (48, 64)]
     assert [f["num_inference_steps"] for f in (depth, edges)] == [10, 20]
     assert [f["prompt_prefix"] for f in (depth, edges)] == ["", "a sketch of "]
