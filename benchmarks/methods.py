@@ -43,6 +43,9 @@ AS_IN_THE_PAPERS: Mapping[str, Any] = {
     "condition_timestep_spacing": "leading",
 }
 
+#: What guided the bundle's pictures before they took few steps.
+_BEFORE_FEW_STEPS = {"segfree_scale": 20.0, "segfree_guidance_scale": 2.5, "segfree_start": 0.05}
+
 
 def _fgdm(
     name: str,
@@ -54,7 +57,7 @@ def _fgdm(
 ) -> Method:
     paper = {
         **AS_IN_THE_PAPERS,
-        "segfree_scale": 20.0,  # the bundle's before it took few steps
+        **_BEFORE_FEW_STEPS,
         "condition_steps": condition_steps,
         "stop_at_recall": 0.0,
     }
@@ -67,7 +70,9 @@ _FEW_STEPS = {
     "sampler": "dpmsolver++",
     "timestep_spacing": "trailing",
     "num_inference_steps": 6,
-    "segfree_scale": 0.0,
+    "segfree_scale": 10.0,
+    "segfree_guidance_scale": 2.0,
+    "segfree_start": 0.5,
 }
 _CACHE = {"cache_interval": 2}
 _EVERY = {"stop_at_recall": 1.0, "wave": 1, **_FEW_STEPS, **_CACHE}
@@ -115,11 +120,11 @@ SAVINGS = (
     ),
     Method(
         "base_10_few_steps",
-        "base, N = 10, 8 trailing steps of DPM-Solver++, the segmenter",
+        "base, N = 10, 6 trailing steps of DPM-Solver++, the segmenter",
         "base",
         10,
         {
-            "condition_steps": 8,
+            "condition_steps": 6,
             "condition_sampler": "dpmsolver++",
             "condition_timestep_spacing": "trailing",
         },

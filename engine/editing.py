@@ -280,6 +280,17 @@ class Editor(Submitter):
         """Whether the bundle has a segmenter, with which `segment` reads maps from pictures."""
         return self._manifest.get("segmenter") is not None
 
+    def need_segmenter(self, need: str) -> None:
+        """Raises RequestError where the bundle has no segmenter.
+
+        need: what it would do, and what there is instead, to be told.
+        """
+        if not self.has_segmenter:
+            raise RequestError(
+                f"this bundle has no segmenter that could {need}, or add one: fgdm export "
+                "--add-segmenter FILE --into BUNDLE"
+            )
+
     def segment(self, image: Picture) -> npt.NDArray[np.uint8]:
         """The map of a picture as the bundle's segmenter sees it, to invert and edit.
 
@@ -290,7 +301,7 @@ class Editor(Submitter):
         Raises RequestError where the bundle has no segmenter, BackendError where onnxruntime isn't
         installed or the graph fails.
         """
-        need_segmenter(self, "read the picture's map; give the map")
+        self.need_segmenter("read the picture's map; give the map")
         picture = request.read("image", image, values.host_picture)
         labels = self._own_segmenter().labels(Image.fromarray(picture))
         spec, painted = self._labels_spec(), self._manifest["factors"][-1]
@@ -314,7 +325,7 @@ class Editor(Submitter):
         Raises RequestError where the bundle has no segmenter and for requirements that can't be
         read, BackendError where onnxruntime isn't installed or the graph fails.
         """
-        need_segmenter(self, "check the picture; give a scorer (fgdm.scorers)")
+        self.need_segmenter("check the picture; give a scorer (fgdm.scorers)")
         picture = request.read("image", image, values.host_picture)
         return self._own_segmenter()(Image.fromarray(picture), prompt, requirements)
 
@@ -352,15 +363,3 @@ class Editor(Submitter):
 
     def _main_factor(self) -> str:
         return str(self._labels_spec()["name"])
-
-
-def need_segmenter(engine: Editor, need: str) -> None:
-    """Raises RequestError where the engine's bundle has no segmenter.
-
-    need: what it would do, and what there is instead, to be told.
-    """
-    if not engine.has_segmenter:
-        raise RequestError(
-            f"this bundle has no segmenter that could {need}, or add one: fgdm export "
-            "--add-segmenter FILE --into BUNDLE"
-        )

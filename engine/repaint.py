@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fgdm.editing import need_segmenter
 from fgdm.errors import RequestError
 from fgdm.factor_result import Candidate
 from fgdm.requirements import Reading, Requirements
@@ -61,7 +60,7 @@ def generate(
     there is neither a scorer nor a segmenter.
     """
     if scorer is None:
-        need_segmenter(engine, "check the picture; give a scorer (fgdm.scorers)")
+        engine.need_segmenter("check the picture; give a scorer (fgdm.scorers)")
         scorer = engine.score
     painting = Painting(engine, prompt, options, repaint)
     while painting.options is not None:

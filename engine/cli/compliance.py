@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from fgdm import extras
 from fgdm.cli.arguments import filters, json_in, load_function
-from fgdm.editing import need_segmenter
 from fgdm.errors import RequestError
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def generate(args: argparse.Namespace, engine: Engine, bundle: Path) -> Callable
     if args.segmenter is None and args.dual_encoder is None:
         if args.repaint is None:
             return engine.generate
-        need_segmenter(engine, "check the picture; give --segmenter or --dual-encoder")
+        engine.need_segmenter("check the picture; give --segmenter or --dual-encoder")
     elif args.segmenter is not None:
         scorers = extras.load("fgdm.scorers", "cpu")
         if engine.palette is None:

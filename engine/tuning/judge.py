@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fgdm import edit
-from fgdm.editing import need_segmenter
 
 from .settings import label_factor
 
@@ -21,7 +20,7 @@ class SegmenterJudge:
 
     def __init__(self, engine: Engine) -> None:
         """Raises RequestError where the bundle has no segmenter."""
-        need_segmenter(engine, "judge pictures; give --judge psnr or a function of yours")
+        engine.need_segmenter("judge pictures; give --judge psnr or a function of yours")
         self._engine = engine
         self._index = {name: index for index, name in enumerate(engine.classes)}
         min_area = (label_factor(engine.manifest) or {}).get("min_area")

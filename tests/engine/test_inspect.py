@@ -67,10 +67,10 @@ def test_what_factors_do_by_themselves_is_shown() -> None:
     """Both guidance scales, spacings, caches, and what is optional, of the shipped bundle."""
     shipped = Path(__file__).parents[2] / "bundles" / "scenes"
     text = "\n".join(describe(shipped).lines())
-    assert "guidance segfree at 2.5, cfg at 4 before" in text
+    assert "guidance segfree at 2, cfg at 4 before" in text
     assert "depth  condition, depth, optional, 64×64 px" in text
-    assert "8 steps of dpmsolver++ in trailing spacing, all but one of 2 through 1 level" in text
-    assert "trailing spacing, maps all at once until one has recall 1, adapter" in text
+    assert "6 steps of dpmsolver++ in trailing spacing, all but one of 2 through 1 level" in text
+    assert "trailing spacing, maps 1 at a time until one has recall 1, adapter" in text
 
 
 def test_the_waves_that_fgdm_tune_writes_are_shown(tmp_path: Path) -> None:

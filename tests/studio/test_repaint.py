@@ -4,6 +4,7 @@ they lack something; nothing of it where nothing can check."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -95,11 +96,26 @@ def test_a_picture_is_painted_again_while_it_lacks_something(
     expect(again.locator("#extra")).to_be_hidden()
 
 
-def test_without_a_scorer_there_is_no_field(studio: Watched) -> None:
+def test_without_a_scorer_there_is_no_field(tiny_bundle: Path, open_page: Opened) -> None:
+    with (
+        Engine(tiny_bundle, backend="cpu", threads=1) as tiny,
+        serving(Models({"tiny": tiny}), Settings(grace_seconds=1)) as at,
+    ):
+        studio = open_page(at=at)
+        page = studio.page
+        expect(page.locator("#repaint")).to_be_hidden()
+        write_prompt(page, "a dog", candidates=1)
+        page.click("#generate")
+        until_painted(page)
+        assert "repaint" not in studio.bodies[-1]
+        expect(page.locator("#picture-panel .scored")).to_be_hidden()
+
+
+def test_a_bundles_own_segmenter_looks_at_the_picture(studio: Watched) -> None:
     page = studio.page
-    expect(page.locator("#repaint")).to_be_hidden()
-    write_prompt(page, "a dog", candidates=1)
+    write_prompt(page, "a dog", candidates=1, seed=3)
     page.click("#generate")
     until_painted(page)
-    assert "repaint" not in studio.bodies[-1]
-    expect(page.locator("#picture-panel .scored")).to_be_hidden()
+    assert studio.bodies[-1]["repaint"] == 0
+    found = page.locator("#picture-panel .scored")
+    expect(found.locator(".chip")).to_have_text("dog")

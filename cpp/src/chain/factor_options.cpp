@@ -146,7 +146,7 @@ private:
                                 : ", but a callback chooses among all maps; leave it out"));
       fill(options_.stop_at_recall, request.stop_at_recall, factor_.stop_at_recall);
       fill(options_.min_area, request.min_area, factor_.min_area);
-      fill(options_.wave, request.wave, *options_.stop_at_recall > 0.0 ? factor_.wave : 0);
+      fill(options_.wave, request.wave, share_that_wins() > 0.0 ? factor_.wave : 0);
     }
     latents_name_ = has_latents() ? name("latents") : "condition_latents";
     const bool of_all = factor_.makes_labels() || !has_labels();
@@ -155,6 +155,11 @@ private:
       options_.latents_shape = request.condition_latents_shape;
       options_.latents_on_device = request.condition_latents_on_device;
     }
+  }
+
+  // Of what is asked for, with which a map has won; 0: none has.
+  double share_that_wins() const {
+    return request_.stop_at_compliance.value_or(*options_.stop_at_recall);
   }
 
   bool has_latents() const { return !options_.latents.empty() || options_.latents_on_device; }
@@ -267,10 +272,10 @@ private:
                            shown(prune[i - 1]));
     }
     require_between(called("wave"), *options_.wave, 0, 1000);
-    const double enough = request_.stop_at_compliance.value_or(*options_.stop_at_recall);
-    if (*options_.wave > 0 && enough == 0.0)
-      throw RequestError(called("wave") + " is " + shown(*options_.wave) +
-                         " without stop_at_recall, which says when to stop; give both");
+    if (*options_.wave > 0 && share_that_wins() == 0.0)
+      throw RequestError(called("wave") + " is " + shown(*options_.wave) + " without " +
+                         (request_.stop_at_compliance ? "stop_at_compliance" : "stop_at_recall") +
+                         ", which says when to stop; give both");
   }
 
   const Request& request_;

@@ -144,6 +144,16 @@ TEST(Request, TheBundlesWaveCountsWhereMapsStop) {
   value.wave.reset();
   value.stop_at_recall = 0.0;
   EXPECT_EQ(waves(value), 0) << "all maps are finished: there is nothing to wait for";
+  value.stop_at_recall.reset();
+  value.select = fgdm::SelectBy::compliance;
+  EXPECT_EQ(waves(value), 3);
+  value.stop_at_compliance = 0.0;
+  EXPECT_EQ(waves(value), 0) << "likewise";
+  value.stop_at_compliance = 0.5;
+  EXPECT_EQ(waves(value), 3);
+  value.select = fgdm::SelectBy::recall;
+  value.stop_at_compliance.reset();
+  value.stop_at_recall = 0.0;
   value.wave = 2;
   EXPECT_THROW(waves(value), fgdm::RequestError);
 }
