@@ -330,7 +330,8 @@ lint: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/ruff format --check $(PYTHON_FOLDERS)
 	$(TEST_VENV)/bin/python -m mypy -n auto --cache-dir build/mypy -p fgdm
 	$(TEST_VENV)/bin/python -m mypy -n auto --cache-dir build/mypy $(CHECKOUT_FOLDERS)
-	$(TEST_VENV)/bin/clang-format --dry-run --Werror $(CPP_FILES)
+	@echo "clang-format --dry-run, of every C and C++ file"
+	@$(TEST_VENV)/bin/clang-format --dry-run --Werror $(CPP_FILES)
 
 format: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/ruff check --fix $(PYTHON_FOLDERS)

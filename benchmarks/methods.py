@@ -72,7 +72,8 @@ _FEW_STEPS = {
     "num_inference_steps": 6,
     "segfree_scale": 10.0,
     "segfree_guidance_scale": 2.0,
-    "segfree_start": 0.5,
+    "segfree_start": 0.33,
+    "min_area": 0.006,
 }
 _CACHE = {"cache_interval": 2}
 _EVERY = {"stop_at_recall": 1.0, "wave": 1, **_FEW_STEPS, **_CACHE}

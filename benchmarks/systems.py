@@ -117,7 +117,9 @@ class Systems:
         whole = [c for c in result.candidates if not c.pruned]
         recalls = tuple(candidate.recall for candidate in whole)
         picture = np.asarray(result.image)
-        return Outcome(seconds, picture, recalls, result.recall, result.map_rows, result.labels)
+        # A map is chosen by the area that the image still paints; all are measured alike.
+        found = label_recall(result.labels, prompt.things)
+        return Outcome(seconds, picture, recalls, found, result.map_rows, result.labels)
 
     def _base(self, method: Method, prompt: HeldOutPrompt, seed: int) -> Outcome:
         noise = self._noise(method.candidates, seed)

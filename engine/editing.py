@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -280,16 +280,24 @@ class Editor(Submitter):
         """Whether the bundle has a segmenter, with which `segment` reads maps from pictures."""
         return self._manifest.get("segmenter") is not None
 
-    def need_segmenter(self, need: str) -> None:
-        """Raises RequestError where the bundle has no segmenter.
+    def need_segmenter(self, need: str) -> SegmenterScorer:
+        """The bundle's segmenter, loaded when it is first asked for.
 
-        need: what it would do, and what there is instead, to be told.
+        need: what it would do, and what there is instead, to be told. Raises RequestError where the
+        bundle has none, BackendError where onnxruntime isn't installed or it can't be loaded.
         """
         if not self.has_segmenter:
             raise RequestError(
                 f"this bundle has no segmenter that could {need}, or add one: fgdm export "
                 "--add-segmenter FILE --into BUNDLE"
             )
+        core = self._open()
+        if self._segmenter is None:
+            graph = self._manifest["graphs"][self._manifest["segmenter"]]
+            self._segmenter = extras.load("fgdm.scorers", "cpu").SegmenterScorer(
+                core.bundle_file(graph["file"]), self.palette, threads=self._threads
+            )
+        return self._segmenter
 
     def segment(self, image: Picture) -> npt.NDArray[np.uint8]:
         """The map of a picture as the bundle's segmenter sees it, to invert and edit.
@@ -301,10 +309,11 @@ class Editor(Submitter):
         Raises RequestError where the bundle has no segmenter, BackendError where onnxruntime isn't
         installed or the graph fails.
         """
-        self.need_segmenter("read the picture's map; give the map")
+        segmenter = self.need_segmenter("read the picture's map; give the map")
         picture = request.read("image", image, values.host_picture)
-        labels = self._own_segmenter().labels(Image.fromarray(picture))
-        spec, painted = self._labels_spec(), self._manifest["factors"][-1]
+        labels = segmenter.labels(Image.fromarray(picture))
+        name, painted = self._main_factor(), self._manifest["factors"][-1]
+        (spec,) = (each for each in self._manifest["factors"] if each["name"] == name)
         height = picture.shape[0] * spec["height"] // painted["height"]
         width = picture.shape[1] * spec["width"] // painted["width"]
         if labels.shape == (height, width):
@@ -318,29 +327,17 @@ class Editor(Submitter):
         """Whether a picture holds what was asked for, as the bundle's segmenter sees it: a scorer
         for ``fgdm.repaint``.
 
-        image: a picture of a size that the bundle can paint. prompt: isn't read. requirements: as
-        ``submit`` takes them, such as ``find_requirements`` reads in a prompt. The picture's labels
-        are checked as a map's are (``fgdm.check_map``), with the bundle's own least area.
+        image: a picture of a size that the bundle can paint. prompt: isn't read. requirements: a
+        dictionary as ``submit`` takes it, such as ``find_requirements(prompt).requirements``. The
+        picture's labels go through ``fgdm.check_map`` with its own defaults, whatever a request
+        says of its maps: a thing is there from 0.2 % of the picture on.
 
         Raises RequestError where the bundle has no segmenter and for requirements that can't be
         read, BackendError where onnxruntime isn't installed or the graph fails.
         """
-        self.need_segmenter("check the picture; give a scorer (fgdm.scorers)")
+        segmenter = self.need_segmenter("check the picture; give a scorer (fgdm.scorers)")
         picture = request.read("image", image, values.host_picture)
-        return self._own_segmenter()(Image.fromarray(picture), prompt, requirements)
-
-    def _own_segmenter(self) -> SegmenterScorer:
-        """That of the bundle, loaded when it is first asked for."""
-        if self._segmenter is None:
-            graph = self._manifest["graphs"][self._manifest["segmenter"]]
-            least = self._labels_spec().get("min_area")
-            self._segmenter = extras.load("fgdm.scorers", "cpu").SegmenterScorer(
-                self._open().bundle_file(graph["file"]),
-                self.palette,
-                threads=self._threads,
-                **({} if least is None else {"min_area": least}),
-            )
-        return self._segmenter
+        return segmenter(Image.fromarray(picture), prompt, requirements)
 
     def _image_size(self, factor: str, picture: Any) -> dict[str, int]:
         """Of a request whose factor has a picture of that size."""
@@ -351,15 +348,11 @@ class Editor(Submitter):
                 return {side: pixels * image[side] // spec[side] for side, pixels in sides}
         return {}  # the core says what there is
 
-    def _labels_spec(self) -> Mapping[str, Any]:
-        """The last factor that makes labels, as the manifest has it."""
+    def _main_factor(self) -> str:
         labels = [spec for spec in self._manifest["factors"] if spec.get("palette")]
         if not labels:
             raise RequestError(
                 "map is given, but no factor of this bundle makes labels; say whose map it is with "
                 "factor"
             )
-        return dict(labels[-1])
-
-    def _main_factor(self) -> str:
-        return str(self._labels_spec()["name"])
+        return str(labels[-1]["name"])

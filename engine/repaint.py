@@ -20,7 +20,7 @@ from fgdm.errors import RequestError
 from fgdm.factor_result import Candidate
 from fgdm.requirements import Reading, Requirements
 from fgdm.result import Attempt, Repaint, Result
-from fgdm.values import required_integer
+from fgdm.values import required_integer, texts
 
 if TYPE_CHECKING:
     from fgdm.engine import Engine
@@ -33,6 +33,9 @@ MOST = 100
 
 #: What a request says about maps that are sampled; with one that is given it says nothing.
 _OF_SAMPLING = ("candidates", "prune", "stop_at_recall", "stop_at_compliance", "wave", "select")
+
+#: What a seed draws where a request doesn't give it: another seed draws it anew.
+_NOISE = ("latents", "condition_latents")
 
 #: Seeds are below this.
 _SEEDS = 2**64
@@ -58,6 +61,9 @@ def generate(
     attempts. Raises what ``Engine.generate`` and the scorer raise; RequestError where the image is
     sampled jointly with its map, which can't be given then, where no labels are made, or where
     there is neither a scorer nor a segmenter.
+
+    As a picture is judged by all requirements, so are the maps: select is "compliance", unless that
+    or stop_at_recall is given.
     """
     if scorer is None:
         engine.need_segmenter("check the picture; give a scorer (fgdm.scorers)")
@@ -94,10 +100,15 @@ class Painting:
             raise RequestError(
                 "repaint gives maps, which joint sampling makes anew; leave joint out"
             )
-        self.options: dict[str, Any] | None = dict(options)
-        self._given = options
-        self._factor = _labels_factor(engine, options)
-        self.required = _required(engine, prompt, options)
+        given = dict(options)
+        if "objects" in given:  # which are read here and by the engine, and may be an iterator
+            given["objects"] = texts("objects", given["objects"])
+        if given.keys().isdisjoint(("select", "stop_at_recall")):
+            given["select"] = "compliance"  # as the picture is judged
+        self.options: dict[str, Any] | None = given
+        self._given = given
+        self._factor = _labels_factor(engine, given)
+        self.required = _required(engine, prompt, given, self._factor)
         self._repaint, self._seed_step = repaint, seed_step
         self._attempts: list[Attempt] = []
         self._best: Result | None = None
@@ -145,7 +156,8 @@ class Painting:
     def _next(self, first: Result) -> dict[str, Any]:
         if not self._untried:
             self._candidate = None
-            return {**self._given, "seed": (first.seed + self._seed_step) % _SEEDS}
+            drawn = {key: value for key, value in self._given.items() if key not in _NOISE}
+            return {**drawn, "seed": (first.seed + self._seed_step) % _SEEDS}
         self._candidate = self._untried.pop(0)
         return _from_map(self._given, first, self._factor, self._candidate)
 
@@ -154,15 +166,22 @@ def _worth(attempt: Attempt) -> tuple[bool, float]:
     return attempt.passed, attempt.value
 
 
-def _required(engine: Engine, prompt: str, options: Mapping[str, Any]) -> Requirements:
+def _required(engine: Engine, prompt: str, options: Mapping[str, Any], factor: str) -> Requirements:
+    """What is asked for of the maps of `factor`, which has its own words and objects or those of
+    all."""
     given = options.get("requirements")
     if isinstance(given, Reading):
         given = given.requirements
     if given is not None:
         requirements: Requirements = given
         return requirements
-    if options.get("objects") is not None:
-        return {"objects": list(options["objects"])}
+    own: Mapping[str, Any] = (options.get("factors") or {}).get(factor) or {}
+    objects = texts("objects", own.get("objects"))
+    if objects is None and "prompt" not in own:
+        objects = options.get("objects")
+    if objects is not None:
+        return {"objects": list(objects)}
+    prompt = own.get("prompt", prompt)
     return engine.find_requirements(prompt, bool(options.get("articles_count"))).requirements
 
 
@@ -186,17 +205,14 @@ def _labels_factor(engine: Engine, options: Mapping[str, Any]) -> str:
 
 
 def _others(result: Result) -> list[Candidate]:
-    """The maps that weren't chosen, may be painted and hold no less, the best first, as the engine
-    chooses. A picture can't show what its map lacks, so that a new seed is better than the rest."""
+    """The maps that weren't chosen, may be painted and hold no less than any, the best first, as
+    the engine chooses. A picture can't show what its map lacks, so that a new seed is better than
+    the rest."""
+    usable = [one for one in result.candidates if not (one.pruned or one.failed or one.refused)]
+    most = max((one.recall, one.compliance) for one in usable)
     chosen = result.candidates[result.chosen]
-    usable = [
-        one
-        for one in result.candidates
-        if one is not chosen
-        and not (one.pruned or one.failed or one.refused)
-        and (one.recall, one.compliance) >= (chosen.recall, chosen.compliance)
-    ]
-    return sorted(usable, key=lambda one: (-one.recall, -one.compliance, -one.smallest_area))
+    best = [o for o in usable if o is not chosen and (o.recall, o.compliance) == most]
+    return sorted(best, key=lambda one: -one.smallest_area)
 
 
 def _among_others(result: Result, first: Result, name: str, painted: Candidate) -> Result:

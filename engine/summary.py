@@ -88,7 +88,7 @@ def _requirements(result: Result) -> list[str]:
     ]
     if checked := [(text, met) for text, met in beside if met is not None]:
         lines.append(
-            "counts and places: "
+            "counts and places of the map: "
             + ", ".join(f"{text} ({'met' if met else 'NOT met'})" for text, met in checked)
         )
     if result.reading:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fgdm.errors import DeadlineError
 from fgdm.job import Job
 from fgdm.repaint import Painting
 from fgdm.result import Result
@@ -59,7 +60,10 @@ class Attempts:
             if painting.options is None:
                 return painting.result
             self._job = await self._next(painting.attempts, painting.options)
-            result = await self._job
+            try:
+                result = await self._job
+            except DeadlineError:  # which names what was left for this attempt
+                raise self._turns.late(f"in attempt {painting.attempts}") from None
 
     def cancel(self) -> None:
         """What is at work, and whatever would follow. What the scorer makes of the picture that it

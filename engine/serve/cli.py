@@ -74,7 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--max-images", "max_images", int, "n of one request"),
         ("--max-candidates", "max_candidates", int, "of one request"),
         ("--max-steps", "max_steps", int, "of maps, of the picture, and of an inversion"),
-        ("--max-repaint", "max_repaint", int, "pictures after one that its segmenter fails"),
+        (
+            "--max-repaint",
+            "max_repaint",
+            int,
+            "pictures after one that lacks something; 0: none",
+        ),
         ("--max-edits", "max_edits", int, "edits by inversion of one request"),
         ("--max-requests", "max_requests", int, "of one key at a time"),
         ("--max-streams", "max_streams", int, "of jobs' events, of one key at a time"),
@@ -206,8 +211,12 @@ def _settings(args: argparse.Namespace) -> Settings:
     names = vars(Settings()).keys() & vars(args).keys()
     given = {name: getattr(args, name) for name in names}
     for name, value in given.items():
-        if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
-            raise RequestError(f"--{name.replace('_', '-')} is {value}; expected more than 0")
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        may_be_none = name == "max_repaint"
+        if not (value > 0 or (may_be_none and value == 0)):
+            least = "0 or more" if may_be_none else "more than 0"
+            raise RequestError(f"--{name.replace('_', '-')} is {value}; expected {least}")
     return Settings(**given, api_keys=read_keys(args.api_key_file))
 
 

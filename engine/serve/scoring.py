@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from fgdm.engine import Engine
     from fgdm.requirements import Requirements
     from fgdm.scorers import PictureScorer, Score
+
+_log = logging.getLogger("fgdm.serve")
 
 
 class Scoring:
@@ -36,8 +39,16 @@ class Scoring:
 
 
 def scoring_of(engine: Engine, scorer: PictureScorer | None = None) -> Scoring | None:
-    """By a scorer, else by the bundle's own segmenter; None where it has none."""
+    """By a scorer, else by the bundle's own segmenter; None where it has none, or none that runs
+    here, which is logged."""
     if scorer is None and engine.has_segmenter:
+        image = engine.manifest["factors"][-1]
+        try:
+            engine.segment(Image.new("RGB", (image["width"], image["height"])))
+        except BackendError as error:
+            name = engine.info.bundle
+            _log.warning("pictures of %s can't be looked at, so none is repainted: %s", name, error)
+            return None
         scorer = engine.score
     return None if scorer is None else Scoring(scorer)
 

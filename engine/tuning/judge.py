@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from fgdm import edit
-
-from .settings import label_factor
 
 if TYPE_CHECKING:
     from fgdm.engine import Engine
@@ -23,12 +20,8 @@ class SegmenterJudge:
         engine.need_segmenter("judge pictures; give --judge psnr or a function of yours")
         self._engine = engine
         self._index = {name: index for index, name in enumerate(engine.classes)}
-        min_area = (label_factor(engine.manifest) or {}).get("min_area")
-        self._measure = (
-            edit.measure if min_area is None else partial(edit.measure, min_area=min_area)
-        )
 
     def __call__(self, picture: Image.Image, classes: Sequence[str]) -> float:
         labels = self._engine.segment(picture)
         wanted = [self._index[name] for name in classes]
-        return self._measure(labels, wanted).recall
+        return edit.measure(labels, wanted).recall

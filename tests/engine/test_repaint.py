@@ -179,18 +179,84 @@ def test_the_next_best_map_then_the_next_seed(engine: Engine) -> None:
 def test_a_map_that_holds_less_is_not_painted(engine: Engine) -> None:
     """What a map lacks no picture of it shows."""
     sampled = engine.generate("a dog", seed=7, **QUICK)
-    for others, seed in (((0.4, 1.0), 8), ((0.5, 0.9), 8), ((0.5, 1.0), 7), ((1.0, 0.0), 7)):
+    for second, third, then in (
+        ((0.4, 1.0), (0.5, 0.9), []),
+        ((0.5, 1.0), (0.5, 0.9), [1]),
+        ((0.5, 1.0), (1.0, 0.0), [2]),
+    ):
+        held = [(0.5, 1.0), second, third]
         maps = [
             replace(one, recall=recall, compliance=compliance)
-            for one, (recall, compliance) in zip(
-                sampled.candidates, [(0.5, 1.0), others, others], strict=True
-            )
+            for one, (recall, compliance) in zip(sampled.candidates, held, strict=True)
         ]
-        painting = repaint.Painting(engine, "a dog", {"seed": 7}, repaint=1)
+        painting = repaint.Painting(engine, "a dog", {"seed": 7}, repaint=2)
         painting.take(replace(sampled, candidates=maps, chosen=0), Score(0.0, False))
+        for index in then:
+            assert painting.options is not None and painting.options["seed"] == 7
+            given = painting.options["factors"]["segmentation"]["map"]
+            assert given is maps[index].map
+            painting.take(sampled, Score(0.0, False))
+        assert painting.options is not None and painting.options["seed"] == 8
+        assert "factors" not in painting.options
+
+
+def test_maps_are_chosen_as_the_picture_is_judged(engine: Engine) -> None:
+    def first(**options: Any) -> dict[str, Any]:
+        painting = repaint.Painting(engine, "two dogs", options, repaint=1)
         assert painting.options is not None
-        assert painting.options["seed"] == seed
-        assert ("factors" in painting.options) == (seed == 7)
+        return painting.options
+
+    assert first(seed=1) == {"seed": 1, "select": "compliance"}
+    assert first(select="recall") == {"select": "recall"}
+    assert first(stop_at_recall=0.5) == {"stop_at_recall": 0.5}
+
+
+def test_what_is_asked_for_is_read_once(engine: Engine) -> None:
+    """Of an iterator nothing is left the second time; a factor may have words of its own."""
+
+    def required(**options: Any) -> Requirements:
+        return repaint.Painting(engine, "a dog", options, repaint=1).required
+
+    names = ["dog", "cat"]
+    painting = repaint.Painting(engine, "a dog", {"objects": iter(names)}, repaint=1)
+    assert painting.options is not None and painting.options["objects"] == names
+    assert painting.required == {"objects": names}
+    own = {"segmentation": {"objects": ["cat"]}}
+    assert required(factors=own) == {"objects": ["cat"]}
+    worded = {"segmentation": {"prompt": "two cats"}}
+    assert required(factors=worded) == engine.find_requirements("two cats").requirements
+    for wrong in (5, True, "dog"):
+        with pytest.raises(RequestError, match="objects must be a list"):
+            repaint.generate(engine, "a dog", Scripted(), objects=wrong)  # type: ignore[arg-type]
+
+
+def test_noise_that_is_given_is_of_the_first_seed_alone(engine: Engine) -> None:
+    options: dict[str, Any] = {**QUICK, "candidates": 1}
+    sampled = engine.generate("a dog", seed=7, **options)
+    spec, image = engine.manifest["factors"][0], engine.manifest["factors"][-1]
+    cell = engine.manifest["autoencoder"]["downscale"]
+    noise = {
+        "latents": np.zeros((1, 4, image["height"] // cell, image["width"] // cell), np.float32),
+        "condition_latents": np.zeros(
+            (1, 4, spec["height"] // cell, spec["width"] // cell), np.float32
+        ),
+    }
+    scorer = Scripted(0.0, 0.0)
+    result = repaint.generate(engine, "a dog", scorer, repaint=1, seed=7, **options, **noise)
+    assert result.repaint is not None
+    assert scorer.seen[0][0] != scorer.seen[1][0], "drawn anew"
+    assert sampled.seed == 7
+
+
+def test_a_closed_engine_looks_at_nothing() -> None:
+    engine = Engine(BUNDLE, threads=1)
+    white = Image.new("RGB", (128, 128), "white")
+    assert not engine.score(white, "", {"objects": ["dog"]}).passed
+    engine.close()
+    with pytest.raises(fgdm.Error, match="closed"):
+        engine.score(white, "", {"objects": ["dog"]})
+    with pytest.raises(fgdm.Error, match="closed"):
+        engine.segment(white)
 
 
 def test_a_bundles_own_segmenter_looks_by_itself(engine: Engine) -> None:

@@ -167,6 +167,28 @@ def test_a_bundles_own_segmenter_scores(address: str) -> None:
     assert {word for one in attempts for word in (*one["met"], *one["unmet"])} == {"dog", "2 dog"}
 
 
+def test_an_operator_may_allow_no_second_picture(engine: Engine) -> None:
+    with asking(engine, Scripted(0.0), max_repaint=0) as http:
+        refused = http.post(GENERATE, json={**BODY, "repaint": 1})
+        assert refused.status_code == 400 and "at most 0 more" in refused.text
+        told = http.post(GENERATE, json={**BODY, "repaint": 0}).json()["data"][0]["fgdm"]
+    assert not told["repaint"]["passed"], "it is looked at"
+
+
+def test_a_segmenter_that_does_not_run_is_not_offered(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As without Python's onnxruntime: the service paints all the same."""
+
+    def absent(*_: Any) -> Any:
+        raise errors.BackendError("onnxruntime is missing")
+
+    with Engine(SCENES, threads=1) as scenes:
+        monkeypatch.setattr(scenes, "segment", absent)
+        assert Models({"scenes": scenes}).find(None).scoring is None
+    assert "none is repainted: onnxruntime is missing" in caplog.text
+
+
 def test_without_a_scorer_the_operators_option_is_named(tiny_bundle: Path) -> None:
     with (
         Engine(tiny_bundle, threads=1) as tiny,
@@ -266,7 +288,7 @@ def test_a_segmenter_that_does_not_fit_is_refused_before_serving(
         ([str(tmp_path / "absent.onnx")], "expected an ONNX file"),
         ([f"other={few}"], "is for other, which isn't served"),
         ([f"scenes={few}", "--segmenter", str(few)], "scenes has two segmenters"),
-        ([str(few), "--max-repaint", "0"], "--max-repaint is 0"),
+        ([str(few), "--max-repaint", "-1"], "--max-repaint is -1; expected 0 or more"),
     ):
         serve = ["serve", str(SCENES), "--port", "0", "--threads", "1", "--segmenter", *words]
         assert command.main(serve) != 0

@@ -146,7 +146,9 @@ private:
                                 : ", but a callback chooses among all maps; leave it out"));
       fill(options_.stop_at_recall, request.stop_at_recall, factor_.stop_at_recall);
       fill(options_.min_area, request.min_area, factor_.min_area);
-      fill(options_.wave, request.wave, share_that_wins() > 0.0 ? factor_.wave : 0);
+      // Of one map at a time the worse half can't be dropped.
+      const bool waits = share_that_wins() > 0.0 && options_.prune->empty();
+      fill(options_.wave, request.wave, waits ? factor_.wave : 0);
     }
     latents_name_ = has_latents() ? name("latents") : "condition_latents";
     const bool of_all = factor_.makes_labels() || !has_labels();
@@ -273,9 +275,13 @@ private:
     }
     require_between(called("wave"), *options_.wave, 0, 1000);
     if (*options_.wave > 0 && share_that_wins() == 0.0)
-      throw RequestError(called("wave") + " is " + shown(*options_.wave) + " without " +
-                         (request_.stop_at_compliance ? "stop_at_compliance" : "stop_at_recall") +
-                         ", which says when to stop; give both");
+      throw RequestError(
+          called("wave") + " is " + shown(*options_.wave) +
+          (request_.select == SelectBy::callback
+               ? ", but a callback chooses among all maps; leave it out"
+               : std::string(" without ") +
+                     (request_.stop_at_compliance ? "stop_at_compliance" : "stop_at_recall") +
+                     ", which says when to stop; give both"));
   }
 
   const Request& request_;

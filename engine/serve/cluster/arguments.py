@@ -80,7 +80,7 @@ class Arguments(BaseModel):
     max_images: int = Field(default=_DEFAULTS.max_images, gt=0)
     max_candidates: int = Field(default=_DEFAULTS.max_candidates, gt=0)
     max_steps: int = Field(default=_DEFAULTS.max_steps, gt=0)
-    max_repaint: int = Field(default=_DEFAULTS.max_repaint, gt=0)
+    max_repaint: int = Field(default=_DEFAULTS.max_repaint, ge=0)
     max_edits: int = Field(default=_DEFAULTS.max_edits, gt=0)
     max_requests: int = Field(default=_DEFAULTS.max_requests, gt=0)
     max_streams: int = Field(default=_DEFAULTS.max_streams, gt=0)

@@ -151,6 +151,9 @@ TEST(Request, TheBundlesWaveCountsWhereMapsStop) {
   EXPECT_EQ(waves(value), 0) << "likewise";
   value.stop_at_compliance = 0.5;
   EXPECT_EQ(waves(value), 3);
+  value.prune = {1};
+  EXPECT_EQ(waves(value), 0) << "a wave may be too small for a half to be dropped";
+  value.prune.clear();
   value.select = fgdm::SelectBy::recall;
   value.stop_at_compliance.reset();
   value.stop_at_recall = 0.0;

@@ -64,7 +64,7 @@ def test_a_bundle_without_a_segmenter_cannot_judge_by_it(
     engine: FakeEngine, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command.main(["tune", str(bundle), "--judge", "segmenter"]) == 2
-    assert "fgdm export --add-segmenter FILE --into BUNDLE" in capsys.readouterr().err
+    assert "none that could judge pictures; give --judge psnr" in capsys.readouterr().err
     assert engine.calls == []
 
 

@@ -44,6 +44,10 @@ class FakeEngine:
     def has_segmenter(self) -> bool:
         return "segmenter" in self.manifest
 
+    def need_segmenter(self, need: str) -> None:
+        if not self.has_segmenter:
+            raise RequestError(f"none that could {need}")
+
     def __enter__(self) -> FakeEngine:
         return self
 
