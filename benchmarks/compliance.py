@@ -4,8 +4,9 @@ python -m benchmarks.compliance bundles/scenes --every 10 --output out/complianc
 
 Every method runs on a prompt before the next prompt begins, so that a slow moment of the machine
 meets all of them. Painted pictures are judged by a segmenter that steered none of them but those of
-"base, N = 10, then the segmenter". What is measured goes into a file beside the output (.jsonl)
-prompt by prompt, and a run that is started again goes on there.
+"base, N = 10, then the segmenter", and of rows that paint again what it finds fault with. What is
+measured goes into a file beside the output (.jsonl) prompt by prompt, and a run that is started
+again goes on there.
 """
 
 from __future__ import annotations
@@ -239,7 +240,11 @@ def main(arguments: list[str] | None = None) -> int:
             "runtime": systems.runtime,
             "torch_runtime": systems.torch_runtime,
         }
-        chosen = {"methods": given.methods, "prompts": given.prompts.name, "every": given.every}
+        chosen = {
+            "methods": {one.name: [dict(one.options), one.repaint] for one in methods},
+            "prompts": given.prompts.name,
+            "every": given.every,
+        }
         journal = Journal.beside(given.output, {**settings, **chosen})
         scores = measure(systems, methods, prompts, journal, given.minutes)
         systems.close()

@@ -242,7 +242,8 @@ class Engine(Editor):
         told in Result.truncated; what the prompt excludes ("without trees") isn't requested.
         negative_prompt: what to steer away from. objects: the classes that recall counts, by any
         name the palette knows; without them, those that the prompt names.
-        candidates: how many maps to sample. seed: 0 to 2^64 - 1; None draws one and reports it.
+        candidates: how many maps to sample at most; the bundle's stop_at_recall may end it sooner.
+        seed: 0 to 2^64 - 1; None draws one and reports it.
         condition_steps, num_inference_steps: sampling steps of the maps and of the image; which
         numbers have timesteps depends on the bundle's noise schedule and the sampler (1 to 332
         have in the usual ones).
@@ -302,7 +303,8 @@ class Engine(Editor):
         stop_at_recall: with which a candidate has won, so that no other needs to be finished, 0 to
         1; 0 samples every candidate to its end. Without prune, the kept map's recall reaches it
         whenever it would if all were finished. wave: candidates sampled at a time until one has
-        won; 0 samples all at once; by default the bundle's number, where there is a stop_at_recall.
+        won; 0 samples all at once; by default the bundle's number, where maps may stop early and
+        none is pruned.
         select: "recall", or "compliance": of the maps with the highest recall the one that meets
         most requirements. Or a function, which chooses: it gets a list of the Candidates that were
         sampled to their end and may be painted, one or more, and returns the place of one in it, or
