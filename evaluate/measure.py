@@ -16,6 +16,7 @@ from . import metrics
 from .figures import Measured, Score, Total
 from .metrics import Evidence, Metric
 from .networks.base import FeatureNetwork, LabelNetwork, Networks, Pictures, Seen, resized
+from .parameters import least_area
 from .reference import Reference
 from .run_folder import Made, RunFolder
 from .settings import Setting
@@ -122,7 +123,7 @@ class Measurer:
                     own = one.labels(factor)
                     shown = _to_size(found, own.shape)
                     confusions.append(metrics.confusion_of(own, shown, len(classes)))
-                    recalls.append(_recall(shown, one.result, classes))
+                    recalls.append(_recall(shown, one.result, factor, classes))
                     ious.append(_iou(confusions[-1]))
             watch(start + len(batch), len(made))
         for name, values in scores.items():
@@ -246,11 +247,11 @@ def _to_size(labels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.ui
     return only
 
 
-def _recall(labels: NDArray[np.uint8], result: Any, classes: Sequence[str]) -> float:
+def _recall(labels: NDArray[np.uint8], result: Any, factor: str, classes: Sequence[str]) -> float:
     """Requested classes that have the request's least area / requested classes; 1 for none."""
     requested = result["requested"]
     areas = np.bincount(labels.ravel(), minlength=256) / labels.size
-    least = result["parameters"]["min_area"]
+    least = least_area(result["parameters"], factor)
     found = [areas[classes.index(name)] >= least for name in requested]
     return float(np.mean(found)) if found else 1.0
 

@@ -13,6 +13,8 @@ from fgdm.result import Result
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..parameters import least_area
+
 #: Version of a sample's record.
 SCHEMA = 1
 #: The name of the picture beside those of the factors.
@@ -83,7 +85,7 @@ def record_of(
             name: {
                 "output": outputs[name],
                 **_described(name, factor.map),
-                **(_of_labels(factor, palettes[name], result) if name in palettes else {}),
+                **(_of_labels(name, factor, palettes[name], result) if name in palettes else {}),
             }
             for name, factor in result.factors.items()
         },
@@ -96,13 +98,15 @@ def _described(name: str, picture: Image.Image) -> dict[str, Any]:
     return {"file": file_name(name), "width": picture.width, "height": picture.height}
 
 
-def _of_labels(factor: FactorResult, palette: Mapping[str, Any], result: Result) -> dict[str, Any]:
+def _of_labels(
+    name: str, factor: FactorResult, palette: Mapping[str, Any], result: Result
+) -> dict[str, Any]:
     """The candidate that was kept, the fraction of the map that each class has, and how many
     instances each thing has, as compliance counts them."""
     labels = factor.labels
     areas = np.bincount(labels.ravel(), minlength=256) / labels.size
     names = {entry["index"]: entry["name"] for entry in palette["classes"]}
-    numbers = number_instances(labels, **instance_options(result.parameters))
+    numbers = number_instances(labels, **instance_options(result.parameters, name))
     owners = np.zeros(int(numbers.max()) + 1, np.intp)
     owners[numbers.ravel()] = labels.ravel()
     counts = np.bincount(owners[1:], minlength=256)
@@ -115,9 +119,11 @@ def _of_labels(factor: FactorResult, palette: Mapping[str, Any], result: Result)
     }
 
 
-def instance_options(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """By which a request's instances are counted, of ``fgdm.compliance.number_instances``."""
-    return {"min_area": parameters["min_area"], "opening": parameters["instance_opening"] or 0}
+def instance_options(parameters: Mapping[str, Any], factor: str) -> dict[str, Any]:
+    """By which instances are counted on a factor's map, of
+    ``fgdm.compliance.number_instances``."""
+    least = least_area(parameters, factor)
+    return {"min_area": least, "opening": parameters["instance_opening"] or 0}
 
 
 def _indexed(labels: NDArray[np.uint8], palette: Mapping[str, Any]) -> Image.Image:

@@ -29,12 +29,17 @@ void fill_shared(std::optional<T>& option, std::span<const FactorSpec* const> fa
 }
 
 void fill_shared_options(Request& request, const Manifest& manifest) {
-  std::vector<const FactorSpec*> all;
+  std::vector<const FactorSpec*> all, measured;
   for (const auto& factor : manifest.factors) {
     const auto options = request.factors.find(factor.name);
-    if (!factor.is_image && (options == request.factors.end() || !options->second.left_out))
-      all.push_back(&factor);
+    if (factor.is_image || (options != request.factors.end() && options->second.left_out))
+      continue;
+    all.push_back(&factor);
+    if (factor.makes_labels())
+      measured.push_back(&factor);
   }
+  if (measured.empty())
+    measured = all;
   using F = const FactorSpec&;
   fill_shared(request.condition_steps, all, [](F f) { return f.num_inference_steps; });
   fill_shared(request.condition_sampler, all, [](F f) { return f.sampler; });
@@ -42,8 +47,8 @@ void fill_shared_options(Request& request, const Manifest& manifest) {
               [](F f) { return static_cast<double>(f.guidance.guidance_scale); });
   if (request.select == SelectBy::callback)
     request.stop_at_recall = 0.0;  // it chooses among all
-  fill_shared(request.stop_at_recall, all, [](F f) { return f.stop_at_recall; });
-  fill_shared(request.min_area, all, [](F f) { return f.min_area; });
+  fill_shared(request.stop_at_recall, measured, [](F f) { return f.stop_at_recall; });
+  fill_shared(request.min_area, measured, [](F f) { return f.min_area; });
 }
 
 // Optional factors that the request doesn't name.

@@ -48,7 +48,7 @@ class _Annotated:
         """
         with Image.open(path / record["factors"][self.factor]["file"]) as picture:
             labels = np.asarray(picture)
-        numbers = number_instances(labels, **instance_options(record["parameters"]))
+        numbers = number_instances(labels, **instance_options(record["parameters"], self.factor))
         size = (record["image"]["width"], record["image"]["height"])
         labels = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
         enlarged = Image.fromarray(numbers.astype(np.int32)).resize(size, Image.Resampling.NEAREST)

@@ -100,7 +100,7 @@ def test_what_is_not_good_enough_is_tried_again_and_then_left_out(tmp_path: Path
     recipe: dict[str, Any] = {
         "accepted": Accepted(compliance=1.0),
         "attempts": 4,
-        "options": {**QUICK, "candidates": 1},
+        "options": {**QUICK, "candidates": 1, "min_area": 0.002},
     }
     once, again = tmp_path / "once", tmp_path / "again"
     outcome = make_dataset(setup_of(**recipe), once, 3)
