@@ -91,6 +91,7 @@ TEST(Savings, CandidatesSetAsideGoOnIfTheWinnersMapDisappoints) {
   request.objects = {"dog"};
   request.condition_steps = 10;
   request.stop_at_recall = 1.0;
+  request.wave = 0;  // all at once, whatever the bundle does
 
   const auto kept = with_decoder("dog", "dog", request);
   EXPECT_EQ(kept.map_rows, 2 * (2 * 4 + 10));
