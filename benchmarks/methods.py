@@ -64,8 +64,8 @@ def _fgdm(
     return Method(name, title, "fgdm", candidates, {**paper, **options}, repaint)
 
 
-_INTERVALS = {"guidance_interval": (0.0, 0.8), "condition_guidance_interval": (0.0, 0.8)}
-_FEW_STEPS = {
+_INTERVALS: Mapping[str, Any] = {"guidance_interval": (0.0, 0.8), "condition_guidance_interval": (0.0, 0.8)}
+_FEW_STEPS: Mapping[str, Any] = {
     "condition_timestep_spacing": "trailing",
     "sampler": "dpmsolver++",
     "timestep_spacing": "trailing",
@@ -75,8 +75,8 @@ _FEW_STEPS = {
     "segfree_start": 0.33,
     "min_area": 0.006,
 }
-_CACHE = {"cache_interval": 2}
-_EVERY = {"stop_at_recall": 1.0, "wave": 1, **_FEW_STEPS, **_CACHE}
+_CACHE: Mapping[str, Any] = {"cache_interval": 2}
+_EVERY: Mapping[str, Any] = {"stop_at_recall": 1.0, "wave": 1, **_FEW_STEPS, **_CACHE}
 
 #: What FG-DM's Tables 3 and 4 hold. Maps are sampled by DPM-Solver++, and once by DDIM.
 PAPER = (

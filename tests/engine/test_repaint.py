@@ -190,7 +190,7 @@ def test_a_map_that_holds_less_is_not_painted(engine: Engine) -> None:
             for one, (recall, compliance) in zip(sampled.candidates, held, strict=True)
         ]
         painting = repaint.Painting(engine, "a dog", {"seed": 7}, repaint=2)
-        painting.take(replace(sampled, candidates=maps, chosen=0), Score(0.0, False))
+        painting.take(replace(sampled, candidates=tuple(maps), chosen=0), Score(0.0, False))
         for index in then:
             assert painting.options is not None and painting.options["seed"] == 7
             given = painting.options["factors"]["segmentation"]["map"]
@@ -235,7 +235,7 @@ def test_noise_that_is_given_is_of_the_first_seed_alone(engine: Engine) -> None:
     sampled = engine.generate("a dog", seed=7, **options)
     spec, image = engine.manifest["factors"][0], engine.manifest["factors"][-1]
     cell = engine.manifest["autoencoder"]["downscale"]
-    noise = {
+    noise: dict[str, Any] = {
         "latents": np.zeros((1, 4, image["height"] // cell, image["width"] // cell), np.float32),
         "condition_latents": np.zeros(
             (1, 4, spec["height"] // cell, spec["width"] // cell), np.float32
