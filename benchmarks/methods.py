@@ -64,7 +64,10 @@ def _fgdm(
     return Method(name, title, "fgdm", candidates, {**paper, **options}, repaint)
 
 
-_INTERVALS: Mapping[str, Any] = {"guidance_interval": (0.0, 0.8), "condition_guidance_interval": (0.0, 0.8)}
+_INTERVALS: Mapping[str, Any] = {
+    "guidance_interval": (0.0, 0.8),
+    "condition_guidance_interval": (0.0, 0.8),
+}
 _FEW_STEPS: Mapping[str, Any] = {
     "condition_timestep_spacing": "trailing",
     "sampler": "dpmsolver++",
