@@ -101,9 +101,9 @@ class Painting:
                 "repaint gives maps, which joint sampling makes anew; leave joint out"
             )
         given = dict(options)
-        if "objects" in given:  # which are read here and by the engine, and may be an iterator
+        if given.get("objects") is not None:  # read here and by the engine; may be an iterator
             given["objects"] = texts("objects", given["objects"])
-        if given.keys().isdisjoint(("select", "stop_at_recall")):
+        if given.get("select") is None and given.get("stop_at_recall") is None:
             given["select"] = "compliance"  # as the picture is judged
         self.options: dict[str, Any] | None = given
         self._given = given

@@ -207,6 +207,7 @@ def test_maps_are_chosen_as_the_picture_is_judged(engine: Engine) -> None:
         return painting.options
 
     assert first(seed=1) == {"seed": 1, "select": "compliance"}
+    assert first(select=None, stop_at_recall=None)["select"] == "compliance"
     assert first(select="recall") == {"select": "recall"}
     assert first(stop_at_recall=0.5) == {"stop_at_recall": 0.5}
 
