@@ -41,8 +41,7 @@ from benchmarks.methods import AS_IN_THE_PAPERS, PAPER_STEPS
 from benchmarks.statistics import summary
 
 SCALES = (0.0, 5.0, 10.0, 20.0)
-#: Of the papers' steps, and of the bundle's own few.
-STARTS, FEW_STARTS = (1, 5, 10), (0, 2, 4)
+STARTS = (1, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,10 @@ IN_THE_PAPERS = Sampling(PAPER_STEPS, STARTS, AS_IN_THE_PAPERS)
 
 
 def as_shipped(manifest: Mapping[str, Any]) -> Sampling:
-    """The bundle's own steps and samplers, of maps and of the image."""
-    return Sampling(manifest["factors"][-1]["num_inference_steps"], FEW_STARTS, {})
+    """The bundle's own steps and samplers, of maps and of the image; from its first step on, and
+    after a third and two."""
+    steps = manifest["factors"][-1]["num_inference_steps"]
+    return Sampling(steps, (0, steps // 3, 2 * steps // 3), {})
 
 
 @dataclass(frozen=True)
@@ -267,10 +268,8 @@ def main(arguments: list[str] | None = None) -> int:
     shares = [prompts[job :: given.jobs] for job in range(min(given.jobs, len(prompts)))]
     with ProcessPoolExecutor(len(shares), multiprocessing.get_context("spawn")) as pool:
         measured = list(pool.map(partial(measure_share, given), shares))
-    runtime, sampling, _ = measured[0]
-    paintings = {
-        name: [p for *_, found in measured for p in found[name]] for name in measured[0][2]
-    }
+    runtime, sampling, first = measured[0]
+    paintings = {name: [p for *_, found in measured for p in found[name]] for name in first}
     settings = {name: describe(found, paintings["cfg"]) for name, found in paintings.items()}
     results = {
         "prompts": len(prompts),

@@ -100,14 +100,17 @@ class Painting:
             raise RequestError(
                 "repaint gives maps, which joint sampling makes anew; leave joint out"
             )
-        given = dict(options)
-        if given.get("objects") is not None:  # read here and by the engine; may be an iterator
-            given["objects"] = texts("objects", given["objects"])
+        self._factor = _labels_factor(engine, options)
+        given = _listed(options)
+        if isinstance(factors := given.get("factors"), Mapping):
+            given["factors"] = {
+                name: _listed(own) if isinstance(own, Mapping) else own
+                for name, own in factors.items()
+            }
         if given.get("select") is None and given.get("stop_at_recall") is None:
             given["select"] = "compliance"  # as the picture is judged
         self.options: dict[str, Any] | None = given
         self._given = given
-        self._factor = _labels_factor(engine, given)
         self.required = _required(engine, prompt, given, self._factor)
         self._repaint, self._seed_step = repaint, seed_step
         self._attempts: list[Attempt] = []
@@ -166,6 +169,15 @@ def _worth(attempt: Attempt) -> tuple[bool, float]:
     return attempt.passed, attempt.value
 
 
+def _listed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy whose objects are a list: they are read here and by the engine, and nothing would be
+    left of an iterator."""
+    made = dict(options)
+    if made.get("objects") is not None:
+        made["objects"] = texts("objects", made["objects"])
+    return made
+
+
 def _required(engine: Engine, prompt: str, options: Mapping[str, Any], factor: str) -> Requirements:
     """What is asked for of the maps of `factor`, which has its own words and objects or those of
     all."""
@@ -175,12 +187,14 @@ def _required(engine: Engine, prompt: str, options: Mapping[str, Any], factor: s
     if given is not None:
         requirements: Requirements = given
         return requirements
-    own: Mapping[str, Any] = (options.get("factors") or {}).get(factor) or {}
-    objects = texts("objects", own.get("objects"))
+    factors = options.get("factors")
+    own = factors.get(factor) if isinstance(factors, Mapping) else None
+    own = own if isinstance(own, Mapping) else {}  # the engine says what is wrong with others
+    objects = own.get("objects")
     if objects is None and "prompt" not in own:
         objects = options.get("objects")
     if objects is not None:
-        return {"objects": list(objects)}
+        return {"objects": objects}
     prompt = own.get("prompt", prompt)
     return engine.find_requirements(prompt, bool(options.get("articles_count"))).requirements
 

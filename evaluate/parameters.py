@@ -7,8 +7,8 @@ from typing import Any
 
 
 def least_area(parameters: Mapping[str, Any], factor: str) -> float:
-    """The fraction of the factor's map from which on a class is there; the request's own says
-    nothing where factors differ."""
-    of_all = parameters["min_area"]
-    least: float = parameters["factors"][factor]["min_area"] if of_all is None else of_all
+    """The fraction of the factor's map from which on a class is there: its own, else the
+    request's."""
+    own = parameters.get("factors", {}).get(factor, {}).get("min_area")
+    least: float = parameters["min_area"] if own is None else own
     return least

@@ -114,32 +114,36 @@ def options(args: argparse.Namespace, prompt: str, engine: Engine) -> Options:
 
 def generate(args: argparse.Namespace, engine: Engine, bundle: Path) -> Callable[..., Result]:
     """What generates: the engine, or if the arguments want pictures scored, what paints again."""
-    scorer: PictureScorer | None = None
-    if args.segmenter is None and args.dual_encoder is None:
-        if args.repaint is None:
-            return engine.generate
-        engine.need_segmenter("check the picture; give --segmenter or --dual-encoder")
-    elif args.segmenter is not None:
-        scorers = extras.load("fgdm.scorers", "cpu")
-        if engine.palette is None:
-            raise RequestError("--segmenter checks classes, and this bundle has no palette")
-        scorer = scorers.SegmenterScorer(args.segmenter, engine.palette)
-    else:
-        scorers = extras.load("fgdm.scorers", "cpu")
-        image, text, threshold = args.dual_encoder
-        scorer = scorers.DualEncoderScorer(
-            image,
-            text,
-            bundle / engine.manifest["text_encoder"]["tokenizer"],
-            threshold=float(threshold),
-        )
-
+    if args.repaint is None and args.segmenter is None and args.dual_encoder is None:
+        return engine.generate
+    scorer = _scorer(args, engine, bundle)
     generate: Callable[..., Result] = importlib.import_module("fgdm.repaint").generate
 
     def scored(prompt: str, **options: Any) -> Result:
         return generate(engine, prompt, scorer, repaint=args.repaint or 0, **options)
 
     return scored
+
+
+def _scorer(args: argparse.Namespace, engine: Engine, bundle: Path) -> PictureScorer:
+    """What looks at pictures: what the arguments name, else the bundle's own segmenter."""
+    if args.segmenter is None and args.dual_encoder is None:
+        engine.need_segmenter("check the picture; give --segmenter or --dual-encoder")
+        return engine.score
+    scorers = extras.load("fgdm.scorers", "cpu")
+    if args.segmenter is not None:
+        if engine.palette is None:
+            raise RequestError("--segmenter checks classes, and this bundle has no palette")
+        named: PictureScorer = scorers.SegmenterScorer(args.segmenter, engine.palette)
+        return named
+    image, text, threshold = args.dual_encoder
+    compared: PictureScorer = scorers.DualEncoderScorer(
+        image,
+        text,
+        bundle / engine.manifest["text_encoder"]["tokenizer"],
+        threshold=float(threshold),
+    )
+    return compared
 
 
 def check(args: argparse.Namespace) -> None:

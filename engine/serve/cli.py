@@ -213,9 +213,9 @@ def _settings(args: argparse.Namespace) -> Settings:
     for name, value in given.items():
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
-        may_be_none = name == "max_repaint"
-        if not (value > 0 or (may_be_none and value == 0)):
-            least = "0 or more" if may_be_none else "more than 0"
+        may_be_zero = name == "max_repaint"
+        if not (value >= 0 if may_be_zero else value > 0):
+            least = "0 or more" if may_be_zero else "more than 0"
             raise RequestError(f"--{name.replace('_', '-')} is {value}; expected {least}")
     return Settings(**given, api_keys=read_keys(args.api_key_file))
 

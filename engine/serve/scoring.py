@@ -42,9 +42,8 @@ def scoring_of(engine: Engine, scorer: PictureScorer | None = None) -> Scoring |
     """By a scorer, else by the bundle's own segmenter; None where it has none, or none that runs
     here, which is logged."""
     if scorer is None and engine.has_segmenter:
-        image = engine.manifest["factors"][-1]
         try:
-            engine.segment(Image.new("RGB", (image["width"], image["height"])))
+            engine.segment(_blank(engine))
         except BackendError as error:
             name = engine.info.bundle
             _log.warning("pictures of %s can't be looked at, so none is repainted: %s", name, error)
@@ -90,10 +89,15 @@ def load_segmenter(file: Path, engine: Engine, threads: int = 0) -> PictureScore
             f"the segmenter {file} checks classes, and bundle {engine.info.bundle} has no palette"
         )
     scorer = scorers.SegmenterScorer(file, engine.palette, threads=threads)
-    image = engine.manifest["factors"][-1]
     try:
-        scorer.labels(Image.new("RGB", (image["width"], image["height"])))
+        scorer.labels(_blank(engine))
     except BackendError as error:
         raise BackendError(f"the segmenter {file} can't be used: {error}") from None
     made: PictureScorer = scorer
     return made
+
+
+def _blank(engine: Engine) -> Image.Image:
+    """A picture of the size that the bundle paints by itself, to try a segmenter with."""
+    image = engine.manifest["factors"][-1]
+    return Image.new("RGB", (image["width"], image["height"]))

@@ -222,8 +222,13 @@ def test_what_is_asked_for_is_read_once(engine: Engine) -> None:
     painting = repaint.Painting(engine, "a dog", {"objects": iter(names)}, repaint=1)
     assert painting.options is not None and painting.options["objects"] == names
     assert painting.required == {"objects": names}
-    own = {"segmentation": {"objects": ["cat"]}}
-    assert required(factors=own) == {"objects": ["cat"]}
+    own = {"segmentation": {"objects": iter(["cat"])}}
+    painting = repaint.Painting(engine, "a dog", {"factors": own}, repaint=1)
+    assert painting.options is not None
+    assert painting.options["factors"]["segmentation"]["objects"] == ["cat"]
+    assert painting.required == {"objects": ["cat"]}
+    with pytest.raises(RequestError, match="factors"):
+        repaint.generate(engine, "a dog", Scripted(), factors=[5])  # type: ignore[arg-type]
     worded = {"segmentation": {"prompt": "two cats"}}
     assert required(factors=worded) == engine.find_requirements("two cats").requirements
     for wrong in (5, True, "dog"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgdm.serve.errors import ApiError
 from fgdm.serve.models import Model, Models
-from fgdm.serve.scoring import load_segmenter, scoring_of
+from fgdm.serve.scoring import Scoring, load_segmenter, scoring_of
 from ray import serve
 
 from .scaling import CountedEngine
@@ -44,21 +44,19 @@ class BundlePool(Models):
 
         async def load(name: str) -> Model:
             engine = await asyncio.to_thread(CountedEngine, self._folders[name], **options)
-            scorer = None
-            if file := (segmenters or {}).get(name):
+            file = (segmenters or {}).get(name)
+
+            def scored() -> Scoring | None:
                 threads = options.get("threads", 0)
-                try:
-                    scorer = await asyncio.to_thread(load_segmenter, file, engine, threads)
-                except BaseException:
-                    engine.close()
-                    raise
-            model = Model(
-                name,
-                engine,
-                credentials=credentials,
-                reader=reader,
-                scoring=scoring_of(engine, scorer),
-            )
+                named = None if file is None else load_segmenter(file, engine, threads)
+                return scoring_of(engine, named)
+
+            try:
+                scoring = await asyncio.to_thread(scored)
+            except BaseException:
+                engine.close()
+                raise
+            model = Model(name, engine, credentials=credentials, reader=reader, scoring=scoring)
             self._opened[name] = model
             return model
 
