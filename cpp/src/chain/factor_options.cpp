@@ -152,7 +152,7 @@ private:
       fill(options_.stop_at_recall, request.stop_at_recall, factor_.stop_at_recall);
       fill(options_.min_area, request.min_area, factor_.min_area);
       // Of one map at a time the worse half can't be dropped.
-      const bool waits = share_that_wins() > 0.0 && options_.prune->empty();
+      const bool waits = share_that_wins(request_, options_) > 0.0 && options_.prune->empty();
       fill(options_.wave, request.wave, waits ? factor_.wave : 0);
     }
     latents_name_ = has_latents() ? name("latents") : "condition_latents";
@@ -162,11 +162,6 @@ private:
       options_.latents_shape = request.condition_latents_shape;
       options_.latents_on_device = request.condition_latents_on_device;
     }
-  }
-
-  // Of what is asked for, with which a map has won; 0: none has.
-  double share_that_wins() const {
-    return request_.stop_at_compliance.value_or(*options_.stop_at_recall);
   }
 
   bool has_latents() const { return !options_.latents.empty() || options_.latents_on_device; }
@@ -279,7 +274,7 @@ private:
                            shown(prune[i - 1]));
     }
     require_between(called("wave"), *options_.wave, 0, 1000);
-    if (*options_.wave > 0 && share_that_wins() == 0.0)
+    if (*options_.wave > 0 && share_that_wins(request_, options_) == 0.0)
       throw RequestError(
           called("wave") + " is " + shown(*options_.wave) +
           (request_.select == SelectBy::callback
@@ -416,6 +411,10 @@ void resolve_factors(Request& request, const Manifest& manifest) {
       OptionsOf(request, manifest, factor).resolve();
   report_wave(request, manifest);
   check_joint(request, manifest);
+}
+
+double share_that_wins(const Request& request, const FactorOptions& factor) {
+  return request.stop_at_compliance.value_or(*factor.stop_at_recall);
 }
 
 bool is_given(const Request& resolved, const FactorSpec& factor) {

@@ -9,4 +9,7 @@ namespace fgdm {
 // them and the image's size are known. Throws RequestError.
 void resolve_factors(Request& request, const Manifest& manifest);
 
+// Of what is asked for, with which a map of the factor has won; 0: none has.
+double share_that_wins(const Request& request, const FactorOptions& factor);
+
 }  // namespace fgdm

@@ -7,6 +7,7 @@
 
 #include "callbacks.hpp"
 #include "editing.hpp"
+#include "factor_options.hpp"
 #include "precision.hpp"
 #include "read_map.hpp"
 #include "start_picture.hpp"
@@ -100,8 +101,7 @@ SelectionRules Task::rules() const {
   if (!run.factor.makes_labels())
     return {*options.candidates, run.num_steps(), {}, 0.0, 0};
   const bool by_recall = request_.select != SelectBy::compliance;
-  const double enough = by_recall ? *options.stop_at_recall
-                                  : request_.stop_at_compliance.value_or(*options.stop_at_recall);
+  const double enough = share_that_wins(request_, options);
   // Where nothing is asked for, every map has all of it.
   const auto& required = job_->texts.factors.at(run.index).required;
   const bool is_asked = !required.present.empty() || (!by_recall && !required.absent.empty());
